@@ -1,0 +1,55 @@
+"""The port through which models reach the engine; the layer above implements it.
+
+The engine knows no model. It hands over what the market looked like at the end of each frame, asks at the moments that
+the implementation names, and turns what comes back into records and signals for the strategies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from engine.core.events import Frames, ModelReady
+from engine.core.records import AnyFact, ModelRefused
+from engine.core.types import NEVER_NS
+
+
+class Learning(Protocol):
+    """All models of a run, as the engine sees them. Engine time only; no clock, chance or file."""
+
+    def next_due_ns(self) -> int:
+        """The engine time at which ``due`` must be called next; ``NEVER_NS`` when there is nothing to wait for."""
+        ...
+
+    def absorb(self, frames: Frames) -> None:
+        """Take the frames since the last call, oldest first, all at or before the current engine time.
+
+        The array is the engine's own and is written again afterwards: copy what must be kept.
+        A frame without ``FRAME_READY`` means the book is in doubt: labels that span it are void.
+        """
+        ...
+
+    def due(self, now_ns: int) -> Sequence[AnyFact]:
+        """Sample, score matured labels, learn, predict: what happened, in order (``Signal``, ``LabelScored`` …)."""
+        ...
+
+    def swap(self, ready: ModelReady) -> Sequence[AnyFact]:
+        """Take a trained model (``ModelSwapped``) or say why not (``ModelRefused``)."""
+        ...
+
+
+class NoLearning:
+    """A run without models."""
+
+    def next_due_ns(self) -> int:
+        return NEVER_NS
+
+    def absorb(self, frames: Frames) -> None:
+        del frames
+
+    def due(self, now_ns: int) -> Sequence[AnyFact]:
+        del now_ns
+        return ()
+
+    def swap(self, ready: ModelReady) -> Sequence[AnyFact]:
+        return (ModelRefused(ready.model, ready.version, "the run has no such model"),)

@@ -1,0 +1,251 @@
+"""What comes out of the engine: facts, in order, each with a sequence number and the engine time.
+
+A *fact* says what happened; a *record* is a fact with its place in the run. The digest of a run is taken over the
+encoding of its records, so two runs with equal digests decided, traded and learned alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+import msgspec
+
+
+class Fact(msgspec.Struct, frozen=True, tag=True):
+    """Something that happened. Symbols are instrument names (``venue:SYMBOL``); prices and sizes integer units."""
+
+
+class FeedState(Fact, frozen=True, tag=True):
+    """A book may be used from here on (``ready``), or not any more and why."""
+
+    symbol: str
+    ready: bool
+    reason: str
+
+
+class Signal(Fact, frozen=True, tag=True):
+    """A prediction or score: from a model (``source`` is its name) or a strategy's ``emit``.
+
+    ``value`` is in the unit that the source documents (models: basis points of mid return over ``horizon_ns``).
+    """
+
+    symbol: str
+    source: str
+    name: str
+    value: float
+    id: int = 0
+    horizon_ns: int = 0
+
+
+class Request(Fact, frozen=True, tag=True):
+    """A strategy wants an order; risk has not seen it yet. ``price`` is 0 for a market order."""
+
+    order: int
+    strategy: str
+    symbol: str
+    side: int
+    kind: str
+    time_in_force: str
+    price: int
+    size: int
+    post_only: bool
+
+
+class Refusal(Fact, frozen=True, tag=True):
+    """Risk refused the request: ``rule`` is one of a fixed set of words, ``detail`` says what was allowed and asked."""
+
+    order: int
+    strategy: str
+    symbol: str
+    rule: str
+    detail: str
+
+
+class Sent(Fact, frozen=True, tag=True):
+    """Risk approved; the order is on its way and meets the market at ``arrives_ns``."""
+
+    order: int
+    arrives_ns: int
+
+
+class Accepted(Fact, frozen=True, tag=True):
+    """The venue's acknowledgement was seen. ``queue_ahead``: displayed size in front, in size units."""
+
+    order: int
+    queue_ahead: int
+
+
+class Rejected(Fact, frozen=True, tag=True):
+    """The venue refused the order (``would_take``, ``no_liquidity``, ``fok_unfilled``, ``book_not_ready``)."""
+
+    order: int
+    reason: str
+
+
+class CancelRequested(Fact, frozen=True, tag=True):
+    """A cancel was sent; it can lose against a fill on the way."""
+
+    order: int
+    arrives_ns: int
+
+
+class Cancelled(Fact, frozen=True, tag=True):
+    """What was left of the order is gone; ``left`` in size units. ``reason``: ``user``, ``ioc``, ``strategy_stopped``…"""
+
+    order: int
+    left: int
+    reason: str
+
+
+class CancelRejected(Fact, frozen=True, tag=True):
+    """The cancel came too late: the order had already ended."""
+
+    order: int
+
+
+class Fill(Fact, frozen=True, tag=True):
+    """Part or all of an order traded.
+
+    ``fee`` is exact decimal text in ``fee_currency``, negative for a rebate. ``matched_ns`` is the engine time at
+    which the market did it, the record's own time when the private message told it. ``queue_ahead`` is what stood in
+    front when the order came.
+    """
+
+    order: int
+    strategy: str
+    symbol: str
+    side: int
+    price: int
+    size: int
+    maker: bool
+    fee: str
+    fee_currency: str
+    left: int
+    queue_ahead: int
+    matched_ns: int
+
+
+class LabelScored(Fact, frozen=True, tag=True):
+    """A prediction's label matured: it was scored, and only then learned."""
+
+    model: str
+    symbol: str
+    id: int
+    prediction: float
+    label: float
+
+
+class DriftAlarm(Fact, frozen=True, tag=True):
+    """A detector fired on a model's error."""
+
+    model: str
+    symbol: str
+    detector: str
+    value: float
+
+
+class RetrainRequested(Fact, frozen=True, tag=True):
+    """A window of ``rows`` samples was handed to the trainer; ``cause`` is ``schedule`` or ``drift``."""
+
+    model: str
+    cause: str
+    rows: int
+
+
+class ModelSwapped(Fact, frozen=True, tag=True):
+    """A new model answers from the next prediction on."""
+
+    model: str
+    version: str
+
+
+class ModelRefused(Fact, frozen=True, tag=True):
+    """A new model was not taken; the last good one goes on."""
+
+    model: str
+    version: str
+    reason: str
+
+
+class RiskAction(Fact, frozen=True, tag=True):
+    """A limit acted by itself: ``stop_loss``, ``drawdown``, ``kill_switch``, ``resume``."""
+
+    rule: str
+    scope: str
+    detail: str
+
+
+class StrategyStopped(Fact, frozen=True, tag=True):
+    """A strategy raised or was stopped; its orders are cancelled and the rest runs on."""
+
+    strategy: str
+    reason: str
+
+
+class Note(Fact, frozen=True, tag=True):
+    """A strategy's own words for the journal."""
+
+    strategy: str
+    fields: dict[str, Any]
+
+
+class Commanded(Fact, frozen=True, tag=True):
+    """A user's command was obeyed."""
+
+    name: str
+    args: dict[str, Any]
+
+
+AnyFact: TypeAlias = (
+    FeedState
+    | Signal
+    | Request
+    | Refusal
+    | Sent
+    | Accepted
+    | Rejected
+    | CancelRequested
+    | Cancelled
+    | CancelRejected
+    | Fill
+    | LabelScored
+    | DriftAlarm
+    | RetrainRequested
+    | ModelSwapped
+    | ModelRefused
+    | RiskAction
+    | StrategyStopped
+    | Note
+    | Commanded
+)
+
+
+class Record(msgspec.Struct, frozen=True, array_like=True):
+    """A fact with its place in the run: ``seq`` counts from 1, ``ns`` is the engine time."""
+
+    seq: int
+    ns: int
+    fact: AnyFact
+
+
+class Digest:
+    """A running BLAKE2b over the msgpack encoding of records.
+
+    >>> one, two = Digest(), Digest()
+    >>> one.update([Record(1, 7, Note("s", {"a": 1}))])
+    >>> one.hex() == two.hex()
+    False
+    """
+
+    def __init__(self) -> None:
+        self._hash = hashlib.blake2b(digest_size=16)
+        self._encode = msgspec.msgpack.Encoder(order="sorted").encode
+
+    def update(self, records: Iterable[Record]) -> None:
+        for record in records:
+            self._hash.update(self._encode(record))
+
+    def hex(self) -> str:
+        return self._hash.hexdigest()

@@ -1,0 +1,198 @@
+"""What a strategy is, what it may read and what it may say.
+
+A strategy is a class with up to nine handlers. It performs nothing: what it says through its ``Context`` leaves the
+handler as a value, passes risk, and reaches the paper venue later, as a real order would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+import msgspec
+
+from engine.core.book import Book
+from engine.core.records import Fill, Signal
+from engine.core.types import Instrument, OrderKind, Side, TimeInForce
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of a strategy's own settings; its section of the TOML becomes this, and an unknown key is an error."""
+
+
+class Trade(msgspec.Struct, frozen=True):
+    """One public trade. ``side`` is the aggressor's; ``venue_ns`` is the venue's clock and only for its own order."""
+
+    symbol: str
+    side: Side
+    price: int
+    size: int
+    recv_ns: int
+    venue_ns: int
+    id: int
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """The book of ``symbol`` is in doubt from here on; it is not ready until the venue resynchronised it."""
+
+    symbol: str
+    reason: str
+
+
+class Order(msgspec.Struct, frozen=True):
+    """An order as its owner knows it now. ``state``: sent, open, closing, filled, cancelled, rejected, refused."""
+
+    id: int
+    strategy: str
+    symbol: str
+    side: Side
+    kind: OrderKind
+    time_in_force: TimeInForce
+    price: int
+    size: int
+    filled: int
+    post_only: bool
+    state: str
+    reason: str = ""
+
+    @property
+    def left(self) -> int:
+        return self.size - self.filled
+
+    @property
+    def is_working(self) -> bool:
+        return self.state in ("sent", "open", "closing")
+
+
+class Context(Protocol):
+    """What a handler may read and say. Valid only while the handler runs.
+
+    A symbol is an instrument name (``venue:SYMBOL``), or just ``SYMBOL`` where that is unambiguous.
+    """
+
+    @property
+    def now_ns(self) -> int:
+        """Engine time, ns UTC."""
+        ...
+
+    @property
+    def symbols(self) -> Sequence[str]:
+        """The instrument names of this run."""
+        ...
+
+    def instrument(self, symbol: str) -> Instrument: ...
+
+    def book(self, symbol: str) -> Book: ...
+
+    def position(self, symbol: str) -> int:
+        """This strategy's own signed position in size units, from the fills it was told of."""
+        ...
+
+    def orders(self, symbol: str | None = None) -> Sequence[Order]:
+        """This strategy's working orders, oldest first."""
+        ...
+
+    def signal(self, symbol: str, name: str) -> Signal | None:
+        """The latest signal of that name for the symbol, from whatever source."""
+        ...
+
+    @property
+    def cash(self) -> dict[str, Decimal]:
+        """The whole account's balances by currency, exact."""
+        ...
+
+    def order(
+        self,
+        symbol: str,
+        side: Side,
+        size: int,
+        price: int | None = None,
+        *,
+        time_in_force: TimeInForce = TimeInForce.GTC,
+        post_only: bool = False,
+    ) -> int:
+        """Ask for an order (``price is None``: at the market) and get its id; risk decides after the handler."""
+        ...
+
+    def cancel(self, order: int) -> None:
+        """Ask to cancel; a fill on the way wins."""
+        ...
+
+    def target(self, symbol: str, size: int) -> int | None:
+        """Ask for the market order that brings position plus working orders to ``size``; None when it is there."""
+        ...
+
+    def emit(self, symbol: str, name: str, value: float) -> None:
+        """Say a signal; every strategy with ``on_signal`` hears it after this handler."""
+        ...
+
+    def timer(self, name: str, after_s: float) -> None:
+        """Ask for one ``on_timer(name)`` that many seconds of engine time from now; a later call replaces it."""
+        ...
+
+    def note(self, **fields: Any) -> None:
+        """Write words for the journal."""
+        ...
+
+
+ConfigT = TypeVar("ConfigT", bound=Config)
+
+
+class Strategy(Generic[ConfigT]):
+    """Base of all strategies: override the handlers you need; the engine calls no other.
+
+    The class attribute ``config_type`` is found from ``Strategy[MyConfig]``.
+
+    >>> class Mine(Strategy[Config]):
+    ...     "Does nothing."
+    >>> Mine.config_type is Config
+    True
+    """
+
+    config_type: ClassVar[type[Config]] = Config
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for base in getattr(cls, "__orig_bases__", ()):
+            for argument in getattr(base, "__args__", ()):
+                if isinstance(argument, type) and issubclass(argument, Config):
+                    cls.config_type = argument
+
+    def __init__(self, config: ConfigT) -> None:
+        self.config = config
+
+    def on_start(self, ctx: Context) -> None:
+        """The run begins; no book is ready yet."""
+
+    def on_book(self, book: Book, ctx: Context) -> None:
+        """The frame that just arrived changed this ready book."""
+
+    def on_trade(self, trade: Trade, ctx: Context) -> None:
+        """A public trade, after its frame was applied whole."""
+
+    def on_signal(self, signal: Signal, ctx: Context) -> None:
+        """A model or a strategy said something."""
+
+    def on_fill(self, fill: Fill, ctx: Context) -> None:
+        """One of this strategy's orders traded."""
+
+    def on_order(self, order: Order, ctx: Context) -> None:
+        """One of this strategy's orders changed its state."""
+
+    def on_gap(self, gap: Gap, ctx: Context) -> None:
+        """A book this strategy trades is in doubt."""
+
+    def on_timer(self, name: str, ctx: Context) -> None:
+        """A timer this strategy asked for is due."""
+
+    def on_stop(self, ctx: Context) -> None:
+        """The run ends; orders asked for here still leave, nothing comes back."""
+
+    def save(self) -> dict[str, Any]:
+        """The strategy's own state as plain values, for a snapshot or a reload."""
+        return {}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take back what ``save`` gave."""
+        del state

@@ -1,0 +1,1 @@
+"""Labels, online models, networks, drift and the trainer."""

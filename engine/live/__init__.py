@@ -1,0 +1,1 @@
+"""The only edge: asyncio, files, sockets and time."""

@@ -1,0 +1,1 @@
+"""Offline work over tapes: replay to parquet, benchmarks, reports."""
