@@ -1,8 +1,8 @@
 """The contract of a venue: a parser with a memory, without a socket, a clock or a file.
 
-The connection around it owns everything that can block or fail. A venue is told what happened (``opened``, ``received``,
-``replied``, ``ticked``, ``doubted``) and answers with values: batches of market data, frames to send, pages to fetch.
-One instance is one connection's memory; a new connection gets a new instance.
+The connection around it owns everything that can block or fail. A venue is told what happened (``opened``,
+``received``, ``replied``, ``ticked``, ``doubted``) and answers with values: batches of market data, frames to send,
+pages to fetch. One instance is one connection's memory; a new connection gets a new instance.
 """
 
 from __future__ import annotations

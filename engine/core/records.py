@@ -92,7 +92,7 @@ class CancelRequested(Fact, frozen=True, tag=True):
 
 
 class Cancelled(Fact, frozen=True, tag=True):
-    """What was left of the order is gone; ``left`` in size units. ``reason``: ``user``, ``ioc``, ``strategy_stopped``…"""
+    """What was left of the order is gone; ``left`` in size units. ``reason``: ``user``, ``ioc`` …"""
 
     order: int
     left: int
