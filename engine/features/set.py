@@ -128,6 +128,14 @@ class FeatureSet:
         """
         return _read(self.state, symbol, now_ns, self.warm_up_ns, out)
 
+    def frame_ns(self, symbol: int) -> int:
+        """Engine time of a symbol's last frame; 0 before the first."""
+        return int(self.state[symbol]["last"]["recv_ns"])
+
+    def restore(self, state: bytes) -> None:
+        """Go on from the bytes of another set's ``state``."""
+        self.state[:] = np.frombuffer(state, STATE)
+
     def vector(self) -> Vector:
         """A zeroed vector of the right length."""
         return np.zeros(len(self.names))

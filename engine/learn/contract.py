@@ -1,0 +1,188 @@
+"""What a model is, what it is told at its birth, and what goes to the trainer.
+
+A model is named in the config by a registered name (``river-linear``, ``mlp``), by an entry point of the group
+``papertape.models``, or by ``module:Class``.
+"""
+
+from __future__ import annotations
+
+import abc
+import importlib
+import importlib.metadata
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from engine.features.set import WARM_UP_NS, Vector
+
+SECOND_NS = 1_000_000_000
+
+BUILT_IN = {"river-linear": "engine.learn.online:RiverLinear", "mlp": "engine.learn.mlp:Mlp"}
+"""The registered names of our own models."""
+
+
+class ModelError(ValueError):
+    """A model, payload or setting that cannot be used; the text says what was expected, found, and what happens."""
+
+
+class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One ``[[model]]`` of a run. Times are ns of engine time; predictions and labels bps of the mid's return.
+
+    ``learning_rate`` 0 means the model's own; ``retrain_every_ns`` 0 means on drift only; ``options`` are the own
+    settings of a model from elsewhere.
+
+    >>> ModelSettings(name="m", symbol="sim:BTCUSDT", every_ns=0).check()
+    Traceback (most recent call last):
+    engine.learn.contract.ModelError: model m: every_ns: expected at least 1, found 0
+    """
+
+    name: str
+    symbol: str
+    use: str = "river-linear"
+    horizon_ns: int = SECOND_NS
+    every_ns: int = SECOND_NS // 10
+    warm_up_ns: int = WARM_UP_NS
+    stale_ns: int = 10 * SECOND_NS
+    retrain_every_ns: int = 30 * SECOND_NS
+    retrain_timeout_ns: int = 600 * SECOND_NS
+    window_rows: int = 6000
+    min_rows: int = 150
+    drift_delta: float = 0.0005
+    drift_cooldown_ns: int = 30 * SECOND_NS
+    seed: int = 0
+    learning_rate: float = 0.0
+    hidden: tuple[int, ...] = (64,)
+    epochs: int = 40
+    batch: int = 256
+    patience: int = 6
+    options: dict[str, Any] = {}
+
+    def check(self) -> None:
+        """Raise ``ModelError`` for a setting out of its bounds."""
+        least = {
+            "horizon_ns": 1,
+            "every_ns": 1,
+            "window_rows": 8,
+            "min_rows": 8,
+            "epochs": 1,
+            "batch": 1,
+            "patience": 1,
+        }
+        least |= {
+            "retrain_every_ns": 0,
+            "retrain_timeout_ns": 1,
+            "warm_up_ns": 0,
+            "stale_ns": 1,
+            "drift_cooldown_ns": 0,
+        }
+        for field, bound in least.items():
+            value = getattr(self, field)
+            if value < bound:
+                raise ModelError(f"model {self.name}: {field}: expected at least {bound}, found {value}")
+        if self.min_rows > self.window_rows:
+            raise ModelError(
+                f"model {self.name}: min_rows: expected at most window_rows ({self.window_rows}), found {self.min_rows}"
+            )
+        if not 0.0 < self.drift_delta < 1.0:
+            raise ModelError(f"model {self.name}: drift_delta: expected between 0 and 1, found {self.drift_delta}")
+        if not 0.0 <= self.learning_rate <= 1.0:
+            raise ModelError(f"model {self.name}: learning_rate: expected 0 to 1, found {self.learning_rate}")
+        if not self.hidden or min(self.hidden) < 1:
+            raise ModelError(
+                f"model {self.name}: hidden: expected one or more sizes of at least 1, found {self.hidden}"
+            )
+
+
+class TrainJob(msgspec.Struct, frozen=True):
+    """All that a trainer needs, as plain picklable values: the rows are oldest first.
+
+    ``x[i]`` are the features at ``times_ns[i]`` and ``y[i]`` the return over the horizon from there, in bps.
+    """
+
+    settings: ModelSettings
+    features: str
+    names: tuple[str, ...]
+    times_ns: npt.NDArray[np.int64]
+    x: npt.NDArray[np.float32]
+    y: npt.NDArray[np.float64]
+    seed: int
+
+
+class Model(abc.ABC):
+    """A model of one symbol's mid return over a horizon, in bps. No clock, no file; chance only from its seed.
+
+    ``names`` are the features' names, in the order of every ``x``. The loop around it predicts, waits for the label,
+    scores the prediction, and only then lets it learn.
+    """
+
+    trains: ClassVar[bool] = False
+    """True: learns from a window in the trainer process (``fit``, ``swap``) rather than from each label."""
+
+    def __init__(self, settings: ModelSettings, names: Sequence[str]) -> None:
+        self.settings = settings
+        self.names = tuple(names)
+
+    @abc.abstractmethod
+    def predict_one(self, x: Vector) -> float | None:
+        """Predict from one feature vector; None while it knows nothing. Changes nothing, keeps no view of ``x``."""
+
+    def learn_one(self, x: Vector, y: float) -> None:
+        """Learn from one matured label ``y``, in bps."""
+        del x, y
+
+    def score(self, prediction: float, label: float) -> float:
+        """The error that the drift detector watches; by default the absolute one, in bps."""
+        return abs(label - prediction)
+
+    @classmethod
+    def fit(cls, job: TrainJob) -> bytes:
+        """Train on a window and return a payload for ``swap``. Pure: the same job gives the same bytes."""
+        raise ModelError(f"model {job.settings.name}: {cls.__name__} learns from each label and is not trained")
+
+    def swap(self, payload: bytes, features: str) -> None:
+        """Answer from ``payload`` from now on; ``features`` is the running feature set's hash.
+
+        Raises:
+            ModelError: the payload cannot be used; what answered before goes on.
+        """
+        del payload, features
+        raise ModelError(
+            f"model {self.settings.name}: {type(self).__name__} learns from each label and takes no payload"
+        )
+
+    def save(self) -> dict[str, Any]:
+        """The state as plain values (numbers, text, bytes, lists, maps)."""
+        return {}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take back what ``save`` gave."""
+        del state
+
+
+def model_class(use: str) -> type[Model]:
+    """The model of a registered name or ``module:Class``.
+
+    >>> model_class("river-linear").__name__
+    'RiverLinear'
+    >>> model_class("oracle")
+    Traceback (most recent call last):
+    engine.learn.contract.ModelError: model 'oracle': expected one of mlp, river-linear or module:Class
+    """
+    target = BUILT_IN.get(use, use)
+    if ":" not in target:
+        entries = {e.name: e.value for e in importlib.metadata.entry_points(group="papertape.models")}
+        if target not in entries:
+            known = ", ".join(sorted(BUILT_IN.keys() | entries.keys()))
+            raise ModelError(f"model {use!r}: expected one of {known} or module:Class")
+        target = entries[target]
+    module_name, _, class_name = target.partition(":")
+    try:
+        found = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise ModelError(f"model {use!r}: expected an importable module:Class, found {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Model)):
+        raise ModelError(f"model {use!r}: expected a subclass of engine.learn.contract.Model, found {found!r}")
+    return found

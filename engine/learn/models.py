@@ -1,0 +1,113 @@
+"""All models of a run behind the engine's learning port: sample on a grid, score, learn, predict, retrain, swap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from engine.core.events import Frames, ModelReady
+from engine.core.records import AnyFact, ModelRefused
+from engine.core.types import NEVER_NS, Instrument
+from engine.features.set import FeatureSet
+from engine.learn.contract import ModelError, ModelSettings, TrainJob
+from engine.learn.slot import Slot
+
+SAVE_VERSION = 1
+
+
+class Models:
+    """The models of a run; implements ``engine.core.learning.Learning``.
+
+    ``inline_delay_ns``: where nobody trains beside the run (a replay of a foreign tape), a retraining runs at once,
+    inside ``due``, and its result is swapped in that much engine time later, so that the replay is the same each time.
+
+    >>> btc = Instrument(venue="sim", symbol="X", base="B", quote="Q", price_decimals=2, size_decimals=2)
+    >>> models = Models([btc], [ModelSettings(name="linear", symbol="sim:X")])
+    >>> models.due(1_250_000_000), models.next_due_ns()
+    ([], 1300000000)
+    """
+
+    def __init__(
+        self,
+        instruments: Sequence[Instrument],
+        settings: Sequence[ModelSettings],
+        seed: int = 0,
+        inline_delay_ns: int | None = None,
+    ) -> None:
+        symbols = {instrument.name: index for index, instrument in enumerate(instruments)}
+        self._features: dict[int, FeatureSet] = {}  # by warm-up
+        self._slots: dict[str, Slot] = {}
+        for one in settings:
+            one.check()
+            if one.name in self._slots:
+                raise ModelError(f"model {one.name}: expected a name used once, found it twice")
+            if one.symbol not in symbols:
+                known = ", ".join(symbols)
+                raise ModelError(f"model {one.name}: symbol: expected one of {known}, found {one.symbol!r}")
+            if one.warm_up_ns not in self._features:
+                ticks = [instrument.tick for instrument in instruments]
+                self._features[one.warm_up_ns] = FeatureSet(ticks, one.warm_up_ns)
+            features = self._features[one.warm_up_ns]
+            self._slots[one.name] = Slot(one, symbols[one.symbol], features, seed, inline_delay_ns)
+        # Due at once: the first call learns the time from its argument and aligns the grid.
+        self._next_ns = 0 if self._slots else NEVER_NS
+
+    def next_due_ns(self) -> int:
+        """0 before the first ``due`` (call it with the engine's time as soon as there is one)."""
+        return self._next_ns
+
+    def absorb(self, frames: Frames) -> None:
+        """Take frames, oldest first; nothing of the array is kept."""
+        for features in self._features.values():
+            features.update(frames)
+        for slot in self._slots.values():
+            slot.labels.follow(frames)
+
+    def due(self, now_ns: int) -> Sequence[AnyFact]:
+        """Do what is due at or before now, model by model in the order of the config."""
+        facts: list[AnyFact] = []
+        next_ns = NEVER_NS
+        for slot in self._slots.values():
+            slot.due(now_ns, facts)
+            next_ns = min(next_ns, slot.next_due_ns())
+        self._next_ns = next_ns
+        return facts
+
+    def swap(self, ready: ModelReady) -> Sequence[AnyFact]:
+        """Take a trained model or say why not; an empty payload says that the training failed."""
+        slot = self._slots.get(ready.model)
+        if slot is None:
+            return (ModelRefused(ready.model, ready.version, "the run has no such model"),)
+        return (slot.swap(ready.version, ready.payload),)
+
+    def job(self, model: str) -> TrainJob:
+        """What the trainer needs for a model, as of now: a copy, plain and picklable."""
+        if model not in self._slots:
+            raise ModelError(f"model {model!r}: expected one of {', '.join(self._slots)}")
+        return self._slots[model].job()
+
+    def summary(self) -> list[dict[str, Any]]:
+        """One map of plain values a model."""
+        return [slot.summary() for slot in self._slots.values()]
+
+    def save(self) -> dict[str, Any]:
+        """The whole state as plain values; the drift detectors start afresh."""
+        return {
+            "version": SAVE_VERSION,
+            "next_ns": self._next_ns,
+            "features": {str(warm_up): one.state.tobytes() for warm_up, one in self._features.items()},
+            "slots": {name: slot.save() for name, slot in self._slots.items()},
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take back what ``save`` of a run with the same instruments and settings gave."""
+        if state.get("version") != SAVE_VERSION or state["slots"].keys() != self._slots.keys():
+            raise ModelError(
+                f"saved models: expected version {SAVE_VERSION} with {sorted(self._slots)}, "
+                f"found version {state.get('version')} with {sorted(state.get('slots', {}))}"
+            )
+        for warm_up, features in self._features.items():
+            features.restore(state["features"][str(warm_up)])
+        for name, slot in self._slots.items():
+            slot.load(state["slots"][name])
+        self._next_ns = state["next_ns"]

@@ -1,0 +1,225 @@
+"""One model at work: its samples, labels, scores, drift detector, window and training.
+
+The order at a due time is the whole point: a finished training is swapped in, matured labels are scored and only then
+learned, a retraining is asked for, and last the new sample is taken and predicted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from engine.core.records import (
+    AnyFact,
+    DriftAlarm,
+    LabelScored,
+    ModelRefused,
+    ModelSwapped,
+    RetrainRequested,
+    Signal,
+)
+from engine.core.types import NEVER_NS
+from engine.features.set import FeatureSet
+from engine.learn.contract import ModelError, ModelSettings, TrainJob, model_class
+from engine.learn.drift import Adwin, DriftDetector
+from engine.learn.labels import Labels, Matured
+from engine.learn.scoring import Scores
+from engine.learn.window import Window
+
+_COUNTERS = (
+    "predictions",
+    "learned",
+    "retrains",
+    "swaps",
+    "refused",
+    "drift_alarms",
+    "version",
+    "ids",
+    "next_sample_ns",
+    "requested_ns",
+    "in_flight_ns",
+    "alarmed_ns",
+    "watched_ns",
+    "drifted",
+)
+
+
+class Slot:
+    """Everything about one model of a run."""
+
+    def __init__(
+        self, settings: ModelSettings, symbol: int, features: FeatureSet, seed: int, inline_delay_ns: int | None
+    ) -> None:
+        self.settings = settings
+        self.symbol = symbol
+        self.features = features
+        self.seed = seed
+        self.inline_delay_ns = inline_delay_ns
+        width = len(features.names)
+        self.model = model_class(settings.use)(settings, features.names)
+        self.labels = Labels(symbol, settings.horizon_ns, settings.horizon_ns // settings.every_ns + 2, width)
+        self.window = Window(settings.window_rows if self.model.trains else 1, width)
+        self.scores = Scores()
+        self.detector: DriftDetector = Adwin(settings.drift_delta)
+        self.predictions = self.learned = self.retrains = self.swaps = self.refused = self.drift_alarms = 0
+        self.version = ""
+        self.ids = 0
+        self.next_sample_ns = 0
+        self.requested_ns = -NEVER_NS  # of the last retraining
+        self.in_flight_ns = NEVER_NS  # since when a training is under way; NEVER_NS: none is
+        self.alarmed_ns = -NEVER_NS
+        self.watched_ns = -NEVER_NS  # the newest sample that the detector has seen
+        self.drifted = False  # a retraining is wanted because of drift
+        self._x = features.vector()
+        self._trained: tuple[int, str, bytes] | None = None  # inline training: due time, version, payload
+
+    def next_due_ns(self) -> int:
+        """When to call ``due`` next."""
+        swap_ns = self._trained[0] if self._trained else NEVER_NS
+        return min(self.next_sample_ns, self.labels.next_due_ns(), swap_ns)
+
+    def due(self, now_ns: int, facts: list[AnyFact]) -> None:
+        """Do what is due at or before now, appending what happened."""
+        if self._trained and self._trained[0] <= now_ns:
+            _, version, payload = self._trained
+            self._trained = None
+            facts.append(self.swap(version, payload))
+        for matured in self.labels.ripe(now_ns):
+            self._judge(matured, now_ns, facts)
+        if self.model.trains:
+            self._retrain(now_ns, facts)
+        if now_ns >= self.next_sample_ns:
+            every = self.settings.every_ns
+            if now_ns % every == 0 or self.next_sample_ns:
+                self._sample(now_ns, facts)
+            self.next_sample_ns = now_ns - now_ns % every + every
+
+    def _judge(self, matured: Matured, now_ns: int, facts: list[AnyFact]) -> None:
+        """Score, watch for drift, and only then learn."""
+        settings = self.settings
+        if matured.prediction is not None:
+            self.scores.update(matured.prediction, matured.label)
+            facts.append(LabelScored(settings.name, settings.symbol, matured.id, matured.prediction, matured.label))
+            # Labels of neighbouring samples overlap and their errors are nearly the same one: the detector, which
+            # counts them as evidence, sees one a horizon.
+            if matured.sample_ns - self.watched_ns >= settings.horizon_ns:
+                self.watched_ns = matured.sample_ns
+                error = self.model.score(matured.prediction, matured.label)
+                if self.detector.update(error):
+                    self.drift_alarms += 1
+                    facts.append(DriftAlarm(settings.name, settings.symbol, self.detector.name, error))
+                    if now_ns - self.alarmed_ns >= settings.drift_cooldown_ns:
+                        self.alarmed_ns = now_ns
+                        self.drifted = True
+        self.model.learn_one(matured.x, matured.label)
+        if self.model.trains:
+            self.window.add(matured.sample_ns, matured.x, matured.label)
+        self.learned += 1
+
+    def _retrain(self, now_ns: int, facts: list[AnyFact]) -> None:
+        settings = self.settings
+        if self.in_flight_ns != NEVER_NS and now_ns - self.in_flight_ns < settings.retrain_timeout_ns:
+            return
+        every = settings.retrain_every_ns
+        scheduled = every > 0 and now_ns - self.requested_ns >= every
+        if not (scheduled or self.drifted) or len(self.window) < settings.min_rows:
+            return
+        cause = "drift" if self.drifted else "schedule"
+        self.drifted = False
+        self.requested_ns = self.in_flight_ns = now_ns
+        self.retrains += 1
+        facts.append(RetrainRequested(settings.name, cause, len(self.window)))
+        if self.inline_delay_ns is not None:
+            try:
+                payload = type(self.model).fit(self.job())
+            except ModelError:
+                payload = b""  # as a live trainer that failed
+            version = hashlib.sha256(payload).hexdigest() if payload else ""
+            self._trained = (now_ns + max(1, self.inline_delay_ns), version, payload)
+
+    def _sample(self, now_ns: int, facts: list[AnyFact]) -> None:
+        settings, x = self.settings, self._x
+        if now_ns - self.features.frame_ns(self.symbol) > settings.stale_ns:
+            return
+        if not self.features.read(self.symbol, now_ns, x):
+            return
+        prediction = self.model.predict_one(x)
+        if prediction is not None and not abs(prediction) < float("inf"):
+            prediction = None
+        self.ids += 1
+        if not self.labels.add(now_ns, id=self.ids, x=x, prediction=prediction) or prediction is None:
+            return
+        self.predictions += 1
+        facts.append(Signal(settings.symbol, settings.name, settings.name, prediction, self.ids, settings.horizon_ns))
+
+    def job(self) -> TrainJob:
+        """The window as it stands, with the seed of this training."""
+        times_ns, x, y = self.window.rows()
+        text = f"{self.seed}/{self.settings.seed}/{self.settings.name}/{self.retrains}"
+        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+        return TrainJob(self.settings, self.features.hash, self.features.names, times_ns, x, y, seed)
+
+    def swap(self, version: str, payload: bytes) -> AnyFact:
+        """Take a payload or refuse it; either way the training under way has ended."""
+        name = self.settings.name
+        self.in_flight_ns = NEVER_NS
+        try:
+            if not payload:
+                raise ModelError("expected a trained model, found none: the training failed")
+            found = hashlib.sha256(payload).hexdigest()
+            if found != version:
+                raise ModelError(f"expected a payload with SHA-256 {version}, found {found}")
+            self.model.swap(payload, self.features.hash)
+        except ModelError as error:
+            self.refused += 1
+            return ModelRefused(name, version, str(error))
+        self.swaps += 1
+        self.version = version
+        return ModelSwapped(name, version)
+
+    def summary(self) -> dict[str, Any]:
+        """Counts and scores as plain values."""
+        settings, scores = self.settings, self.scores
+        return {
+            "name": settings.name,
+            "use": settings.use,
+            "symbol": settings.symbol,
+            "horizon_s": settings.horizon_ns / 1e9,
+            "predictions": self.predictions,
+            "learned": self.learned,
+            "retrains": self.retrains,
+            "swaps": self.swaps,
+            "refused": self.refused,
+            "drift_alarms": self.drift_alarms,
+            "ic": round(scores.ic, 6),
+            "rmse": round(scores.rmse, 6),
+            "mae": round(scores.mae, 6),
+            "hit_rate": round(scores.hit_rate, 6),
+            "r2_pct": round(scores.r2 * 100.0, 6),
+            "version": self.version,
+            "pending": len(self.labels),
+            "void": self.labels.void,
+            "training": self.in_flight_ns != NEVER_NS,
+        }
+
+    def save(self) -> dict[str, Any]:
+        """The state as plain values; the detector's own memory is not kept."""
+        return {
+            "counters": {name: getattr(self, name) for name in _COUNTERS},
+            "model": self.model.save(),
+            "labels": self.labels.save(),
+            "window": self.window.save(),
+            "scores": self.scores.save(),
+            "trained": list(self._trained) if self._trained else None,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take back what ``save`` gave."""
+        for name, value in state["counters"].items():
+            setattr(self, name, value)
+        self.model.load(state["model"])
+        self.labels.load(state["labels"])
+        self.window.load(state["window"])
+        self.scores.load(state["scores"])
+        trained = state["trained"]
+        self._trained = (trained[0], trained[1], trained[2]) if trained else None
