@@ -177,6 +177,20 @@ class RiskAction(Fact, frozen=True, tag=True):
     detail: str
 
 
+class Account(Fact, frozen=True, tag=True):
+    """What a strategy's account was worth at the last known mid prices; exact decimal text in ``currency``.
+
+    ``equity`` is what it gained or lost since the start: realised plus unrealised less fees.
+    """
+
+    strategy: str
+    currency: str
+    equity: str
+    realised: str
+    unrealised: str
+    fees: str
+
+
 class StrategyStopped(Fact, frozen=True, tag=True):
     """A strategy raised or was stopped; its orders are cancelled and the rest runs on."""
 
@@ -216,6 +230,7 @@ AnyFact: TypeAlias = (
     | ModelSwapped
     | ModelRefused
     | RiskAction
+    | Account
     | StrategyStopped
     | Note
     | Commanded

@@ -1,0 +1,194 @@
+"""What the user and the risk limits do to a run: start, stop, halt, resume, flatten, reload; stop-loss and drawdown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engine.core.book import ASK, BID, IS_READY
+from engine.core.events import Command
+from engine.core.records import Account, Commanded, Note, RiskAction
+from engine.core.risk import Intent
+from engine.core.types import OrderKind, TimeInForce
+
+if TYPE_CHECKING:
+    from engine.core.engine import Engine
+
+WATCH_NS = 100_000_000
+"""How often positions are valued and held against the limits, engine time."""
+
+ACCOUNT_NS = 1_000_000_000
+"""How often the accounts of strategies with a position are recorded, engine time."""
+
+
+class Commands:
+    """The engine's own hands on the orders."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._flattening: set[str] = set()
+        self._watching = False
+        self._account_ns = 0
+
+    def obey(self, command: Command) -> None:
+        """Carry out a command; an unknown one is refused before it gets here (see ``COMMANDS``)."""
+        engine = self._engine
+        action = COMMANDS.get(command.name)
+        if action is None:
+            raise UnknownCommand(f"expected one of {', '.join(COMMANDS)}, found {command.name!r}")
+        engine.emit(Commanded(command.name, command.args))
+        action(self, command)
+
+    def _start(self, command: Command) -> None:
+        del command
+        for slot in self._engine.roster.active():
+            if "on_start" in slot.hears:
+                self._engine.call(slot, slot.hears["on_start"])
+
+    def _stop(self, command: Command) -> None:
+        """Let strategies say their last word, take all orders back, record the accounts."""
+        del command
+        engine = self._engine
+        for slot in engine.roster.active():
+            if "on_stop" in slot.hears:
+                engine.call(slot, slot.hears["on_stop"])
+        engine.settle()
+        engine.desk.cancel_all(None, engine.now_ns, "stop")
+        self._mark()
+        self._record_accounts()
+        engine.flush()
+
+    def _halt(self, command: Command) -> None:
+        reason = str(command.args.get("reason", "command"))
+        self._engine.risk.halt(reason)
+        self._engine.emit(RiskAction("kill_switch", "all", reason))
+        self._engine.desk.cancel_all(None, self._engine.now_ns, "halt")
+
+    def _resume(self, command: Command) -> None:
+        del command
+        self._engine.risk.resume()
+        self._engine.emit(RiskAction("resume", "all", "command"))
+
+    def _flatten(self, command: Command) -> None:
+        only = command.args.get("strategy")
+        for name in self._engine.roster.slots:
+            if only is None or name == only:
+                self.flatten(name)
+
+    def _reload(self, command: Command) -> None:
+        only = command.args.get("strategy")
+        engine = self._engine
+        for name in list(engine.roster.slots):
+            if only is not None and name != only:
+                continue
+            problem = engine.roster.reload(name)
+            if problem is not None:
+                engine.emit(Note(name, {"reload": problem}))
+                continue
+            engine.subscribe()
+            slot = engine.roster.slots[name]
+            if "on_start" in slot.hears:
+                engine.call(slot, slot.hears["on_start"])
+
+    def flatten(self, strategy: str) -> None:
+        """Take a strategy's orders back and close its positions at the market."""
+        self._flattening.add(strategy)
+        self._engine.desk.cancel_all(strategy, self._engine.now_ns, "flatten")
+        self.start_watching()
+        self.progress(strategy)
+
+    def progress(self, strategy: str) -> None:
+        """One of its orders changed: once nothing works any more, close what is left."""
+        if strategy not in self._flattening or self._engine.desk.of(strategy):
+            return
+        engine = self._engine
+        open_symbols = [
+            symbol for symbol in range(len(engine.instruments)) if engine.ledger.position(symbol, strategy) != 0
+        ]
+        if not open_symbols:
+            self._flattening.discard(strategy)
+        for symbol in open_symbols:
+            if not engine.books.top[symbol, IS_READY]:
+                continue  # the next watch tries again
+            position = engine.ledger.position(symbol, strategy)
+            engine.desk.request(
+                Intent(
+                    order=engine.next_order_id(),
+                    strategy=strategy,
+                    symbol=symbol,
+                    side=-1 if position > 0 else 1,
+                    kind=OrderKind.MARKET,
+                    time_in_force=TimeInForce.GTC,
+                    price=0,
+                    size=abs(position),
+                    post_only=False,
+                    reduce_only=True,
+                ),
+                engine.now_ns,
+            )
+
+    def start_watching(self) -> None:
+        """Value positions from here on, until there are none."""
+        if not self._watching:
+            self._watching = True
+            self._engine.schedule(self._engine.now_ns + WATCH_NS, "watch")
+
+    def watch(self) -> None:
+        """Value the positions and act on the limits that they break."""
+        engine = self._engine
+        self._watching = False
+        self._mark()
+        for action in engine.risk.watch(engine.now_ns):
+            engine.emit(RiskAction(action.rule, action.strategy or "all", action.detail))
+            scope = [action.strategy] if action.strategy else list(engine.roster.slots)
+            for strategy in scope:
+                self.flatten(strategy)
+        if engine.now_ns - self._account_ns >= ACCOUNT_NS:
+            self._account_ns = engine.now_ns
+            self._record_accounts()
+        for strategy in sorted(self._flattening):
+            self.progress(strategy)
+        if self._flattening or self._has_positions():
+            self.start_watching()
+
+    def _has_positions(self) -> bool:
+        ledger = self._engine.ledger
+        return any(entry.position for entry in ledger.entries())
+
+    def _mark(self) -> None:
+        engine = self._engine
+        for symbol in range(len(engine.instruments)):
+            row = engine.books.top[symbol]
+            if row[IS_READY] and row[BID] and row[ASK]:
+                engine.ledger.mark(symbol, int(row[BID]) + int(row[ASK]))
+
+    def _record_accounts(self) -> None:
+        ledger = self._engine.ledger
+        for strategy in self._engine.roster.slots:
+            profit = ledger.profit(strategy)
+            realised, unrealised, fees = ledger.realised(strategy), ledger.unrealised(strategy), ledger.fees(strategy)
+            for currency in sorted(profit):
+                self._engine.emit(
+                    Account(
+                        strategy=strategy,
+                        currency=currency,
+                        equity=format(profit[currency], "f"),
+                        realised=format(realised.get(currency, 0), "f"),
+                        unrealised=format(unrealised.get(currency, 0), "f"),
+                        fees=format(fees.get(currency, 0), "f"),
+                    )
+                )
+
+
+class UnknownCommand(ValueError):
+    """The engine knows no such command; nothing was done."""
+
+
+COMMANDS = {
+    "start": Commands._start,
+    "stop": Commands._stop,
+    "halt": Commands._halt,
+    "resume": Commands._resume,
+    "flatten": Commands._flatten,
+    "reload": Commands._reload,
+}
+"""Every command by name."""

@@ -1,0 +1,203 @@
+"""From what a strategy asked to what it is told: request, risk, the way to the paper venue and back, the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+
+from engine.core.ledger import Ledger
+from engine.core.orders import (
+    CANCELLED,
+    CLOSING,
+    FILLED,
+    OPEN,
+    REFUSED,
+    REJECTED,
+    SENT,
+    Working,
+)
+from engine.core.paper import Match, PaperSettings, PaperVenue
+from engine.core.records import (
+    Accepted,
+    AnyFact,
+    Cancelled,
+    CancelRejected,
+    CancelRequested,
+    Fill,
+    Refusal,
+    Rejected,
+    Request,
+    Sent,
+)
+from engine.core.risk import Intent, Refused, Risk
+from engine.core.state import State
+from engine.core.types import Instrument
+
+Told = Match | AnyFact
+
+
+class Desk:
+    """All orders of a run.
+
+    ``emit`` records a fact; ``schedule(ns, what, subject)`` comes back through ``arrive``, ``cancel_arrives`` and
+    ``told``; ``on_order`` and ``on_fill`` reach the owner.
+    """
+
+    def __init__(
+        self,
+        instruments: Sequence[Instrument],
+        settings: PaperSettings,
+        state: State,
+        ledger: Ledger,
+        risk: Risk,
+        *,
+        emit: Callable[[AnyFact], None],
+        schedule: Callable[[int, str, object], None],
+        on_order: Callable[[Working, str], None],
+        on_fill: Callable[[Fill, int], None],
+    ) -> None:
+        self.venue = PaperVenue(settings, state)
+        self.orders: dict[int, Working] = {}
+        self.sent = self.filled = self.cancelled = self.rejected = self.fills = 0
+        self.refused: dict[str, int] = {}
+        self.rejections: dict[str, int] = {}
+        self._settings = settings
+        self._instruments = tuple(instruments)
+        self._ledger = ledger
+        self._risk = risk
+        self._emit = emit
+        self._schedule = schedule
+        self._on_order = on_order
+        self._on_fill = on_fill
+        self._working = [[0, 0] for _ in instruments]  # per symbol: sizes still to buy, to sell, as owners know
+
+    def of(self, strategy: str) -> list[Working]:
+        """A strategy's working orders, oldest first."""
+        return [order for order in self.orders.values() if order.intent.strategy == strategy]
+
+    def request(self, intent: Intent, now_ns: int) -> None:
+        """A strategy wants an order: risk decides, and an approved one leaves."""
+        instrument = self._instruments[intent.symbol]
+        self._emit(
+            Request(
+                order=intent.order,
+                strategy=intent.strategy,
+                symbol=instrument.name,
+                side=intent.side,
+                kind=intent.kind,
+                time_in_force=intent.time_in_force,
+                price=intent.price,
+                size=intent.size,
+                post_only=intent.post_only,
+            )
+        )
+        buying, selling = self._working[intent.symbol]
+        decision = self._risk.check(intent, now_ns, buying, selling)
+        order = Working(intent, SENT, intent.size)
+        if isinstance(decision, Refused):
+            order.state = REFUSED
+            self.refused[decision.rule] = self.refused.get(decision.rule, 0) + 1
+            self._emit(Refusal(intent.order, intent.strategy, instrument.name, decision.rule, decision.detail))
+            self._on_order(order, decision.rule)
+            return
+        self.orders[intent.order] = order
+        self._working[intent.symbol][0 if intent.side > 0 else 1] += intent.size
+        self.sent += 1
+        arrives_ns = now_ns + self._settings.effect_ns
+        self._emit(Sent(intent.order, arrives_ns))
+        self._schedule(arrives_ns, "arrive", order)
+
+    def cancel(self, number: int, strategy: str, now_ns: int, reason: str = "user") -> None:
+        """Ask the venue to take an order back; unknown, foreign and ended orders answer that it is too late."""
+        order = self.orders.get(number)
+        if order is None or order.intent.strategy != strategy:
+            self._emit(CancelRejected(number))
+            return
+        if order.state == CLOSING:
+            return
+        order.tell(CLOSING)
+        arrives_ns = now_ns + self._settings.effect_ns
+        self._emit(CancelRequested(number, arrives_ns))
+        self._schedule(arrives_ns, "cancel", (order, reason))
+        self._on_order(order, "")
+
+    def cancel_all(self, strategy: str | None, now_ns: int, reason: str) -> None:
+        """Ask for every working order of a strategy, or of all, to be taken back."""
+        for number, order in list(self.orders.items()):
+            if strategy is None or order.intent.strategy == strategy:
+                self.cancel(number, order.intent.strategy, now_ns, reason)
+
+    def arrive(self, order: Working, now_ns: int) -> None:
+        self._answer(self.venue.arrive(order), now_ns)
+
+    def cancel_arrives(self, order: Working, reason: str, now_ns: int) -> None:
+        self._answer([self.venue.cancel(order, reason)], now_ns)
+
+    def matched(self, now_ns: int) -> None:
+        """Resting orders traded in the frame that was just applied."""
+        self._answer(self.venue.matched(), now_ns)
+
+    def _answer(self, told: Sequence[Told], now_ns: int) -> None:
+        """Bring the venue's words back; what takes no time is told at once."""
+        words = [(word, now_ns) for word in told]
+        if self._settings.tell_ns:
+            self._schedule(now_ns + self._settings.tell_ns, "told", words)
+        else:
+            self.told(words)
+
+    def told(self, words: Sequence[tuple[Told, int]]) -> None:
+        """The owner learns what the venue said; each word comes with the engine time at which it was true."""
+        for word, matched_ns in words:
+            if isinstance(word, Match):
+                self._told_fill(word, matched_ns)
+                continue
+            self._emit(word)
+            order = self.orders.get(getattr(word, "order", 0))
+            if order is None:
+                continue
+            if isinstance(word, Accepted):
+                if order.state == SENT:
+                    order.tell(OPEN)
+                self._on_order(order, "")
+            elif isinstance(word, Cancelled):
+                self.cancelled += 1
+                self._end(order, CANCELLED, word.reason)
+            elif isinstance(word, Rejected):
+                self.rejected += 1
+                self.rejections[word.reason] = self.rejections.get(word.reason, 0) + 1
+                self._end(order, REJECTED, word.reason)
+
+    def _told_fill(self, match: Match, matched_ns: int) -> None:
+        order = self.orders[match.order]
+        intent = order.intent
+        rate: Decimal = self._settings.maker_fee if match.is_maker else self._settings.taker_fee
+        fee, currency = self._ledger.fill(intent.strategy, intent.symbol, intent.side, match.price, match.size, rate)
+        order.filled += match.size
+        self._working[intent.symbol][0 if intent.side > 0 else 1] -= match.size
+        self.fills += 1
+        fill = Fill(
+            order=match.order,
+            strategy=intent.strategy,
+            symbol=self._instruments[intent.symbol].name,
+            side=intent.side,
+            price=match.price,
+            size=match.size,
+            maker=match.is_maker,
+            fee=format(fee, "f"),
+            fee_currency=currency,
+            left=order.left,
+            queue_ahead=match.ahead,
+            matched_ns=matched_ns,
+        )
+        self._emit(fill)
+        self._on_fill(fill, intent.symbol)
+        if order.left == 0:
+            self.filled += 1
+            self._end(order, FILLED, "")
+
+    def _end(self, order: Working, state: str, reason: str) -> None:
+        intent = order.intent
+        order.tell(state)
+        self._working[intent.symbol][0 if intent.side > 0 else 1] -= order.left
+        self.orders.pop(intent.order, None)
+        self._on_order(order, reason)

@@ -1,0 +1,412 @@
+"""The engine: one synchronous function from what happened to what follows from it.
+
+``process`` takes a batch of market data, a command or a new model, and returns the records. It reads no clock, no file
+and no chance, so live, replay and recovery are the same code and the same input gives the same records, byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from engine.core.book import DOUBT, IS_READY, Book
+from engine.core.commands import Commands
+from engine.core.context import SayCancel, SayEmit, Saying, SayNote, SayTimer, Symbols
+from engine.core.desk import Desk
+from engine.core.events import CROSSED, NEGATIVE, REASONS, SELL, TRADE, Batch, Command, Frames, ModelReady
+from engine.core.kernel import advance
+from engine.core.learning import Learning, NoLearning
+from engine.core.ledger import Ledger
+from engine.core.orders import Working
+from engine.core.paper import DueQueue, PaperSettings
+from engine.core.records import AnyFact, Digest, FeedState, Fill, Note, Record, Signal, StrategyStopped
+from engine.core.report import status, summary
+from engine.core.risk import Intent, Risk, RiskSettings
+from engine.core.roster import Factory, Roster, Slot
+from engine.core.state import (
+    FRAME_FIRST,
+    HEARS_BOOK,
+    HEARS_TRADE,
+    NEXT_DUE,
+    NOW,
+    RING_ON,
+    RING_USED,
+    WAKE,
+    WAKE_BOOK,
+    WAKE_DUE,
+    WAKE_FILL,
+    WAKE_RING,
+    WAKE_STATE,
+    WAKE_SYMBOL,
+    WAKE_TRADE,
+    State,
+)
+from engine.core.strategy import Gap, Trade
+from engine.core.timers import MAX_TIMERS, Timers
+from engine.core.types import NEVER_NS, Instrument, Side
+
+MAX_CASCADE = 256
+"""Sayings that one event may lead to; beyond it the speaking strategy is at fault and stopped."""
+
+MAX_SIGNALS = 4096
+"""Latest signals remembered, by symbol and name; the oldest goes."""
+
+
+class EngineSettings(msgspec.Struct, frozen=True):
+    """What a run is; ``cash`` is the starting balance by currency, ``book_depth`` bounds each side of a book."""
+
+    paper: PaperSettings = PaperSettings()
+    risk: RiskSettings = RiskSettings()
+    cash: dict[str, Decimal] = {}
+    book_depth: int = 6000
+
+
+class Engine:
+    """All state of a run.
+
+    ``frames_tap`` sees every frame (the array is written again afterwards: copy what you keep). ``doubted`` lists the
+    symbols whose book the last ``process`` found wrong by itself: the driver asks the venue to resynchronise them.
+    """
+
+    def __init__(
+        self,
+        instruments: Sequence[Instrument],
+        strategies: Mapping[str, Factory],
+        settings: EngineSettings,
+        learning: Learning | None = None,
+        frames_tap: Callable[[Frames], None] | None = None,
+    ) -> None:
+        self.instruments = tuple(instruments)
+        self.settings = settings
+        self.now_ns = 0
+        self.doubted: list[int] = []
+        self.seq = 0
+        self._state = State(
+            self.instruments,
+            settings.book_depth,
+            max_orders=settings.paper.max_orders,
+            explain_ns=settings.paper.explain_ns,
+        )
+        self.books = self._state.books
+        self.book_views: tuple[Book, ...] = self.books.views
+        self.ledger = Ledger(self.instruments, settings.cash)
+        self.risk = Risk(settings.risk, self.books, self.ledger)
+        self.learning: Learning = learning if learning is not None else NoLearning()
+        self._tap = frames_tap
+        self._control = memoryview(self._state.control)
+        self._control[RING_ON] = int(learning is not None or frames_tap is not None)
+        self._due = DueQueue()
+        self._orders_made = 0
+        self._agenda: deque[tuple[Slot, Saying]] = deque()
+        self._signals: dict[tuple[int, str], Signal] = {}
+        self._timers = Timers(self.schedule)
+        self._was_ready = [False] * len(self.instruments)
+        self._learn_ns = NEVER_NS
+        self._out: list[Record] = []
+        self._digest = Digest()
+        self.symbols = Symbols(self.instruments)
+        self.desk = Desk(
+            self.instruments,
+            settings.paper,
+            self._state,
+            self.ledger,
+            self.risk,
+            emit=self.emit,
+            schedule=self.schedule,
+            on_order=self._tell_order,
+            on_fill=self._tell_fill,
+        )
+        self.roster = Roster(strategies, self, self.symbols)
+        self.commands = Commands(self)
+        self.subscribe()
+
+    @property
+    def digest(self) -> str:
+        """BLAKE2b over all records so far, as hexadecimal text."""
+        return self._digest.hex()
+
+    @property
+    def halted(self) -> bool:
+        """The kill switch is on: no new order leaves."""
+        return self.risk.halted
+
+    def process(self, item: Batch | Command | ModelReady) -> list[Record]:
+        """Take what happened, in order of receipt, and return the facts that follow.
+
+        A batch ends with a frame's last row. Engine time is the receive time, never decreasing; whatever is due at or
+        before an input is handled before it.
+        """
+        self._out = out = []
+        self.doubted = []
+        if isinstance(item, np.ndarray):
+            self._market(item)
+        else:
+            self._run_due(item.recv_ns)
+            self._set_now(item.recv_ns)
+            if isinstance(item, Command):
+                self.commands.obey(item)
+            else:
+                self.flush()
+                self._learned(self.learning.swap(item))
+            self.settle()
+        self._digest.update(out)
+        return out
+
+    def summary(self) -> dict[str, Any]:
+        """Books, orders, fills and profit of the run so far, as plain values."""
+        return summary(self)
+
+    def status(self) -> dict[str, Any]:
+        """What a person wants to see now: books, positions, orders, strategies, as plain values."""
+        return status(self)
+
+    # The host of the strategies' contexts.
+
+    def working(self, strategy: str) -> Sequence[Working]:
+        return self.desk.of(strategy)
+
+    def latest_signal(self, symbol: int, name: str) -> Signal | None:
+        return self._signals.get((symbol, name))
+
+    def next_order_id(self) -> int:
+        self._orders_made += 1
+        return self._orders_made
+
+    # What the parts of the engine say to it.
+
+    def emit(self, fact: AnyFact) -> None:
+        """Record a fact."""
+        self.seq += 1
+        self._out.append(Record(self.seq, self.now_ns, fact))
+
+    def schedule(self, ns: int, what: str, subject: object = None) -> None:
+        """Have something done at an engine time; see ``_run_due`` for the words."""
+        self._due.push(ns, what, subject)
+        if ns < self._control[NEXT_DUE]:
+            self._control[NEXT_DUE] = ns
+
+    def call(self, slot: Slot, handler: Callable[..., None], *args: object) -> None:
+        """Run a handler behind the wall and take down what it said."""
+        self.roster.call(slot, handler, *args)
+        self.take_down(slot)
+
+    def take_down(self, slot: Slot) -> None:
+        if slot.context.said:
+            self._agenda.extend((slot, saying) for saying in self.roster.said(slot))
+
+    # Market data.
+
+    def _market(self, batch: Batch) -> None:
+        flat, levels, ring, control = self._state.flat, self.books.levels, self._state.ring, self._control
+        row, rows = 0, len(batch)
+        on_book = self.roster.listeners("on_book")
+        while row < rows:
+            row = advance(flat, levels, ring, batch, row)
+            wake = control[WAKE]
+            if wake == WAKE_BOOK:
+                self.now_ns = control[NOW]
+                symbol = control[WAKE_SYMBOL]
+                book = self.book_views[symbol]
+                for slot, handler in on_book[symbol]:
+                    try:
+                        handler(book, slot.context)
+                    except Exception as error:  # noqa: BLE001 - the wall to users' code, as in Roster.call
+                        self.roster.fail(slot, "on_book", error)
+                    if slot.context.said:
+                        self.take_down(slot)
+                if self._agenda or self.roster.failed:
+                    self.settle()
+                    on_book = self.roster.listeners("on_book")
+            elif wake & WAKE_DUE:
+                self._run_due(int(batch[row]["recv_ns"]))
+                on_book = self.roster.listeners("on_book")
+            elif wake:
+                self.now_ns = control[NOW]
+                self._look(wake, batch, control[FRAME_FIRST], row)
+                on_book = self.roster.listeners("on_book")
+        self.now_ns = control[NOW]
+
+    def _look(self, wake: int, batch: Batch, first: int, end: int) -> None:
+        """A frame left something that Python must see: state first, then fills, trades and the book."""
+        symbol = self._control[WAKE_SYMBOL]
+        if wake & WAKE_RING:
+            self.flush()
+            self._arm_learning()
+        if wake & WAKE_STATE:
+            self._state_changed(symbol)
+        if wake & WAKE_FILL:
+            self.desk.matched(self.now_ns)
+        if wake & WAKE_TRADE:
+            self._hear_trades(symbol, batch[first:end])
+        if wake & WAKE_BOOK:
+            book = self.book_views[symbol]
+            for slot, handler in self.roster.listeners("on_book")[symbol]:
+                self.call(slot, handler, book)
+        self.settle()
+
+    def _state_changed(self, symbol: int) -> None:
+        row = self.books.top[symbol]
+        is_ready, reason = bool(row[IS_READY]), int(row[DOUBT])
+        name = self.instruments[symbol].name
+        if self._was_ready[symbol]:
+            # Also when the same frame made it ready again: in between the book was not to be trusted.
+            self.emit(FeedState(name, ready=False, reason=REASONS[reason]))
+            for slot, handler in self.roster.listeners("on_gap")[symbol]:
+                self.call(slot, handler, Gap(name, REASONS[reason]))
+        if is_ready:
+            self.emit(FeedState(name, ready=True, reason=""))
+        elif reason in (CROSSED, NEGATIVE):
+            self.doubted.append(symbol)
+        self._was_ready[symbol] = is_ready
+        self.flush()
+        self._arm_learning()
+
+    def _hear_trades(self, symbol: int, frame: Batch) -> None:
+        name = self.instruments[symbol].name
+        for kind, flags, _, _, price, size, venue_ns, recv_ns, number in frame.tolist():
+            if kind == TRADE:
+                trade = Trade(name, Side.SELL if flags & SELL else Side.BUY, price, size, recv_ns, venue_ns, number)
+                for slot, handler in self.roster.listeners("on_trade")[symbol]:
+                    self.call(slot, handler, trade)
+
+    # What is due.
+
+    def _run_due(self, until_ns: int) -> None:
+        """Do all that is due at or before ``until_ns``, by due time, then in the order it was scheduled."""
+        while self._due.next_ns(NEVER_NS) <= until_ns:
+            due = self._due.pop()
+            self._set_now(due.ns)
+            subject: Any = due.subject
+            if due.what == "arrive":
+                self.desk.arrive(subject, self.now_ns)
+            elif due.what == "cancel":
+                self.desk.cancel_arrives(*subject, self.now_ns)
+            elif due.what == "told":
+                self.desk.told(subject)
+            elif due.what == "timer":
+                self._timer_due(*subject, due.ns)
+            elif due.what == "learn":
+                self._learning_due(due.ns)
+            elif due.what == "watch":
+                self.commands.watch()
+            self.settle()
+        self._control[NEXT_DUE] = self._due.next_ns(NEVER_NS)
+
+    def _set_now(self, ns: int) -> None:
+        self.now_ns = max(self.now_ns, self._control[NOW], ns)
+        self._control[NOW] = self.now_ns
+
+    def _timer_due(self, strategy: str, name: str, ns: int) -> None:
+        if not self._timers.fires((strategy, name), ns):
+            return
+        slot = self.roster.slots[strategy]
+        if strategy not in self.roster.stopped and "on_timer" in slot.hears:
+            self.call(slot, slot.hears["on_timer"], name)
+
+    # Learning.
+
+    def flush(self) -> None:
+        """Hand the frames since the last time to the models and the tap."""
+        used = self._control[RING_USED]
+        if used:
+            frames = self._state.ring[:used]
+            if self._tap is not None:
+                self._tap(frames)
+            self.learning.absorb(frames)
+            self._control[RING_USED] = 0
+
+    def _learning_due(self, ns: int) -> None:
+        if ns == self._learn_ns:
+            self.flush()
+            self._learned(self.learning.due(ns))
+
+    def _learned(self, facts: Sequence[AnyFact]) -> None:
+        for fact in facts:
+            if isinstance(fact, Signal):
+                self._signal(fact)
+            else:
+                self.emit(fact)
+        self._learn_ns = NEVER_NS
+        self._arm_learning()
+
+    def _arm_learning(self) -> None:
+        ns = self.learning.next_due_ns()
+        if ns != self._learn_ns and ns != NEVER_NS:
+            self.schedule(ns, "learn")
+        self._learn_ns = ns
+
+    def _signal(self, signal: Signal) -> None:
+        self.emit(signal)
+        symbol = self.symbols.index(signal.symbol)
+        key = (symbol, signal.name)
+        if key not in self._signals and len(self._signals) == MAX_SIGNALS:
+            del self._signals[next(iter(self._signals))]
+        self._signals[key] = signal
+        for slot, handler in self.roster.listeners("on_signal")[symbol]:
+            self.call(slot, handler, signal)
+
+    # What strategies said.
+
+    def settle(self) -> None:
+        """Carry out what was said, first in first out, until nobody says more."""
+        spent = 0
+        while self._agenda or self.roster.failed:
+            while self.roster.failed:
+                self.stop_strategy(*self.roster.failed.pop(0))
+            if not self._agenda:
+                continue
+            slot, saying = self._agenda.popleft()
+            if slot.name in self.roster.stopped:
+                continue
+            spent += 1
+            if spent > MAX_CASCADE:
+                self.roster.failed.append((slot.name, f"said more than {MAX_CASCADE} things in answer to one event"))
+                continue
+            self._perform(slot, saying)
+
+    def _perform(self, slot: Slot, saying: Saying) -> None:
+        if isinstance(saying, Intent):
+            self.desk.request(saying, self.now_ns)
+        elif isinstance(saying, SayCancel):
+            self.desk.cancel(saying.order, slot.name, self.now_ns)
+        elif isinstance(saying, SayEmit):
+            self._signal(saying.signal)
+        elif isinstance(saying, SayTimer):
+            if not self._timers.ask((slot.name, saying.name), saying.due_ns):
+                self.roster.failed.append((slot.name, f"asked for more than {MAX_TIMERS} timers at once"))
+        elif isinstance(saying, SayNote):
+            self.emit(Note(slot.name, saying.fields))
+
+    def stop_strategy(self, name: str, reason: str) -> None:
+        """Never call it again, and take its working orders back."""
+        if name in self.roster.stopped:
+            return
+        self.roster.stop(name, reason)
+        self.emit(StrategyStopped(name, reason))
+        self.desk.cancel_all(name, self.now_ns, "strategy_stopped")
+        self.subscribe()
+
+    def subscribe(self) -> None:
+        """Tell the kernel which books and trades somebody listens to."""
+        for symbol in range(len(self.instruments)):
+            self.books.top[symbol, HEARS_BOOK] = bool(self.roster.listeners("on_book")[symbol])
+            self.books.top[symbol, HEARS_TRADE] = bool(self.roster.listeners("on_trade")[symbol])
+
+    # What owners are told.
+
+    def _tell_order(self, order: Working, reason: str) -> None:
+        slot = self.roster.slots.get(order.intent.strategy)
+        if slot is not None and slot.name not in self.roster.stopped and "on_order" in slot.hears:
+            self.call(slot, slot.hears["on_order"], order.view(self.instruments[order.intent.symbol].name, reason))
+        self.commands.progress(order.intent.strategy)
+
+    def _tell_fill(self, fill: Fill, symbol: int) -> None:
+        self.commands.start_watching()
+        slot = self.roster.slots.get(fill.strategy)
+        if slot is not None and slot.name not in self.roster.stopped and "on_fill" in slot.hears:
+            self.call(slot, slot.hears["on_fill"], fill)

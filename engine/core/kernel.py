@@ -1,0 +1,298 @@
+"""The one loop over market data: books, resting paper orders and the ring of frames, until Python must look.
+
+A frame is applied whole before anyone sees it, and concerns one symbol. The kernel stops before a frame when something
+is due at or before it, and after a frame when a strategy listens to what changed, a book's state changed, a resting
+order traded, or the ring is full.
+"""
+
+from __future__ import annotations
+
+from engine.core.book import (
+    ASK,
+    ASK_COUNT,
+    ASK_SIZE,
+    BID,
+    BID_COUNT,
+    BID_SIZE,
+    CHANGED_NS,
+    DOUBT,
+    EPOCH,
+    IS_READY,
+    TOP_FIELDS,
+    UPDATE_ID,
+    Int64s,
+    set_level,
+)
+from engine.core.events import (
+    CLEAR,
+    CLOCK,
+    CROSSED,
+    DOWN,
+    FRAME_BOOK,
+    FRAME_LEVELS,
+    FRAME_READY,
+    FRAME_TRADE,
+    GAP,
+    LAST,
+    LEVEL,
+    MARK,
+    NEGATIVE,
+    QUOTE,
+    READY,
+    TRADE,
+    UP,
+    Batch,
+    Frames,
+)
+from engine.core.jit import kernel
+from engine.core.matching import displayed_at, match_crossed, refresh_taken
+from engine.core.queue import level_changed, traded
+from engine.core.state import (
+    CONTROL_FIELDS,
+    FILL_COUNT,
+    FILL_FIELDS,
+    FILL_ROOM,
+    FRAME_FIRST,
+    FRAMES_SEEN,
+    GAPS_SEEN,
+    HEARS_BOOK,
+    HEARS_TRADE,
+    NEXT_DUE,
+    NOW,
+    R_AHEAD,
+    R_EARLY,
+    R_PRICE,
+    R_SIDE,
+    R_SYMBOL,
+    RESTING_COUNT,
+    RESTING_FIELDS,
+    RESTING_HERE,
+    RESTING_ROOM,
+    RING_ON,
+    RING_USED,
+    SYMBOLS,
+    TAKEN_FIELDS,
+    TAKEN_HERE,
+    TAKEN_ROOM,
+    WAKE,
+    WAKE_BOOK,
+    WAKE_DUE,
+    WAKE_FILL,
+    WAKE_RING,
+    WAKE_STATE,
+    WAKE_SYMBOL,
+    WAKE_TRADE,
+)
+
+
+@kernel
+def doubt(control: Int64s, top: Int64s, symbol: int, reason: int) -> int:
+    """Take a book out of use; 1 when it was in use."""
+    was_ready = top[symbol, IS_READY]
+    top[symbol, IS_READY] = 0
+    top[symbol, DOUBT] = reason
+    if was_ready:
+        top[symbol, EPOCH] += 1
+        control[GAPS_SEEN] += 1
+    return int(was_ready)
+
+
+@kernel
+def refresh_top(top: Int64s, levels: Int64s, symbol: int) -> None:
+    """Copy the best levels to where strategies read them."""
+    bids = top[symbol, BID_COUNT]
+    asks = top[symbol, ASK_COUNT]
+    top[symbol, BID] = levels[symbol, 0, 0, bids - 1] if bids > 0 else 0
+    top[symbol, BID_SIZE] = levels[symbol, 0, 1, bids - 1] if bids > 0 else 0
+    top[symbol, ASK] = -levels[symbol, 1, 0, asks - 1] if asks > 0 else 0
+    top[symbol, ASK_SIZE] = levels[symbol, 1, 1, asks - 1] if asks > 0 else 0
+
+
+@kernel
+def is_crossed(top: Int64s, symbol: int) -> bool:
+    """Both sides are there and the best bid is not below the best ask."""
+    both = top[symbol, BID_COUNT] > 0 and top[symbol, ASK_COUNT] > 0
+    return bool(both and top[symbol, BID] >= top[symbol, ASK])
+
+
+@kernel
+def settle_queues(control: Int64s, top: Int64s, levels: Int64s, resting: Int64s, symbol: int) -> None:
+    """After a resync nobody stands behind more than the fresh book shows; nothing waits for an explaining trade."""
+    for i in range(control[RESTING_COUNT]):
+        if resting[i, R_SYMBOL] == symbol:
+            which = 0 if resting[i, R_SIDE] > 0 else 1
+            shown = displayed_at(top, levels, symbol, which, resting[i, R_PRICE])
+            resting[i, R_AHEAD] = min(resting[i, R_AHEAD], shown)
+            resting[i, R_EARLY] = 0
+
+
+@kernel
+def write_frame(
+    control: Int64s, top: Int64s, levels: Int64s, ring: Frames, batch: Batch, first: int, last: int, flags: int
+) -> None:
+    """Append what the market looks like now to the ring."""
+    at = control[RING_USED]
+    symbol = batch[last].symbol
+    frame = ring[at]
+    frame.symbol = symbol
+    frame.recv_ns = control[NOW]
+    frame.venue_ns = batch[last].venue_ns
+    frame.id = batch[last].id if flags & FRAME_BOOK else 0
+    frame.flags = flags
+    for which in range(2):
+        count = top[symbol, ASK_COUNT if which else BID_COUNT]
+        for i in range(FRAME_LEVELS):
+            price = 0
+            size = 0
+            if i < count:
+                price = levels[symbol, which, 0, count - 1 - i]
+                size = levels[symbol, which, 1, count - 1 - i]
+            if which:
+                frame.ask[i] = -price
+                frame.ask_size[i] = size
+            else:
+                frame.bid[i] = price
+                frame.bid_size[i] = size
+    frame.buy_size = 0
+    frame.sell_size = 0
+    frame.buys = 0
+    frame.sells = 0
+    frame.last_price = 0
+    if flags & FRAME_TRADE:
+        for i in range(first, last + 1):
+            if batch[i].kind == TRADE:
+                if batch[i].flags & 1:
+                    frame.sell_size += batch[i].size
+                    frame.sells += 1
+                else:
+                    frame.buy_size += batch[i].size
+                    frame.buys += 1
+                frame.last_price = batch[i].price
+    control[RING_USED] = at + 1
+
+
+@kernel
+def advance(flat: Int64s, levels: Int64s, ring: Frames, batch: Batch, start: int) -> int:
+    """Apply frames from row ``start`` until Python must look; return the next row. ``control[WAKE]`` says why."""
+    control = flat[:CONTROL_FIELDS]
+    end = CONTROL_FIELDS + control[SYMBOLS] * TOP_FIELDS
+    top = flat[CONTROL_FIELDS:end].reshape(control[SYMBOLS], TOP_FIELDS)
+    begin = end
+    end = begin + control[RESTING_ROOM] * RESTING_FIELDS
+    resting = flat[begin:end].reshape(control[RESTING_ROOM], RESTING_FIELDS)
+    begin = end
+    end = begin + control[TAKEN_ROOM] * TAKEN_FIELDS
+    taken = flat[begin:end].reshape(control[TAKEN_ROOM], TAKEN_FIELDS)
+    begin = end
+    end = begin + control[FILL_ROOM] * FILL_FIELDS
+    fills = flat[begin:end].reshape(control[FILL_ROOM], FILL_FIELDS)
+
+    control[WAKE] = 0
+    control[FILL_COUNT] = 0
+    row = start
+    rows = batch.size
+    while row < rows:
+        first = row
+        now = max(control[NOW], batch[row].recv_ns)
+        if control[NEXT_DUE] <= now:
+            control[WAKE] = WAKE_DUE
+            return row
+        control[NOW] = now
+        symbol = batch[row].symbol
+        changed = 0
+        flags = 0
+        wake = 0
+        reason = 0
+        is_last = False
+        while not is_last:
+            kind = batch[row].kind
+            is_last = batch[row].flags & LAST != 0
+            if kind == LEVEL:
+                which = batch[row].flags & 1
+                price = batch[row].price
+                size = batch[row].size
+                flags |= FRAME_BOOK
+                if price <= 0 or size < 0:
+                    reason = NEGATIVE
+                else:
+                    column = ASK_COUNT if which else BID_COUNT
+                    top[symbol, column] = set_level(
+                        levels[symbol, which, 0],
+                        levels[symbol, which, 1],
+                        top[symbol, column],
+                        -price if which else price,
+                        size,
+                    )
+                    changed = 1
+                    if top[symbol, RESTING_HERE] > 0 and top[symbol, IS_READY]:
+                        level_changed(control, resting, symbol, -1 if which else 1, price, size)
+                    if top[symbol, TAKEN_HERE] > 0:
+                        refresh_taken(control, top, taken, symbol, which, price)
+            elif kind == TRADE:
+                flags |= FRAME_TRADE
+                if top[symbol, RESTING_HERE] > 0 and top[symbol, IS_READY]:
+                    hit = 1 if batch[row].flags & 1 else -1
+                    traded(control, resting, fills, symbol, hit, batch[row].price, batch[row].size)
+            elif kind == CLEAR:
+                flags |= FRAME_BOOK
+                top[symbol, BID_COUNT] = 0
+                top[symbol, ASK_COUNT] = 0
+                if doubt(control, top, symbol, 0):
+                    wake |= WAKE_STATE
+                if top[symbol, TAKEN_HERE] > 0:
+                    refresh_taken(control, top, taken, symbol, 0, -1)
+            elif kind == READY:
+                flags |= FRAME_BOOK
+                if not top[symbol, IS_READY]:
+                    top[symbol, IS_READY] = 1
+                    top[symbol, DOUBT] = 0
+                    wake |= WAKE_STATE
+                    changed = 1
+                    if top[symbol, RESTING_HERE] > 0:
+                        settle_queues(control, top, levels, resting, symbol)
+            elif kind == MARK:
+                flags |= FRAME_BOOK
+            elif kind in (GAP, DOWN):
+                reason = batch[row].reason
+                flags |= FRAME_BOOK
+            row += 1
+            if row == rows:
+                is_last = True
+        last = row - 1
+        kind = batch[last].kind
+        if kind in (CLOCK, QUOTE, UP):
+            continue
+        control[FRAMES_SEEN] += 1
+        if flags & FRAME_BOOK:
+            refresh_top(top, levels, symbol)
+            top[symbol, UPDATE_ID] = batch[last].id
+            top[symbol, CHANGED_NS] = now
+            # In a snapshot's frame too: a crossed snapshot is no book.
+            if reason == 0 and top[symbol, IS_READY] and is_crossed(top, symbol):
+                reason = CROSSED
+        if reason != 0:
+            if doubt(control, top, symbol, reason):
+                wake |= WAKE_STATE
+            elif wake & WAKE_STATE == 0:
+                top[symbol, DOUBT] = reason
+        is_ready = top[symbol, IS_READY]
+        if is_ready:
+            flags |= FRAME_READY
+            if changed and top[symbol, RESTING_HERE] > 0:
+                match_crossed(control, top, levels, resting, taken, fills, symbol)
+            if changed and top[symbol, HEARS_BOOK]:
+                wake |= WAKE_BOOK
+        if flags & FRAME_TRADE and top[symbol, HEARS_TRADE]:
+            wake |= WAKE_TRADE
+        if control[FILL_COUNT] > 0:
+            wake |= WAKE_FILL
+        if control[RING_ON] and flags != 0:
+            write_frame(control, top, levels, ring, batch, first, last, flags)
+            if control[RING_USED] == ring.size:
+                wake |= WAKE_RING
+        if wake:
+            control[WAKE] = wake
+            control[WAKE_SYMBOL] = symbol
+            control[FRAME_FIRST] = first
+            return row
+    return row

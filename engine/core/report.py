@@ -1,0 +1,104 @@
+"""The run so far as plain values: the summary that ends a run, and the picture a person watches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from engine.core.book import DOUBT, IS_READY
+from engine.core.events import REASONS
+from engine.core.state import FRAMES_SEEN, GAPS_SEEN
+
+if TYPE_CHECKING:
+    from engine.core.engine import Engine
+
+
+def summary(engine: Engine) -> dict[str, Any]:
+    """Counts of books, orders and fills, and the profit by currency as exact text."""
+    top = engine.books.top
+    desk = engine.desk
+    return {
+        "digest": engine.digest,
+        "records": engine.seq,
+        "frames": int(engine._state.control[FRAMES_SEEN]),
+        "books": {
+            "ready": int((top[:, IS_READY] != 0).sum()),
+            "total": len(engine.instruments),
+            "doubts": int(engine._state.control[GAPS_SEEN]),
+        },
+        "orders": {
+            "sent": desk.sent,
+            "refused": dict(sorted(desk.refused.items())),
+            "filled": desk.filled,
+            "cancelled": desk.cancelled,
+            "rejected": desk.rejected,
+            "rejections": dict(sorted(desk.rejections.items())),
+            "working": len(desk.orders),
+        },
+        "fills": desk.fills,
+        "profit": {currency: format(value, "f") for currency, value in sorted(engine.ledger.profit().items())},
+        "fees": {currency: format(value, "f") for currency, value in sorted(engine.ledger.fees().items())},
+        "strategies": {
+            name: {
+                "profit": {
+                    currency: format(value, "f") for currency, value in sorted(engine.ledger.profit(name).items())
+                },
+                "stopped": engine.roster.stopped.get(name),
+            }
+            for name in engine.roster.slots
+        },
+        "halted": engine.halted,
+    }
+
+
+def status(engine: Engine) -> dict[str, Any]:
+    """Books, positions and working orders with prices and sizes as exact text, on top of the summary."""
+    books = []
+    for index, instrument in enumerate(engine.instruments):
+        book = engine.book_views[index]
+        shown = book.bid != 0 and book.ask != 0
+        books.append(
+            {
+                "symbol": instrument.name,
+                "ready": book.is_ready,
+                "reason": "" if book.is_ready else REASONS[int(engine.books.top[index, DOUBT])] or "no snapshot yet",
+                "bid": instrument.price_text(book.bid) if shown else None,
+                "bid_size": instrument.size_text(book.bid_size) if shown else None,
+                "ask": instrument.price_text(book.ask) if shown else None,
+                "ask_size": instrument.size_text(book.ask_size) if shown else None,
+                "changed_ns": book.changed_ns,
+            }
+        )
+    positions = [
+        {
+            "strategy": name,
+            "symbol": instrument.name,
+            "size": instrument.size_text(size),
+        }
+        for name in engine.roster.slots
+        for index, instrument in enumerate(engine.instruments)
+        if (size := engine.ledger.position(index, name)) != 0
+    ]
+    orders = []
+    for order in engine.desk.orders.values():
+        instrument = engine.instruments[order.intent.symbol]
+        orders.append(
+            {
+                "id": order.intent.order,
+                "strategy": order.intent.strategy,
+                "symbol": instrument.name,
+                "side": "buy" if order.intent.side > 0 else "sell",
+                "kind": order.intent.kind.value,
+                "price": instrument.price_text(order.intent.price) if order.intent.price else None,
+                "size": instrument.size_text(order.intent.size),
+                "filled": instrument.size_text(order.filled),
+                "state": order.state,
+            }
+        )
+    cash = {currency: format(value, "f") for currency, value in sorted(engine.ledger.cash().items())}
+    return summary(engine) | {
+        "now_ns": engine.now_ns,
+        "book_tops": books,
+        "positions": positions,
+        "working_orders": orders,
+        "cash": cash,
+    }

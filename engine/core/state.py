@@ -1,0 +1,103 @@
+"""The kernel's memory: one int64 array for everything small, so that a call from Python passes few arguments.
+
+Layout, in order: ``control`` (scalars), ``top`` (one row a symbol), ``resting`` (paper orders in the venue's book,
+oldest first), ``taken`` (liquidity that our takers consumed and the venue has not refreshed), ``fills`` (what the last
+call matched). The Python side holds views of the same memory. Everything is bounded when the run starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from engine.core.book import TOP_FIELDS, Books, Int64s
+from engine.core.events import FRAME, Frames
+from engine.core.types import NEVER_NS
+
+if TYPE_CHECKING:
+    from engine.core.types import Instrument
+
+CONTROL_FIELDS = 32
+# Scalars in ``control``.
+(
+    NEXT_DUE,  # engine time at which Python must act; the kernel stops before a frame at or after it
+    NOW,  # engine time, never decreasing
+    WAKE,  # why the kernel came back: WAKE_* bits
+    WAKE_SYMBOL,  # the symbol of the frame it stopped after
+    FRAME_FIRST,  # first row of that frame
+    RING_USED,
+    RING_ON,  # 1: write frames to the ring
+    RESTING_COUNT,
+    TAKEN_COUNT,
+    FILL_COUNT,
+    SYMBOLS,
+    RESTING_ROOM,
+    TAKEN_ROOM,
+    FILL_ROOM,
+    EXPLAIN_NS,  # how long a level change waits for the trade that explains it
+    FRAMES_SEEN,
+    GAPS_SEEN,
+) = range(17)
+
+# Bits of WAKE.
+WAKE_DUE = 1  # something is due before the next frame
+WAKE_BOOK = 2  # a book that a strategy listens to changed
+WAKE_TRADE = 4  # trades that a strategy listens to
+WAKE_STATE = 8  # a book became ready or fell in doubt
+WAKE_FILL = 16  # resting paper orders traded
+WAKE_RING = 32  # the ring of frames is full
+
+# Further columns of a symbol's row in ``top`` (see book.py for the first twelve).
+HEARS_BOOK, HEARS_TRADE, RESTING_HERE, TAKEN_HERE = 12, 13, 14, 15
+
+RESTING_FIELDS = 10
+# Columns of ``resting``.
+R_ORDER, R_SYMBOL, R_SIDE, R_PRICE, R_LEFT, R_AHEAD, R_EARLY, R_EARLY_NS, R_FIRST_AHEAD, R_MARK = range(10)
+"""AHEAD: public size in front. EARLY: how much of it left by level changes that no trade has explained yet."""
+
+TAKEN_FIELDS = 4
+T_SYMBOL, T_SIDE, T_PRICE, T_SIZE = range(4)
+
+FILL_FIELDS = 5
+F_ORDER, F_PRICE, F_SIZE, F_MAKER, F_AHEAD = range(5)
+
+
+class State:
+    """All memory of the kernel for one run."""
+
+    def __init__(
+        self,
+        instruments: Sequence[Instrument],
+        depth: int,
+        *,
+        max_orders: int,
+        explain_ns: int,
+        taken_room: int = 256,
+        ring_room: int = 8192,
+    ) -> None:
+        symbols = len(instruments)
+        # One frame fills each resting order at most once; one taker walks at most every level of a side.
+        fill_room = max_orders + depth
+        sizes = (
+            CONTROL_FIELDS,
+            symbols * TOP_FIELDS,
+            max_orders * RESTING_FIELDS,
+            taken_room * TAKEN_FIELDS,
+            fill_room * FILL_FIELDS,
+        )
+        ends = np.cumsum(sizes)
+        self.flat: Int64s = np.zeros(int(ends[-1]), np.int64)
+        self.control = self.flat[: ends[0]]
+        self.books = Books(tuple(instruments), depth, top=self.flat[ends[0] : ends[1]].reshape(symbols, TOP_FIELDS))
+        self.resting = self.flat[ends[1] : ends[2]].reshape(max_orders, RESTING_FIELDS)
+        self.taken = self.flat[ends[2] : ends[3]].reshape(taken_room, TAKEN_FIELDS)
+        self.fills = self.flat[ends[3] : ends[4]].reshape(fill_room, FILL_FIELDS)
+        self.ring: Frames = np.zeros(ring_room, FRAME)
+        self.control[NEXT_DUE] = NEVER_NS
+        self.control[SYMBOLS] = symbols
+        self.control[RESTING_ROOM] = max_orders
+        self.control[TAKEN_ROOM] = taken_room
+        self.control[FILL_ROOM] = fill_room
+        self.control[EXPLAIN_NS] = explain_ns

@@ -1,0 +1,54 @@
+"""The strategies' timers: one a name, moved as often as they like, with one entry each in the due queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from engine.core.types import NEVER_NS
+
+MAX_TIMERS = 4096
+"""Timers at once, over all strategies."""
+
+Key = tuple[str, str]
+"""Strategy and timer name."""
+
+
+class Timers:
+    """Moving a timer to a later time leaves its entry in the due queue; it is moved on when it comes up.
+
+    >>> asked = []
+    >>> timers = Timers(lambda ns, what, key: asked.append(ns))
+    >>> timers.ask(("s", "t"), 10), timers.ask(("s", "t"), 30), asked
+    (True, True, [10])
+    >>> timers.fires(("s", "t"), 10), asked, timers.fires(("s", "t"), 30)
+    (False, [10, 30], True)
+    """
+
+    def __init__(self, schedule: Callable[[int, str, object], None]) -> None:
+        self._schedule = schedule
+        self._due: dict[Key, int] = {}
+        self._entries: dict[Key, int] = {}  # the earliest entry of each in the due queue
+
+    def ask(self, key: Key, due_ns: int) -> bool:
+        """Set or move a timer; False when there are too many."""
+        if key not in self._due and len(self._due) == MAX_TIMERS:
+            return False
+        self._due[key] = due_ns
+        if due_ns < self._entries.get(key, NEVER_NS):
+            self._enter(key)
+        return True
+
+    def fires(self, key: Key, ns: int) -> bool:
+        """An entry of the due queue came up: is it the timer's time?"""
+        if self._entries.get(key) != ns:
+            return False
+        del self._entries[key]
+        if self._due[key] > ns:
+            self._enter(key)
+            return False
+        del self._due[key]
+        return True
+
+    def _enter(self, key: Key) -> None:
+        self._entries[key] = self._due[key]
+        self._schedule(self._due[key], "timer", key)
