@@ -1,0 +1,256 @@
+"""The exact account: balances, positions, realised and unrealised profit, fees; by strategy and in total.
+
+How a fill moves money:
+
+* **Spot**: the quote balance by the notional, the base balance by the size; the inventory is valued at the mark.
+* **Linear**: nothing when a position opens; its realised profit in the quote currency when it closes.
+* **Inverse**: the same in the base currency. ``size * contract_size / price`` is rounded once a fill, half to even
+  at 1e-30, and that value is the fact from then on.
+
+Fees are always paid in the settlement currency. Cost is kept by the average-cost method: closing a part of a position
+releases the floor of its share, and the remainder stays with the open part. The share is always taken from the position
+as it last grew, so closing in one fill or in ten at the same price ends in the same numbers.
+
+Each strategy has its own positions and costs; totals are the sums over the strategies, by construction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from engine.core.fees import FeeTable
+from engine.core.money import Worth, amount, to_decimal, to_text
+from engine.core.types import ContractKind, Instrument
+
+
+class LedgerError(ValueError):
+    """A fill or a snapshot that cannot be booked."""
+
+
+class Entry:
+    """One strategy's position in one symbol; amounts are integers of 1e-30 of the settlement currency.
+
+    ``cost`` is what the open position cost so far (negative where opening it brought money in). ``grown_size`` and
+    ``grown_cost`` are position and cost when it last grew.
+    """
+
+    __slots__ = ("cost", "fees", "grown_cost", "grown_size", "realised", "size", "strategy", "symbol")
+
+    def __init__(self, strategy: str, symbol: int) -> None:
+        self.strategy = strategy
+        self.symbol = symbol
+        self.size = 0
+        self.cost = 0
+        self.grown_size = 0
+        self.grown_cost = 0
+        self.realised = 0
+        self.fees = 0
+
+    def apply(self, signed_size: int, flow: int) -> int:
+        """Book a fill that moves the position by ``signed_size`` for ``flow`` of money; returns the profit realised."""
+        before = self.size
+        realised = 0
+        if before and (before > 0) != (signed_size > 0):
+            closing = min(abs(before), abs(signed_size))
+            closing_flow = flow * closing // abs(signed_size)
+            left = abs(before) - closing
+            # The open part keeps the ceiling of its share, so what is released is the floor.
+            kept = -(-self.grown_cost * left // self.grown_size)
+            realised = closing_flow - (self.cost - kept)
+            self.realised += realised
+            self.cost = kept
+            if closing == abs(signed_size):
+                self.size = before + signed_size
+                return realised
+            flow -= closing_flow
+        self.size = before + signed_size
+        self.cost -= flow
+        self.grown_size = abs(self.size)
+        self.grown_cost = self.cost
+        return realised
+
+
+class Ledger:
+    """The account of a run. All reads are exact decimals without trailing zeros, by currency.
+
+    >>> btc = Instrument(venue="b", symbol="BTCUSDT", base="BTC", quote="USDT", price_decimals=2, size_decimals=5)
+    >>> ledger = Ledger((btc,), {"USDT": Decimal(1000)})
+    >>> ledger.fill("hold", 0, side=1, price=5_000_000, size=1_000, fee_rate=Decimal("0.001"))
+    (Decimal('0.5'), 'USDT')
+    >>> ledger.mark(0, price2=5_100_000 + 5_100_002)
+    >>> ledger.cash(), ledger.profit("hold")
+    ({'USDT': Decimal('499.5'), 'BTC': Decimal('0.01')}, {'USDT': Decimal('9.5001')})
+    """
+
+    def __init__(self, instruments: Sequence[Instrument], cash: Mapping[str, Decimal]) -> None:
+        self.instruments = tuple(instruments)
+        self.worth = tuple(Worth(instrument) for instrument in self.instruments)
+        self._settle = tuple(instrument.settle for instrument in self.instruments)
+        self._is_spot = tuple(instrument.kind is ContractKind.SPOT for instrument in self.instruments)
+        self._size_one = tuple(amount(Decimal(1).scaleb(-instrument.size_decimals)) for instrument in self.instruments)
+        self._initial = {currency: amount(value) for currency, value in cash.items()}
+        self._initial.update({currency: 0 for currency in self._settle if currency not in self._initial})
+        self._balance = dict(self._initial)
+        for instrument, is_spot in zip(self.instruments, self._is_spot, strict=True):
+            if is_spot:
+                self._balance.setdefault(instrument.base, 0)
+        self._marks2 = [0] * len(self.instruments)
+        self._total = [0] * len(self.instruments)
+        self._entries: dict[tuple[str, int], Entry] = {}
+        self._fees = FeeTable()
+
+    def fill(
+        self, strategy: str, symbol: int, side: int, price: int, size: int, fee_rate: Decimal
+    ) -> tuple[Decimal, str]:
+        """Book a fill; returns the exact fee (negative: a rebate) and its currency.
+
+        Raises:
+            LedgerError: a side other than 1 or -1, or a price or size that is not above 0.
+        """
+        if side not in (1, -1) or price <= 0 or size <= 0:
+            raise LedgerError(f"expected side 1 or -1 and price and size above 0, found {side}, {price}, {size}")
+        entry = self._entries.get((strategy, symbol))
+        if entry is None:
+            entry = self._entries[strategy, symbol] = Entry(strategy, symbol)
+        worth = self.worth[symbol]
+        value = worth.settled(price, size)
+        fee = self._fees.fee(value, fee_rate)
+        signed_size = side * size
+        # Buying an inverse contract is being owed its value in the base asset at the entry price.
+        flow = side * value if worth.is_inverse else -side * value
+        realised = entry.apply(signed_size, flow)
+        entry.fees += fee
+        self._total[symbol] += signed_size
+        currency = self._settle[symbol]
+        if self._is_spot[symbol]:
+            self._balance[currency] += flow - fee
+            self._balance[self.instruments[symbol].base] += signed_size * self._size_one[symbol]
+        else:
+            self._balance[currency] += realised - fee
+        return to_decimal(fee), currency
+
+    def mark(self, symbol: int, price2: int) -> None:
+        """Value positions at ``price2 / 2`` from here on; bid + ask in price units is twice the mid, exactly."""
+        self._marks2[symbol] = price2
+
+    def mark2(self, symbol: int) -> int:
+        """The last mark: twice the mid in price units, 0 before the first."""
+        return self._marks2[symbol]
+
+    def position(self, symbol: int, strategy: str | None = None) -> int:
+        """The signed position in size units; of all strategies together where none is named."""
+        if strategy is None:
+            return self._total[symbol]
+        entry = self._entries.get((strategy, symbol))
+        return entry.size if entry is not None else 0
+
+    def entries(self, strategy: str | None = None) -> Iterator[Entry]:
+        """Every (strategy, symbol) that ever traded, in the order of its first fill; for reading only."""
+        return (entry for entry in self._entries.values() if strategy is None or entry.strategy == strategy)
+
+    def unrealised_of(self, entry: Entry) -> int:
+        """An entry's open profit at the mark, at 1e-30; nothing is won or lost before the first mark."""
+        size = entry.size
+        price2 = self._marks2[entry.symbol]
+        if not size or price2 <= 0:
+            return 0
+        worth = self.worth[entry.symbol]
+        value = worth.settled2(price2, abs(size))
+        return (value if (size > 0) != worth.is_inverse else -value) - entry.cost
+
+    def profit_of(self, entry: Entry) -> int:
+        """An entry's realised and open profit less its fees, at 1e-30."""
+        return entry.realised + self.unrealised_of(entry) - entry.fees
+
+    def currency_of(self, symbol: int) -> str:
+        """The settlement currency of a symbol."""
+        return self._settle[symbol]
+
+    def initial_of(self, currency: str) -> int:
+        """The account's cash at the start, at 1e-30."""
+        return self._initial.get(currency, 0)
+
+    def balance_of(self, currency: str) -> int:
+        """The account's balance now, at 1e-30."""
+        return self._balance.get(currency, 0)
+
+    def cash(self) -> dict[str, Decimal]:
+        """The account's balances, spot inventory included, in its own currency."""
+        return {currency: to_decimal(value) for currency, value in self._balance.items()}
+
+    def realised(self, strategy: str | None = None) -> dict[str, Decimal]:
+        """Profit of closed positions before fees."""
+        return self._sum({entry: entry.realised for entry in self.entries(strategy)})
+
+    def unrealised(self, strategy: str | None = None) -> dict[str, Decimal]:
+        """Profit of open positions at the mark, before fees."""
+        return self._sum({entry: self.unrealised_of(entry) for entry in self.entries(strategy)})
+
+    def fees(self, strategy: str | None = None) -> dict[str, Decimal]:
+        """Fees paid less rebates."""
+        return self._sum({entry: entry.fees for entry in self.entries(strategy)})
+
+    def profit(self, strategy: str | None = None) -> dict[str, Decimal]:
+        """What was won since the start: the change of equity, which is realised + unrealised - fees."""
+        return self._sum({entry: self.profit_of(entry) for entry in self.entries(strategy)})
+
+    def equity(self, strategy: str | None = None) -> dict[str, Decimal]:
+        """Initial cash plus profit, spot inventory valued into its quote currency.
+
+        A strategy has no cash of its own: its equity starts at 0 and is what it added to the account's.
+        """
+        initial = self._initial if strategy is None else {}
+        return self._sum({entry: self.profit_of(entry) for entry in self.entries(strategy)}, initial)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything as plain values; amounts as exact decimal text, symbols by name."""
+        names = [instrument.name for instrument in self.instruments]
+        return {
+            "initial": {currency: to_text(value) for currency, value in self._initial.items()},
+            "balance": {currency: to_text(value) for currency, value in self._balance.items()},
+            "marks2": dict(zip(names, self._marks2, strict=True)),
+            "entries": [
+                {
+                    "strategy": entry.strategy,
+                    "symbol": names[entry.symbol],
+                    "size": entry.size,
+                    "grown_size": entry.grown_size,
+                    **{name: to_text(getattr(entry, name)) for name in ("cost", "grown_cost", "realised", "fees")},
+                }
+                for entry in self._entries.values()
+            ],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take back what ``snapshot`` gave, in place of everything here.
+
+        Raises:
+            LedgerError: it speaks of an instrument that this run does not have.
+        """
+        index = {instrument.name: at for at, instrument in enumerate(self.instruments)}
+        unknown = ({row["symbol"] for row in state["entries"]} | set(state["marks2"])) - set(index)
+        if unknown:
+            raise LedgerError(
+                f"expected a snapshot of {', '.join(sorted(index))}, found also {', '.join(sorted(unknown))}: "
+                "restore it with the configuration that wrote it"
+            )
+        self._initial = {currency: amount(Decimal(text)) for currency, text in state["initial"].items()}
+        self._balance = {currency: amount(Decimal(text)) for currency, text in state["balance"].items()}
+        self._marks2 = [int(state["marks2"].get(instrument.name, 0)) for instrument in self.instruments]
+        self._total = [0] * len(self.instruments)
+        self._entries = {}
+        for row in state["entries"]:
+            entry = Entry(str(row["strategy"]), index[row["symbol"]])
+            entry.size, entry.grown_size = int(row["size"]), int(row["grown_size"])
+            entry.cost, entry.grown_cost = amount(Decimal(row["cost"])), amount(Decimal(row["grown_cost"]))
+            entry.realised, entry.fees = amount(Decimal(row["realised"])), amount(Decimal(row["fees"]))
+            self._entries[entry.strategy, entry.symbol] = entry
+            self._total[entry.symbol] += entry.size
+
+    def _sum(self, parts: Mapping[Entry, int], initial: Mapping[str, int] | None = None) -> dict[str, Decimal]:
+        totals = dict(initial) if initial else dict.fromkeys(self._settle, 0)
+        for entry, value in parts.items():
+            totals[self._settle[entry.symbol]] += value
+        return {currency: to_decimal(value) for currency, value in totals.items()}
