@@ -1,0 +1,66 @@
+"""Whatever the market does: features are finite, causal, and the same however the frames are cut."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.core.events import FRAME, FRAME_READY, Frames
+from engine.features.set import FeatureSet
+
+BIG = 2**61
+
+
+@st.composite
+def any_frames(draw: st.DrawFn) -> Frames:
+    """Valid frames with prices, sizes and pauses of every magnitude, missing levels and books in doubt."""
+    count = draw(st.integers(1, 30))
+    seed = draw(st.integers(0, 2**32 - 1))
+    rng = np.random.default_rng(seed)
+    frames = np.zeros(count, FRAME)
+    frames["symbol"] = rng.integers(0, 2, count)
+    pauses = (10.0 ** rng.uniform(0, 16, count)).astype(np.int64) * (rng.random(count) < 0.8)
+    frames["recv_ns"] = draw(st.sampled_from([0, 1_700_000_000_000_000_000])) + np.cumsum(pauses)
+    frames["flags"] = FRAME_READY * (rng.random(count) < 0.9)
+    magnitude = 10.0 ** rng.uniform(0, 18)
+    for i in range(count):
+        mid = int(rng.integers(10, max(11, int(magnitude))))
+        steps = np.cumsum(rng.integers(1, 3, 5))
+        frames["bid"][i] = np.maximum(mid - steps, 0)
+        frames["ask"][i] = mid + steps
+        gone = rng.integers(1, 6)
+        for side in ("bid", "ask"):
+            sizes = (10.0 ** rng.uniform(0, 18.7, 5)).astype(np.int64)
+            sizes[gone:] = 0
+            frames[side][i, gone:] = 0
+            frames[f"{side}_size"][i] = sizes
+    frames["buy_size"] = rng.integers(0, BIG, count) * (rng.random(count) < 0.5)
+    frames["sell_size"] = rng.integers(0, BIG, count) * (rng.random(count) < 0.5)
+    frames["buys"], frames["sells"] = frames["buy_size"] > 0, frames["sell_size"] > 0
+    frames["last_price"] = np.where(frames["buys"] | frames["sells"], frames["bid"][:, 0], 0)
+    return frames
+
+
+@given(frames=any_frames(), later=st.sampled_from([0, 1, 10**9, 10**15]), data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_features_are_finite_and_do_not_care_how_frames_are_cut(
+    frames: Frames, later: int, data: st.DataObject
+) -> None:
+    whole, cut = FeatureSet(ticks=[1, 1], warm_up_ns=0), FeatureSet(ticks=[1, 1], warm_up_ns=0)
+    whole.update(frames)
+    at = 0
+    while at < len(frames):
+        size = data.draw(st.integers(1, len(frames)))
+        cut.update(frames[at : at + size])
+        # Reading in between changes nothing.
+        cut.read(0, int(frames["recv_ns"][min(at + size, len(frames)) - 1]), cut.vector())
+        at += size
+    assert whole.state.tobytes() == cut.state.tobytes()
+    now_ns = int(frames["recv_ns"][-1]) + later
+    for symbol in (0, 1):
+        out = whole.vector()
+        if whole.read(symbol, now_ns, out):
+            named = dict(zip(whole.names, out.tolist(), strict=True))
+            assert np.isfinite(out).all(), named
+            assert all(-1.0 <= named[name] <= 1.0 for name in named if name.startswith(("imbalance", "flow"))), named
