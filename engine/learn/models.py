@@ -82,9 +82,13 @@ class Models:
 
     def job(self, model: str) -> TrainJob:
         """What the trainer needs for a model, as of now: a copy, plain and picklable."""
+        return self.slot(model).job()
+
+    def slot(self, model: str) -> Slot:
+        """One model at work, by name."""
         if model not in self._slots:
             raise ModelError(f"model {model!r}: expected one of {', '.join(self._slots)}")
-        return self._slots[model].job()
+        return self._slots[model]
 
     def summary(self) -> list[dict[str, Any]]:
         """One map of plain values a model."""

@@ -1,0 +1,79 @@
+"""A stand-in for the engine around ``Models``, and models that spy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from engine.core.events import Frames
+from engine.core.records import AnyFact
+from engine.core.types import Instrument
+from engine.features.set import Vector
+from engine.learn.contract import Model, ModelSettings
+from engine.learn.models import Models
+from tests.frames import MS, SECOND
+
+INSTRUMENTS = tuple(
+    Instrument(venue="sim", symbol=symbol, base="B", quote="Q", price_decimals=2, size_decimals=2) for symbol in "XY"
+)
+
+
+def settings(use: str = "river-linear", **changes: Any) -> ModelSettings:
+    """A quick model of the first instrument."""
+    values: dict[str, Any] = {"name": "m", "use": use, "symbol": "sim:X", "warm_up_ns": SECOND, "every_ns": 100 * MS}
+    return ModelSettings(**(values | changes))
+
+
+def drive(models: Models, frames: Frames, block: int = 8192) -> list[tuple[int, AnyFact]]:
+    """Do as the engine does: frames are absorbed at the latest when due, and what is due comes before the frame.
+
+    ``block`` is how many frames wait at most.
+    """
+    told: list[tuple[int, AnyFact]] = []
+    waiting = 0
+    for i, now in enumerate(frames["recv_ns"].tolist()):
+        if models.next_due_ns() == 0:
+            told += [(now, fact) for fact in models.due(now)]
+        while (due := models.next_due_ns()) <= now:
+            models.absorb(frames[waiting:i])
+            waiting = i
+            told += [(due, fact) for fact in models.due(due)]
+        if i + 1 - waiting >= block:
+            models.absorb(frames[waiting : i + 1])
+            waiting = i + 1
+    models.absorb(frames[waiting:])
+    return told
+
+
+class Spy(Model):
+    """Predicts how many labels it has learned so far, and keeps a diary."""
+
+    diary: list[tuple[str, float]]
+
+    def __init__(self, settings: ModelSettings, names: Sequence[str]) -> None:
+        super().__init__(settings, names)
+        self.learned = 0
+        self.diary = []
+
+    def predict_one(self, x: Vector) -> float | None:
+        self.diary.append(("predict", self.learned))
+        return float(self.learned)
+
+    def score(self, prediction: float, label: float) -> float:
+        self.diary.append(("score", self.learned))
+        return abs(label - prediction)
+
+    def learn_one(self, x: Vector, y: float) -> None:
+        self.learned += 1
+        self.diary.append(("learn", y))
+
+
+class Wild(Model):
+    """Predicts what is not a number."""
+
+    def predict_one(self, x: Vector) -> float | None:
+        return float("nan")
+
+
+class NotAModel:
+    """Nothing that the engine could use."""
