@@ -11,7 +11,7 @@ from decimal import Decimal
 from engine.core.types import ContractKind, Instrument, decimal_text
 
 DECIMALS = 30
-ONE = 10**DECIMALS
+ONE = int(10**DECIMALS)
 """One whole unit of a currency."""
 
 
@@ -105,7 +105,7 @@ class Worth:
         face, face_rest = divmod(numerator * int(10 ** max(shift, 0)), denominator)
         if per_price < 0 or shift < 0 or unit_rest or face_rest or unit % 2:
             raise MoneyError(
-                f"{instrument.name}: expected fewer than {DECIMALS} decimals of price, size and contract size together, "
+                f"{instrument.name}: expected fewer than {DECIMALS} decimals of price, size and contract together, "
                 f"found {instrument.price_decimals}, {instrument.size_decimals} and {instrument.contract_size}"
             )
         self._unit = unit
