@@ -36,12 +36,12 @@ class Entry:
     ``grown_cost`` are position and cost when it last grew.
     """
 
-    __slots__ = ("cost", "fees", "grown_cost", "grown_size", "position", "realised", "strategy", "symbol")
+    __slots__ = ("cost", "fees", "grown_cost", "grown_size", "realised", "size", "strategy", "symbol")
 
     def __init__(self, strategy: str, symbol: int) -> None:
         self.strategy = strategy
         self.symbol = symbol
-        self.position = 0
+        self.size = 0
         self.cost = 0
         self.grown_size = 0
         self.grown_cost = 0
@@ -50,7 +50,7 @@ class Entry:
 
     def apply(self, signed_size: int, flow: int) -> int:
         """Book a fill that moves the position by ``signed_size`` for ``flow`` of money; returns the profit realised."""
-        before = self.position
+        before = self.size
         realised = 0
         if before and (before > 0) != (signed_size > 0):
             closing = min(abs(before), abs(signed_size))
@@ -62,12 +62,12 @@ class Entry:
             self.realised += realised
             self.cost = kept
             if closing == abs(signed_size):
-                self.position = before + signed_size
+                self.size = before + signed_size
                 return realised
             flow -= closing_flow
-        self.position = before + signed_size
+        self.size = before + signed_size
         self.cost -= flow
-        self.grown_size = abs(self.position)
+        self.grown_size = abs(self.size)
         self.grown_cost = self.cost
         return realised
 
@@ -144,7 +144,7 @@ class Ledger:
         if strategy is None:
             return self._total[symbol]
         entry = self._entries.get((strategy, symbol))
-        return entry.position if entry is not None else 0
+        return entry.size if entry is not None else 0
 
     def entries(self, strategy: str | None = None) -> Iterator[Entry]:
         """Every (strategy, symbol) that ever traded, in the order of its first fill; for reading only."""
@@ -152,7 +152,7 @@ class Ledger:
 
     def unrealised_of(self, entry: Entry) -> int:
         """An entry's open profit at the mark, at 1e-30; nothing is won or lost before the first mark."""
-        size = entry.position
+        size = entry.size
         price2 = self._marks2[entry.symbol]
         if not size or price2 <= 0:
             return 0
@@ -215,7 +215,7 @@ class Ledger:
                 {
                     "strategy": entry.strategy,
                     "symbol": names[entry.symbol],
-                    "position": entry.position,
+                    "size": entry.size,
                     "grown_size": entry.grown_size,
                     **{name: to_text(getattr(entry, name)) for name in ("cost", "grown_cost", "realised", "fees")},
                 }
@@ -243,11 +243,11 @@ class Ledger:
         self._entries = {}
         for row in state["entries"]:
             entry = Entry(str(row["strategy"]), index[row["symbol"]])
-            entry.position, entry.grown_size = int(row["position"]), int(row["grown_size"])
+            entry.size, entry.grown_size = int(row["size"]), int(row["grown_size"])
             entry.cost, entry.grown_cost = amount(Decimal(row["cost"])), amount(Decimal(row["grown_cost"]))
             entry.realised, entry.fees = amount(Decimal(row["realised"])), amount(Decimal(row["fees"]))
             self._entries[entry.strategy, entry.symbol] = entry
-            self._total[entry.symbol] += entry.position
+            self._total[entry.symbol] += entry.size
 
     def _sum(self, parts: Mapping[Entry, int], initial: Mapping[str, int] | None = None) -> dict[str, Decimal]:
         totals = dict(initial) if initial else dict.fromkeys(self._settle, 0)

@@ -105,11 +105,11 @@ class Watch:
         currency = self._ledger.currency_of(entry.symbol)
         most = self._stop_loss.get(currency, 0)
         if most and loss >= most:
-            return f"position {entry.position} lost {to_text(loss)} {currency}, limit {to_text(most)}"
+            return f"position {entry.size} lost {to_text(loss)} {currency}, limit {to_text(most)}"
         cost = abs(entry.cost)
         if self._stop_loss_bps and loss * 10_000 >= self._stop_loss_bps * cost:
             bps = loss * 10_000 // max(1, cost)
-            return f"position {entry.position} lost {to_text(loss)} {currency}, {bps} bps, limit {self._stop_loss_bps}"
+            return f"position {entry.size} lost {to_text(loss)} {currency}, {bps} bps, limit {self._stop_loss_bps}"
         return ""
 
     def _dropped(self, strategy: str | None, currency: str, drop: int) -> str:
