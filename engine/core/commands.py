@@ -25,7 +25,7 @@ class Commands:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._flattening: set[str] = set()
+        self._flattening: set[tuple[str, int]] = set()
         self._watching = False
         self._account_ns = 0
 
@@ -40,6 +40,7 @@ class Commands:
 
     def _start(self, command: Command) -> None:
         del command
+        self._engine.signals.arm()
         for slot in self._engine.roster.active():
             if "on_start" in slot.hears:
                 self._engine.call(slot, slot.hears["on_start"])
@@ -55,7 +56,7 @@ class Commands:
         engine.desk.cancel_all(None, engine.now_ns, "stop")
         self._mark()
         self._record_accounts()
-        engine.flush()
+        engine.signals.flush()
 
     def _halt(self, command: Command) -> None:
         reason = str(command.args.get("reason", "command"))
@@ -89,27 +90,27 @@ class Commands:
             if "on_start" in slot.hears:
                 engine.call(slot, slot.hears["on_start"])
 
-    def flatten(self, strategy: str) -> None:
-        """Take a strategy's orders back and close its positions at the market."""
-        self._flattening.add(strategy)
-        self._engine.desk.cancel_all(strategy, self._engine.now_ns, "flatten")
+    def flatten(self, strategy: str, symbol: int | None = None) -> None:
+        """Take a strategy's orders back and close its positions at the market, on one symbol or on all."""
+        symbols = range(len(self._engine.instruments)) if symbol is None else (symbol,)
+        for one in symbols:
+            self._flattening.add((strategy, one))
+            self._engine.desk.cancel_all(strategy, self._engine.now_ns, "flatten", one)
         self.start_watching()
-        self.progress(strategy)
+        for one in symbols:
+            self.progress(strategy, one)
 
-    def progress(self, strategy: str) -> None:
-        """One of its orders changed: once nothing works any more, close what is left."""
-        if strategy not in self._flattening or self._engine.desk.of(strategy):
-            return
+    def progress(self, strategy: str, symbol: int) -> None:
+        """One of its orders changed: once nothing works there any more, close what is left."""
         engine = self._engine
-        open_symbols = [
-            symbol for symbol in range(len(engine.instruments)) if engine.ledger.position(symbol, strategy) != 0
-        ]
-        if not open_symbols:
-            self._flattening.discard(strategy)
-        for symbol in open_symbols:
-            if not engine.books.top[symbol, IS_READY]:
-                continue  # the next watch tries again
-            position = engine.ledger.position(symbol, strategy)
+        if (strategy, symbol) not in self._flattening:
+            return
+        if any(order.intent.symbol == symbol for order in engine.desk.of(strategy)):
+            return
+        position = engine.ledger.position(symbol, strategy)
+        if position == 0:
+            self._flattening.discard((strategy, symbol))
+        elif engine.books.top[symbol, IS_READY]:  # otherwise the next watch tries again
             engine.desk.request(
                 Intent(
                     order=engine.next_order_id(),
@@ -141,18 +142,18 @@ class Commands:
             engine.emit(RiskAction(action.rule, action.strategy or "all", action.detail))
             scope = [action.strategy] if action.strategy else list(engine.roster.slots)
             for strategy in scope:
-                self.flatten(strategy)
+                self.flatten(strategy, action.symbol)
         if engine.now_ns - self._account_ns >= ACCOUNT_NS:
             self._account_ns = engine.now_ns
             self._record_accounts()
-        for strategy in sorted(self._flattening):
-            self.progress(strategy)
+        for strategy, symbol in sorted(self._flattening):
+            self.progress(strategy, symbol)
         if self._flattening or self._has_positions():
             self.start_watching()
 
     def _has_positions(self) -> bool:
         ledger = self._engine.ledger
-        return any(entry.position for entry in ledger.entries())
+        return any(entry.size for entry in ledger.entries())
 
     def _mark(self) -> None:
         engine = self._engine

@@ -75,6 +75,11 @@ class Desk:
         """A strategy's working orders, oldest first."""
         return [order for order in self.orders.values() if order.intent.strategy == strategy]
 
+    def working(self, symbol: int) -> tuple[int, int]:
+        """Sizes still to buy and to sell of a symbol over all strategies, in flight included."""
+        buying, selling = self._working[symbol]
+        return buying, selling
+
     def request(self, intent: Intent, now_ns: int) -> None:
         """A strategy wants an order: risk decides, and an approved one leaves."""
         instrument = self._instruments[intent.symbol]
@@ -92,7 +97,7 @@ class Desk:
             )
         )
         buying, selling = self._working[intent.symbol]
-        decision = self._risk.check(intent, now_ns, buying, selling)
+        decision = self._risk.check(intent, now_ns, buying, selling, len(self.orders))
         order = Working(intent, SENT, intent.size)
         if isinstance(decision, Refused):
             order.state = REFUSED
@@ -121,11 +126,12 @@ class Desk:
         self._schedule(arrives_ns, "cancel", (order, reason))
         self._on_order(order, "")
 
-    def cancel_all(self, strategy: str | None, now_ns: int, reason: str) -> None:
-        """Ask for every working order of a strategy, or of all, to be taken back."""
+    def cancel_all(self, strategy: str | None, now_ns: int, reason: str, symbol: int | None = None) -> None:
+        """Ask for every working order of a strategy and symbol, or of all, to be taken back."""
         for number, order in list(self.orders.items()):
-            if strategy is None or order.intent.strategy == strategy:
-                self.cancel(number, order.intent.strategy, now_ns, reason)
+            intent = order.intent
+            if strategy in (None, intent.strategy) and symbol in (None, intent.symbol):
+                self.cancel(number, intent.strategy, now_ns, reason)
 
     def arrive(self, order: Working, now_ns: int) -> None:
         self._answer(self.venue.arrive(order), now_ns)

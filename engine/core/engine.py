@@ -28,6 +28,7 @@ from engine.core.records import AnyFact, Digest, FeedState, Fill, Note, Record, 
 from engine.core.report import status, summary
 from engine.core.risk import Intent, Risk, RiskSettings
 from engine.core.roster import Factory, Roster, Slot
+from engine.core.signals import Signals
 from engine.core.state import (
     FRAME_FIRST,
     HEARS_BOOK,
@@ -35,7 +36,6 @@ from engine.core.state import (
     NEXT_DUE,
     NOW,
     RING_ON,
-    RING_USED,
     WAKE,
     WAKE_BOOK,
     WAKE_DUE,
@@ -52,9 +52,6 @@ from engine.core.types import NEVER_NS, Instrument, Side
 
 MAX_CASCADE = 256
 """Sayings that one event may lead to; beyond it the speaking strategy is at fault and stopped."""
-
-MAX_SIGNALS = 4096
-"""Latest signals remembered, by symbol and name; the oldest goes."""
 
 
 class EngineSettings(msgspec.Struct, frozen=True):
@@ -95,18 +92,14 @@ class Engine:
         self.books = self._state.books
         self.book_views: tuple[Book, ...] = self.books.views
         self.ledger = Ledger(self.instruments, settings.cash)
-        self.risk = Risk(settings.risk, self.books, self.ledger)
-        self.learning: Learning = learning if learning is not None else NoLearning()
-        self._tap = frames_tap
-        self._control = memoryview(self._state.control)
+        self.risk = Risk(settings.risk, self.books, self.ledger, self._working_of)
+        self._control = self._state.control.data
         self._control[RING_ON] = int(learning is not None or frames_tap is not None)
         self._due = DueQueue()
         self._orders_made = 0
         self._agenda: deque[tuple[Slot, Saying]] = deque()
-        self._signals: dict[tuple[int, str], Signal] = {}
         self._timers = Timers(self.schedule)
         self._was_ready = [False] * len(self.instruments)
-        self._learn_ns = NEVER_NS
         self._out: list[Record] = []
         self._digest = Digest()
         self.symbols = Symbols(self.instruments)
@@ -122,6 +115,7 @@ class Engine:
             on_fill=self._tell_fill,
         )
         self.roster = Roster(strategies, self, self.symbols)
+        self.signals = Signals(self, learning or NoLearning(), self._state, frames_tap)
         self.commands = Commands(self)
         self.subscribe()
 
@@ -141,7 +135,8 @@ class Engine:
         A batch ends with a frame's last row. Engine time is the receive time, never decreasing; whatever is due at or
         before an input is handled before it.
         """
-        self._out = out = []
+        out: list[Record] = []
+        self._out = out
         self.doubted = []
         if isinstance(item, np.ndarray):
             self._market(item)
@@ -151,8 +146,7 @@ class Engine:
             if isinstance(item, Command):
                 self.commands.obey(item)
             else:
-                self.flush()
-                self._learned(self.learning.swap(item))
+                self.signals.swap(item)
             self.settle()
         self._digest.update(out)
         return out
@@ -170,8 +164,11 @@ class Engine:
     def working(self, strategy: str) -> Sequence[Working]:
         return self.desk.of(strategy)
 
+    def _working_of(self, symbol: int) -> tuple[int, int]:
+        return self.desk.working(symbol)
+
     def latest_signal(self, symbol: int, name: str) -> Signal | None:
-        return self._signals.get((symbol, name))
+        return self.signals.latest(symbol, name)
 
     def next_order_id(self) -> int:
         self._orders_made += 1
@@ -235,8 +232,8 @@ class Engine:
         """A frame left something that Python must see: state first, then fills, trades and the book."""
         symbol = self._control[WAKE_SYMBOL]
         if wake & WAKE_RING:
-            self.flush()
-            self._arm_learning()
+            self.signals.flush()
+            self.signals.arm()
         if wake & WAKE_STATE:
             self._state_changed(symbol)
         if wake & WAKE_FILL:
@@ -263,8 +260,8 @@ class Engine:
         elif reason in (CROSSED, NEGATIVE):
             self.doubted.append(symbol)
         self._was_ready[symbol] = is_ready
-        self.flush()
-        self._arm_learning()
+        self.signals.flush()
+        self.signals.arm()
 
     def _hear_trades(self, symbol: int, frame: Batch) -> None:
         name = self.instruments[symbol].name
@@ -285,13 +282,15 @@ class Engine:
             if due.what == "arrive":
                 self.desk.arrive(subject, self.now_ns)
             elif due.what == "cancel":
-                self.desk.cancel_arrives(*subject, self.now_ns)
+                order, reason = subject
+                self.desk.cancel_arrives(order, reason, self.now_ns)
             elif due.what == "told":
                 self.desk.told(subject)
             elif due.what == "timer":
-                self._timer_due(*subject, due.ns)
+                strategy, name = subject
+                self._timer_due(strategy, name, due.ns)
             elif due.what == "learn":
-                self._learning_due(due.ns)
+                self.signals.due(due.ns)
             elif due.what == "watch":
                 self.commands.watch()
             self.settle()
@@ -307,48 +306,6 @@ class Engine:
         slot = self.roster.slots[strategy]
         if strategy not in self.roster.stopped and "on_timer" in slot.hears:
             self.call(slot, slot.hears["on_timer"], name)
-
-    # Learning.
-
-    def flush(self) -> None:
-        """Hand the frames since the last time to the models and the tap."""
-        used = self._control[RING_USED]
-        if used:
-            frames = self._state.ring[:used]
-            if self._tap is not None:
-                self._tap(frames)
-            self.learning.absorb(frames)
-            self._control[RING_USED] = 0
-
-    def _learning_due(self, ns: int) -> None:
-        if ns == self._learn_ns:
-            self.flush()
-            self._learned(self.learning.due(ns))
-
-    def _learned(self, facts: Sequence[AnyFact]) -> None:
-        for fact in facts:
-            if isinstance(fact, Signal):
-                self._signal(fact)
-            else:
-                self.emit(fact)
-        self._learn_ns = NEVER_NS
-        self._arm_learning()
-
-    def _arm_learning(self) -> None:
-        ns = self.learning.next_due_ns()
-        if ns != self._learn_ns and ns != NEVER_NS:
-            self.schedule(ns, "learn")
-        self._learn_ns = ns
-
-    def _signal(self, signal: Signal) -> None:
-        self.emit(signal)
-        symbol = self.symbols.index(signal.symbol)
-        key = (symbol, signal.name)
-        if key not in self._signals and len(self._signals) == MAX_SIGNALS:
-            del self._signals[next(iter(self._signals))]
-        self._signals[key] = signal
-        for slot, handler in self.roster.listeners("on_signal")[symbol]:
-            self.call(slot, handler, signal)
 
     # What strategies said.
 
@@ -375,7 +332,7 @@ class Engine:
         elif isinstance(saying, SayCancel):
             self.desk.cancel(saying.order, slot.name, self.now_ns)
         elif isinstance(saying, SayEmit):
-            self._signal(saying.signal)
+            self.signals.say(saying.signal)
         elif isinstance(saying, SayTimer):
             if not self._timers.ask((slot.name, saying.name), saying.due_ns):
                 self.roster.failed.append((slot.name, f"asked for more than {MAX_TIMERS} timers at once"))
@@ -403,7 +360,7 @@ class Engine:
         slot = self.roster.slots.get(order.intent.strategy)
         if slot is not None and slot.name not in self.roster.stopped and "on_order" in slot.hears:
             self.call(slot, slot.hears["on_order"], order.view(self.instruments[order.intent.symbol].name, reason))
-        self.commands.progress(order.intent.strategy)
+        self.commands.progress(order.intent.strategy, order.intent.symbol)
 
     def _tell_fill(self, fill: Fill, symbol: int) -> None:
         self.commands.start_watching()

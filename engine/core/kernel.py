@@ -132,13 +132,13 @@ def write_frame(
 ) -> None:
     """Append what the market looks like now to the ring."""
     at = control[RING_USED]
-    symbol = batch[last].symbol
+    symbol = batch[last]["symbol"]
     frame = ring[at]
-    frame.symbol = symbol
-    frame.recv_ns = control[NOW]
-    frame.venue_ns = batch[last].venue_ns
-    frame.id = batch[last].id if flags & FRAME_BOOK else 0
-    frame.flags = flags
+    frame["symbol"] = symbol
+    frame["recv_ns"] = control[NOW]
+    frame["venue_ns"] = batch[last]["venue_ns"]
+    frame["id"] = batch[last]["id"] if flags & FRAME_BOOK else 0
+    frame["flags"] = flags
     for which in range(2):
         count = top[symbol, ASK_COUNT if which else BID_COUNT]
         for i in range(FRAME_LEVELS):
@@ -148,26 +148,26 @@ def write_frame(
                 price = levels[symbol, which, 0, count - 1 - i]
                 size = levels[symbol, which, 1, count - 1 - i]
             if which:
-                frame.ask[i] = -price
-                frame.ask_size[i] = size
+                frame["ask"][i] = -price
+                frame["ask_size"][i] = size
             else:
-                frame.bid[i] = price
-                frame.bid_size[i] = size
-    frame.buy_size = 0
-    frame.sell_size = 0
-    frame.buys = 0
-    frame.sells = 0
-    frame.last_price = 0
+                frame["bid"][i] = price
+                frame["bid_size"][i] = size
+    frame["buy_size"] = 0
+    frame["sell_size"] = 0
+    frame["buys"] = 0
+    frame["sells"] = 0
+    frame["last_price"] = 0
     if flags & FRAME_TRADE:
         for i in range(first, last + 1):
-            if batch[i].kind == TRADE:
-                if batch[i].flags & 1:
-                    frame.sell_size += batch[i].size
-                    frame.sells += 1
+            if batch[i]["kind"] == TRADE:
+                if batch[i]["flags"] & 1:
+                    frame["sell_size"] += batch[i]["size"]
+                    frame["sells"] += 1
                 else:
-                    frame.buy_size += batch[i].size
-                    frame.buys += 1
-                frame.last_price = batch[i].price
+                    frame["buy_size"] += batch[i]["size"]
+                    frame["buys"] += 1
+                frame["last_price"] = batch[i]["price"]
     control[RING_USED] = at + 1
 
 
@@ -193,24 +193,24 @@ def advance(flat: Int64s, levels: Int64s, ring: Frames, batch: Batch, start: int
     rows = batch.size
     while row < rows:
         first = row
-        now = max(control[NOW], batch[row].recv_ns)
+        now = max(control[NOW], batch[row]["recv_ns"])
         if control[NEXT_DUE] <= now:
             control[WAKE] = WAKE_DUE
             return row
         control[NOW] = now
-        symbol = batch[row].symbol
+        symbol = batch[row]["symbol"]
         changed = 0
         flags = 0
         wake = 0
         reason = 0
         is_last = False
         while not is_last:
-            kind = batch[row].kind
-            is_last = batch[row].flags & LAST != 0
+            kind = batch[row]["kind"]
+            is_last = batch[row]["flags"] & LAST != 0
             if kind == LEVEL:
-                which = batch[row].flags & 1
-                price = batch[row].price
-                size = batch[row].size
+                which = batch[row]["flags"] & 1
+                price = batch[row]["price"]
+                size = batch[row]["size"]
                 flags |= FRAME_BOOK
                 if price <= 0 or size < 0:
                     reason = NEGATIVE
@@ -231,8 +231,8 @@ def advance(flat: Int64s, levels: Int64s, ring: Frames, batch: Batch, start: int
             elif kind == TRADE:
                 flags |= FRAME_TRADE
                 if top[symbol, RESTING_HERE] > 0 and top[symbol, IS_READY]:
-                    hit = 1 if batch[row].flags & 1 else -1
-                    traded(control, resting, fills, symbol, hit, batch[row].price, batch[row].size)
+                    hit = 1 if batch[row]["flags"] & 1 else -1
+                    traded(control, resting, fills, symbol, hit, batch[row]["price"], batch[row]["size"])
             elif kind == CLEAR:
                 flags |= FRAME_BOOK
                 top[symbol, BID_COUNT] = 0
@@ -253,19 +253,19 @@ def advance(flat: Int64s, levels: Int64s, ring: Frames, batch: Batch, start: int
             elif kind == MARK:
                 flags |= FRAME_BOOK
             elif kind in (GAP, DOWN):
-                reason = batch[row].reason
+                reason = batch[row]["reason"]
                 flags |= FRAME_BOOK
             row += 1
             if row == rows:
                 is_last = True
         last = row - 1
-        kind = batch[last].kind
+        kind = batch[last]["kind"]
         if kind in (CLOCK, QUOTE, UP):
             continue
         control[FRAMES_SEEN] += 1
         if flags & FRAME_BOOK:
             refresh_top(top, levels, symbol)
-            top[symbol, UPDATE_ID] = batch[last].id
+            top[symbol, UPDATE_ID] = batch[last]["id"]
             top[symbol, CHANGED_NS] = now
             # In a snapshot's frame too: a crossed snapshot is no book.
             if reason == 0 and top[symbol, IS_READY] and is_crossed(top, symbol):
