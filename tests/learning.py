@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from engine.core.events import Frames
 from engine.core.records import AnyFact
 from engine.core.types import Instrument
 from engine.features.set import Vector
-from engine.learn.contract import Model, ModelSettings
+from engine.learn.contract import Model, ModelError, ModelSettings, TrainJob
 from engine.learn.models import Models
 from tests.frames import MS, SECOND
 
@@ -77,3 +77,24 @@ class Wild(Model):
 
 class NotAModel:
     """Nothing that the engine could use."""
+
+
+class Fitted(Model):
+    """Trained to say one number, which is its whole payload."""
+
+    trains: ClassVar[bool] = True
+    said: float | None = None
+
+    def predict_one(self, x: Vector) -> float | None:
+        return self.said
+
+    def swap(self, payload: bytes, features: str) -> None:
+        self.said = float(payload)
+
+
+class Unfit(Fitted):
+    """Whose training always fails."""
+
+    @classmethod
+    def fit(cls, job: TrainJob) -> bytes:
+        raise ModelError("not today")

@@ -24,13 +24,12 @@ class Session:
     """A graph in onnxruntime on one thread, with deterministic kernels.
 
     Raises:
-        ModelError: not a graph that onnxruntime takes.
+        ModelError: not a graph that onnxruntime takes, or not from rows of features to one number a row.
     """
 
     def __init__(self, graph: bytes) -> None:
         # onnxruntime ships no types; a dynamic import keeps the type checker strict about everything else.
         runtime = importlib.import_module("onnxruntime")
-        failures = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
@@ -39,19 +38,12 @@ class Session:
         options.log_severity_level = 4
         try:
             self._session: Any = runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        except (
-            failures.Fail,
-            failures.InvalidArgument,
-            failures.InvalidGraph,
-            failures.InvalidProtobuf,
-            failures.NotImplemented,
-            failures.RuntimeException,
-        ) as error:
+        except _failures() as error:
             raise ModelError(f"expected an ONNX graph, found {len(graph)} bytes: {error}") from error
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        found = [one.name for one in inputs], [one.name for one in outputs]
-        if found != (["x"], ["y"]):
-            raise ModelError(f"expected a graph from x to y, found {found[0]} to {found[1]}")
+        found = [(one.name, one.type, len(one.shape)) for one in (*inputs, *outputs)]
+        if found != [("x", "tensor(float)", 2), ("y", "tensor(float)", 2)]:
+            raise ModelError(f"expected a graph from rows x to rows y of floats, found {found}")
         self.width = inputs[0].shape[1]
         self._run = self._session.run
 
@@ -59,6 +51,13 @@ class Session:
         """One output in bps for each row."""
         result: npt.NDArray[np.float32] = self._run(("y",), {"x": x})[0]
         return result[:, 0]
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What onnxruntime raises about a graph."""
+    state = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
+    names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException")
+    return tuple(getattr(state, name) for name in names)
 
 
 def difference(found: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
@@ -84,7 +83,11 @@ def open_network(network: Network) -> Session:
     if session.width != width:
         raise ModelError(f"expected a graph of {width} features, found {session.width}")
     rows = probe(width)
-    apart = difference(session(rows), forward(network.weights, rows))
+    try:
+        said = session(rows)
+    except _failures() as error:
+        raise ModelError(f"expected a graph that answers, found: {error}") from error
+    apart = difference(said, forward(network.weights, rows)) if said.shape == (len(rows),) else float("inf")
     if not apart <= TOLERANCE:
         raise ModelError(f"expected a graph that agrees with its weights to {TOLERANCE}, found {apart:.3g} apart")
     return session

@@ -17,6 +17,8 @@ from engine.features.set import Vector
 from engine.learn.contract import Model, ModelSettings
 
 INPUT_BOUND = 4.0  # standard deviations
+LEARNING_BOUND = 8.0  # standard deviations; how far one row can pull a running scale
+MEMORY = 10_000  # labels; a running scale forgets what is older
 TARGET_BOUND = 5.0  # times the label's root mean square
 LEARNING_RATE = 0.002
 SPEAKS_AFTER = 30  # labels
@@ -40,6 +42,37 @@ class Clip(base.Transformer):
         }
 
 
+class BoundedScaler(preprocessing.StandardScaler):
+    """River's StandardScaler that one absurd row cannot spoil and that slowly forgets.
+
+    What it learns is bounded by what it knows, and it weighs no row less than the last ``memory`` rows' share.
+
+    >>> scaler = BoundedScaler(memory=100)
+    >>> for i in range(200):
+    ...     scaler.learn_one({"a": float(i % 2)})
+    >>> scaler.learn_one({"a": 1e12})
+    >>> scaler.transform_one({"a": 1.0})["a"] > 0.5
+    True
+    """
+
+    def __init__(self, memory: int) -> None:
+        super().__init__()
+        self.memory = memory
+
+    def learn_one(self, x: dict[Hashable, Any]) -> None:
+        means, variances, counts = self.means, self.vars, self.counts
+        for name, value in x.items():
+            middle, variance = means[name], variances[name]
+            if value != value:
+                value = middle
+            elif counts[name] >= SPEAKS_AFTER and variance > 0.0:
+                reach = LEARNING_BOUND * math.sqrt(variance)
+                value = min(max(value, middle - reach), middle + reach)
+            counts[name] = count = min(counts[name] + 1, self.memory)
+            means[name] = mean = middle + (value - middle) / count
+            variances[name] = variance + ((value - middle) * (value - mean) - variance) / count
+
+
 class RiverLinear(Model):
     """Linear regression on standardised features by stochastic gradient descent; predicts bps.
 
@@ -56,12 +89,12 @@ class RiverLinear(Model):
         super().__init__(settings, names)
         self.learned = 0
         self.restarts = 0
-        self._squares = 0.0
+        self._square = 0.0  # the label's running mean square
         self._build()
 
     def _build(self) -> None:
         rate = self.settings.learning_rate or LEARNING_RATE
-        self._scaler = preprocessing.StandardScaler()
+        self._scaler = BoundedScaler(MEMORY)
         self._linear = linear_model.LinearRegression(
             optimizer=optim.SGD(rate), l2=1e-4, intercept_lr=rate, clip_gradient=2.0 * TARGET_BOUND
         )
@@ -69,8 +102,8 @@ class RiverLinear(Model):
 
     @property
     def _scale(self) -> float:
-        """The label's root mean square so far, bps."""
-        return math.sqrt(self._squares / self.learned) if self.learned else 0.0
+        """The label's running root mean square, bps."""
+        return math.sqrt(self._square)
 
     def predict_one(self, x: Vector) -> float | None:
         if self.learned < SPEAKS_AFTER:
@@ -80,7 +113,10 @@ class RiverLinear(Model):
 
     def learn_one(self, x: Vector, y: float) -> None:
         self.learned += 1
-        self._squares += y * y
+        scale = self._scale
+        if self.learned > SPEAKS_AFTER and scale > 0.0:
+            y = max(-LEARNING_BOUND * scale, min(LEARNING_BOUND * scale, y))
+        self._square += (y * y - self._square) / min(self.learned, MEMORY)
         scale = self._scale
         target = max(-TARGET_BOUND, min(TARGET_BOUND, y / scale)) if scale > 0.0 else 0.0
         self._pipeline.learn_one(dict(zip(self.names, x.tolist(), strict=True)), target)
@@ -93,7 +129,7 @@ class RiverLinear(Model):
         return {
             "learned": self.learned,
             "restarts": self.restarts,
-            "squares": self._squares,
+            "square": self._square,
             "counts": dict(scaler.counts),
             "means": dict(scaler.means),
             "vars": dict(scaler.vars),
@@ -102,7 +138,7 @@ class RiverLinear(Model):
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        self.learned, self.restarts, self._squares = state["learned"], state["restarts"], state["squares"]
+        self.learned, self.restarts, self._square = state["learned"], state["restarts"], state["square"]
         self._build()
         self._scaler.counts.update(state["counts"])
         self._scaler.means.update(state["means"])
