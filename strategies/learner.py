@@ -1,0 +1,68 @@
+"""Learner: trade what a model predicts, but only where it pays for the way in.
+
+A model says the return it expects, in basis points of the mid. A market order costs the taker fee and half the spread.
+So a position opens when the prediction is beyond ``edge`` times that cost, and closes when the prediction no longer
+points its way by at least ``leave_bps``; in between it is kept, as leaving costs too.
+"""
+
+from decimal import Decimal
+from typing import Any
+
+from engine.core.book import Book
+from engine.core.records import Signal
+from engine.core.strategy import Config, Context, Strategy
+from engine.core.types import ContractKind
+
+
+class LearnerConfig(Config, frozen=True):
+    symbol: str  # instrument to trade
+    model: str  # name of the model in the configuration
+    notional: Decimal = Decimal(1000)  # size of a position, quote currency
+    cost_bps: float = 10.0  # taker fee of one fill, basis points
+    edge: float = 1.0  # multiples of the cost that a prediction must promise
+    leave_bps: float = 0.0  # prediction in the position's own direction below which it is closed, basis points
+    hold_s: float = 1.0  # seconds of engine time between two changes of mind
+
+
+class Learner(Strategy[LearnerConfig]):
+    """Follows one model on one instrument with market orders.
+
+    A spot account owns what it sells, so there the strategy is flat where it would be short.
+    """
+
+    def __init__(self, config: LearnerConfig) -> None:
+        super().__init__(config)
+        self.size = 0  # the position it wants, signed, size units
+        self.changed_ns = 0
+
+    def on_signal(self, signal: Signal, ctx: Context) -> None:
+        book = ctx.book(self.config.symbol)
+        if signal.source != self.config.model or signal.symbol != book.symbol or not book.mid:
+            return
+        if not book.is_ready:
+            return
+        if ctx.now_ns - self.changed_ns >= self.config.hold_s * 1e9:
+            size = self.wanted(signal.value, book)
+            if size != self.size:
+                self.size = size
+                self.changed_ns = ctx.now_ns
+        # Counts working orders: asks again for what was refused or did not fill, and never twice for the same.
+        ctx.target(self.config.symbol, self.size)
+
+    def wanted(self, prediction_bps: float, book: Book) -> int:
+        """The position that a prediction is worth, in size units."""
+        cost_bps = self.config.cost_bps + 5_000 * book.spread / book.mid
+        enter_bps = self.config.edge * cost_bps
+        lowest = 0 if book.instrument.kind is ContractKind.SPOT else -1
+        direction = max(lowest, (prediction_bps > enter_bps) - (prediction_bps < -enter_bps))
+        held = (self.size > 0) - (self.size < 0)
+        if direction in (0, held):
+            is_kept = held * prediction_bps >= self.config.leave_bps
+            return self.size if is_kept else 0
+        return direction * book.instrument.size_for_notional(self.config.notional, book.ask)
+
+    def save(self) -> dict[str, Any]:
+        return {"size": self.size, "changed_ns": self.changed_ns}
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.size, self.changed_ns = int(state["size"]), int(state["changed_ns"])
