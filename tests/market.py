@@ -46,7 +46,7 @@ def depth(
     *,
     symbol: int = 0,
     id: int = 0,
-    kind: int = ev.LEVEL,  # noqa: A002
+    kind: int = ev.LEVEL,
 ) -> Batch:
     """A depth frame: new total sizes at prices."""
     changes = [(price, size, 0) for price, size in bids] + [(price, size, ev.ASK) for price, size in asks]
@@ -86,7 +86,7 @@ def clock(ns: int) -> Batch:
 class Script(Strategy[Config]):
     """Does what it is handed at given moments, and remembers all it heard."""
 
-    def __init__(self, on: Mapping[str, Callable[..., None]] | None = None) -> None:
+    def __init__(self, on: Mapping[str, Callable[..., Any]] | None = None) -> None:
         super().__init__(Config())
         self.on = dict(on or {})
         self.heard: list[tuple[str, Any]] = []

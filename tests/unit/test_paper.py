@@ -13,7 +13,7 @@ from engine.core.records import Accepted, Cancelled, CancelRejected, Fill, Rejec
 from engine.core.state import TAKEN_ROOM
 from engine.core.strategy import Context
 from engine.core.types import Side, TimeInForce
-from tests.market import MS, Rig, S, Script, clock, depth, gap, snapshot, trade
+from tests.market import MS, NO_LATENCY, Rig, S, Script, clock, depth, gap, snapshot, trade
 
 LATENT = PaperSettings(out_ns=2 * MS, back_ns=5 * MS, feed_ns=1 * MS, maker_fee=Decimal(0), taker_fee=Decimal(0))
 
