@@ -45,7 +45,7 @@ def depth(
     asks: Levels = (),
     *,
     symbol: int = 0,
-    id: int = 0,
+    id: int = 0,  # noqa: A002
     kind: int = ev.LEVEL,
 ) -> Batch:
     """A depth frame: new total sizes at prices."""
