@@ -8,7 +8,7 @@ pages to fetch. One instance is one connection's memory; a new connection gets a
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import ClassVar, TypeAlias
 
@@ -96,6 +96,8 @@ class Venue(abc.ABC):
     def __init__(self, instruments: Mapping[str, tuple[int, Instrument]], rest_url: str = "") -> None:
         self.instruments = dict(instruments)
         self.rest_url = (rest_url or self.spec.rest_url).rstrip("/")
+        self.unknown = 0
+        """Frames of streams and symbols that nobody asked for: tolerated, and counted."""
 
     @classmethod
     @abc.abstractmethod
@@ -115,6 +117,18 @@ class Venue(abc.ABC):
         Raises:
             MalformedFrame: the body is not what the venue documents.
         """
+
+    @classmethod
+    def sniff(cls, frame: bytes) -> bool:
+        """Is this frame of a foreign recording surely this venue's? A venue that cannot tell says no."""
+        del frame
+        return False
+
+    @classmethod
+    def infer_instruments(cls, venue: str, frames: Iterable[bytes]) -> dict[str, Instrument]:
+        """Instruments of a recording without the venue's list, as its frames show them (``source`` is ``wire``)."""
+        del venue, frames
+        return {}
 
     @abc.abstractmethod
     def opened(self, now_ns: int) -> Sequence[Output]:
