@@ -77,11 +77,13 @@ def test_every_folder_says_what_lives_there(folder: str) -> None:
 
 
 def test_files_named_in_readmes_exist() -> None:
-    missing = []
-    for readme in [ROOT / "README.md", *ROOT.glob("*/README.md"), *ROOT.glob("engine/*/README.md")]:
-        for link in re.findall(r"\]\(([^)#:]+)\)", readme.read_text()):
-            if not (readme.parent / link).exists():
-                missing.append(f"{readme.relative_to(ROOT)}: {link}")
+    readmes = [ROOT / "README.md", *ROOT.glob("*/README.md"), *ROOT.glob("engine/*/README.md")]
+    missing = [
+        f"{readme.relative_to(ROOT)}: {link}"
+        for readme in readmes
+        for link in re.findall(r"\]\(([^)#:]+)\)", readme.read_text())
+        if not (readme.parent / link).exists()
+    ]
     assert missing == []
 
 
