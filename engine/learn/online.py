@@ -1,83 +1,51 @@
-"""A linear model that learns from every label, as a River pipeline that cannot run away.
+"""A linear model that learns from every label: River's regression, kept from running away.
 
 River's default pipeline diverges on real tapes: one absurd input or label throws the weights far off, and the next step
 farther. Here inputs are standardised and clipped, the label is scaled by its own running size and clipped, and the step
-is small enough that even a vector with every input at its bound does not overshoot.
+is small enough that even a vector with every input at its bound does not overshoot. It is smaller still than that:
+labels of neighbouring samples overlap, so a step too large learns the same noise ten times.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from river import base, compose, linear_model, optim, preprocessing, utils
+from river import linear_model, optim, utils
 
 from engine.features.set import Vector
 from engine.learn.contract import Model, ModelSettings
+from engine.learn.scaler import LEARNING_BOUND, MEMORY, Scaler
 
 INPUT_BOUND = 4.0  # standard deviations
-LEARNING_BOUND = 8.0  # standard deviations; how far one row can pull a running scale
-MEMORY = 10_000  # labels; a running scale forgets what is older
 TARGET_BOUND = 5.0  # times the label's root mean square
-LEARNING_RATE = 0.002
+LEARNING_RATE = 0.0005
+SETTLING = 100  # labels; the step shrinks with the square root of their number beyond it
+LEAST_STEP = 0.1  # of the learning rate: never stops following the market
 SPEAKS_AFTER = 30  # labels
 
 
-class Clip(base.Transformer):
-    """Bounds every input; what is missing or not a number becomes 0.
+class Shrinking(optim.base.Scheduler):
+    """A step that shrinks with the square root of the number of labels, down to a least one.
 
-    >>> Clip(4.0).transform_one({"a": 9.0, "b": float("nan")})
-    {'a': 4.0, 'b': 0.0}
+    >>> step = Shrinking(0.1)
+    >>> step.get(0), step.get(300), step.get(10**9)
+    (0.1, 0.05, 0.01)
     """
 
-    def __init__(self, bound: float) -> None:
-        self.bound = bound
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
 
-    def transform_one(self, x: dict[Hashable, Any]) -> dict[Hashable, Any]:
-        bound = self.bound
-        return {
-            name: (bound if value > bound else -bound if value < -bound else value) if value == value else 0.0
-            for name, value in x.items()
-        }
-
-
-class BoundedScaler(preprocessing.StandardScaler):
-    """River's StandardScaler that one absurd row cannot spoil and that slowly forgets.
-
-    What it learns is bounded by what it knows, and it weighs no row less than the last ``memory`` rows' share.
-
-    >>> scaler = BoundedScaler(memory=100)
-    >>> for i in range(200):
-    ...     scaler.learn_one({"a": float(i % 2)})
-    >>> scaler.learn_one({"a": 1e12})
-    >>> scaler.transform_one({"a": 1.0})["a"] > 0.5
-    True
-    """
-
-    def __init__(self, memory: int) -> None:
-        super().__init__()
-        self.memory = memory
-
-    def learn_one(self, x: dict[Hashable, Any]) -> None:
-        means, variances, counts = self.means, self.vars, self.counts
-        for name, value in x.items():
-            middle, variance = means[name], variances[name]
-            if value != value:
-                value = middle
-            elif counts[name] >= SPEAKS_AFTER and variance > 0.0:
-                reach = LEARNING_BOUND * math.sqrt(variance)
-                value = min(max(value, middle - reach), middle + reach)
-            counts[name] = count = min(counts[name] + 1, self.memory)
-            means[name] = mean = middle + (value - middle) / count
-            variances[name] = variance + ((value - middle) * (value - mean) - variance) / count
+    def get(self, t: int) -> float:
+        return self.rate * max(LEAST_STEP, 1.0 / math.sqrt(1.0 + t / SETTLING))
 
 
 class RiverLinear(Model):
     """Linear regression on standardised features by stochastic gradient descent; predicts bps.
 
     >>> import numpy as np
-    >>> model = RiverLinear(ModelSettings(name="m", symbol="v:X"), ["a", "b"])
+    >>> model = RiverLinear(ModelSettings(name="m", symbol="v:X", learning_rate=0.01), ["a", "b"])
     >>> rng = np.random.default_rng(1)
     >>> for x in rng.normal(size=(3000, 2)):
     ...     model.learn_one(x, 2.0 * x[0])
@@ -90,15 +58,17 @@ class RiverLinear(Model):
         self.learned = 0
         self.restarts = 0
         self._square = 0.0  # the label's running mean square
+        self._scaler = Scaler(len(self.names), INPUT_BOUND)
         self._build()
 
     def _build(self) -> None:
-        rate = self.settings.learning_rate or LEARNING_RATE
-        self._scaler = BoundedScaler(MEMORY)
-        self._linear = linear_model.LinearRegression(
-            optimizer=optim.SGD(rate), l2=1e-4, intercept_lr=rate, clip_gradient=2.0 * TARGET_BOUND
+        step = Shrinking(self.settings.learning_rate or LEARNING_RATE)
+        self._linear: Any = linear_model.LinearRegression(
+            optimizer=optim.SGD(step), l2=1e-3, intercept_lr=step, clip_gradient=2.0 * TARGET_BOUND
         )
-        self._pipeline = compose.Pipeline(self._scaler, Clip(INPUT_BOUND), self._linear)
+
+    def _inputs(self, x: Vector) -> dict[str, float]:
+        return dict(zip(self.names, self._scaler.scale(x).tolist(), strict=True))
 
     @property
     def _scale(self) -> float:
@@ -108,7 +78,7 @@ class RiverLinear(Model):
     def predict_one(self, x: Vector) -> float | None:
         if self.learned < SPEAKS_AFTER:
             return None
-        raw = float(self._pipeline.predict_one(dict(zip(self.names, x.tolist(), strict=True))))
+        raw = float(self._linear.predict_one(self._inputs(x)))
         return max(-TARGET_BOUND, min(TARGET_BOUND, raw)) * self._scale
 
     def learn_one(self, x: Vector, y: float) -> None:
@@ -119,29 +89,27 @@ class RiverLinear(Model):
         self._square += (y * y - self._square) / min(self.learned, MEMORY)
         scale = self._scale
         target = max(-TARGET_BOUND, min(TARGET_BOUND, y / scale)) if scale > 0.0 else 0.0
-        self._pipeline.learn_one(dict(zip(self.names, x.tolist(), strict=True)), target)
+        self._scaler.learn(x)
+        self._linear.learn_one(self._inputs(x), target)
         if not math.isfinite(self._linear.intercept):
             self.restarts += 1
             self._build()
 
     def save(self) -> dict[str, Any]:
-        scaler = self._scaler
         return {
             "learned": self.learned,
             "restarts": self.restarts,
             "square": self._square,
-            "counts": dict(scaler.counts),
-            "means": dict(scaler.means),
-            "vars": dict(scaler.vars),
+            "scaler": self._scaler.save(),
             "weights": self._linear.weights,
             "intercept": self._linear.intercept,
+            "steps": self._linear.optimizer.n_iterations,
         }
 
     def load(self, state: dict[str, Any]) -> None:
         self.learned, self.restarts, self._square = state["learned"], state["restarts"], state["square"]
         self._build()
-        self._scaler.counts.update(state["counts"])
-        self._scaler.means.update(state["means"])
-        self._scaler.vars.update(state["vars"])
+        self._scaler.load(state["scaler"])
         self._linear._weights = utils.VectorDict(state["weights"])
         self._linear.intercept = state["intercept"]
+        self._linear.optimizer.n_iterations = state["steps"]

@@ -17,6 +17,7 @@ from engine.learn.contract import Model
 from engine.learn.drift import Adwin
 from engine.learn.labels import Labels
 from engine.learn.online import SPEAKS_AFTER, TARGET_BOUND, RiverLinear
+from engine.learn.scaler import Scaler
 from engine.learn.scoring import Scores
 from engine.learn.window import Window
 from tests.learning import settings
@@ -178,6 +179,21 @@ def test_the_linear_model_is_saved_as_plain_json() -> None:
         assert other.predict_one(x) == model.predict_one(x)
         model.learn_one(x, float(x[1]))
         other.learn_one(x, float(x[1]))
+
+
+def test_the_scaler_standardises_young_and_follows_old() -> None:
+    rng = np.random.default_rng(7)
+    rows = rng.normal(3.0, 2.0, size=(5000, 2))
+    scaler = Scaler(2, bound=8.0)
+    for row in rows:
+        scaler.learn(row)
+    assert scaler.scale(np.array([3.0, 5.0])) == pytest.approx([0.0, 1.0], abs=0.1)
+    for row in rows * 100.0:
+        scaler.learn(row)
+    assert abs(float(scaler.scale(np.array([300.0, 0.0]))[0])) < 1.0
+    assert float(scaler.scale(np.array([700.0, 0.0]))[0]) > 1.0
+    scaler.learn(np.array([np.inf, np.nan]))
+    assert np.isfinite(scaler.scale(np.array([np.inf, -np.inf]))).all()
 
 
 def test_adwin_is_quiet_while_nothing_changes_and_loud_when_it_does() -> None:

@@ -1,0 +1,79 @@
+"""Running standardisation that one absurd row cannot spoil."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.core.jit import kernel
+from engine.features.set import Vector
+
+SETTLED_AFTER = 30  # rows; before that nothing is bounded while learning, as nothing is known
+LEARNING_BOUND = 8.0  # standard deviations; how far one row can pull the running scale
+MEMORY = 10_000  # rows; what is older is forgotten
+
+
+@kernel
+def _learn(x: Vector, state: npt.NDArray[np.float64]) -> None:
+    for i in range(x.shape[0]):
+        value, count, mean, variance = x[i], state[0, i], state[1, i], state[2, i]
+        if not np.isfinite(value):
+            continue
+        if count >= SETTLED_AFTER and variance > 0.0:
+            reach = LEARNING_BOUND * np.sqrt(variance)
+            value = min(max(value, mean - reach), mean + reach)
+        count = min(count + 1.0, MEMORY)
+        moved = mean + (value - mean) / count
+        state[0, i] = count
+        state[1, i] = moved
+        state[2, i] = variance + ((value - mean) * (value - moved) - variance) / count
+
+
+@kernel
+def _scale(x: Vector, state: npt.NDArray[np.float64], bound: float, out: Vector) -> None:
+    for i in range(x.shape[0]):
+        variance = state[2, i]
+        scaled = (x[i] - state[1, i]) / np.sqrt(variance) if variance > 0.0 else 0.0
+        out[i] = min(max(scaled, -bound), bound) if scaled == scaled else 0.0
+
+
+class Scaler:
+    """Standardises each feature by its running mean and deviation, clipped at ``bound``; missing (nan) becomes 0.
+
+    Young, every row weighs the same (Welford); later the last ``MEMORY`` rows count and older ones fade.
+
+    >>> scaler = Scaler(width=1, bound=4.0)
+    >>> for i in range(200):
+    ...     scaler.learn(np.array([float(i % 2)]))
+    >>> scaler.learn(np.array([1e12]))
+    >>> [round(float(scaler.scale(np.array([x]))[0]), 1) for x in (0.5, 1.0, 1e12, np.nan)]
+    [-0.0, 0.9, 4.0, 0.0]
+    """
+
+    def __init__(self, width: int, bound: float) -> None:
+        self.bound = bound
+        self._state: npt.NDArray[np.float64] = np.zeros((3, width))
+        self._out: Vector = np.zeros(width)
+
+    def learn(self, x: Vector) -> None:
+        """Take one row."""
+        _learn(x, self._state)
+
+    def scale(self, x: Vector) -> Vector:
+        """One row in standard deviations; the array is written again by the next call."""
+        _scale(x, self._state, self.bound, self._out)
+        return self._out
+
+    def save(self) -> dict[str, Any]:
+        """The state as plain values."""
+        return {
+            "counts": self._state[0].tolist(),
+            "means": self._state[1].tolist(),
+            "variances": self._state[2].tolist(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take back what ``save`` gave."""
+        self._state[:] = [state["counts"], state["means"], state["variances"]]
