@@ -25,20 +25,18 @@ def settings(use: str = "river-linear", **changes: Any) -> ModelSettings:
 
 
 def drive(models: Models, frames: Frames, block: int = 8192) -> list[tuple[int, AnyFact]]:
-    """Do as the engine does: frames are absorbed at the latest when due, and what is due comes before the frame.
+    """Do as the engine does: what is due comes before the frame, and frames are absorbed when due at the latest.
 
     ``block`` is how many frames wait at most.
     """
     told: list[tuple[int, AnyFact]] = []
     waiting = 0
     for i, now in enumerate(frames["recv_ns"].tolist()):
-        if models.next_due_ns() == 0:
-            told += [(now, fact) for fact in models.due(now)]
         while (due := models.next_due_ns()) <= now:
             models.absorb(frames[waiting:i])
             waiting = i
             told += [(due, fact) for fact in models.due(due)]
-        if i + 1 - waiting >= block:
+        if i == 0 or i + 1 - waiting >= block:
             models.absorb(frames[waiting : i + 1])
             waiting = i + 1
     models.absorb(frames[waiting:])

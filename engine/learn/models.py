@@ -23,8 +23,13 @@ class Models:
 
     >>> btc = Instrument(venue="sim", symbol="X", base="B", quote="Q", price_decimals=2, size_decimals=2)
     >>> models = Models([btc], [ModelSettings(name="linear", symbol="sim:X")])
-    >>> models.due(1_250_000_000), models.next_due_ns()
-    ([], 1300000000)
+    >>> import numpy as np
+    >>> from engine.core.events import FRAME
+    >>> frame = np.zeros(1, FRAME)
+    >>> frame["recv_ns"] = 1_250_000_000
+    >>> models.absorb(frame)
+    >>> models.next_due_ns()
+    1300000000
     """
 
     def __init__(
@@ -49,11 +54,11 @@ class Models:
                 self._features[one.warm_up_ns] = FeatureSet(ticks, one.warm_up_ns)
             features = self._features[one.warm_up_ns]
             self._slots[one.name] = Slot(one, symbols[one.symbol], features, seed, inline_delay_ns)
-        # Due at once: the first call learns the time from its argument and aligns the grid.
-        self._next_ns = 0 if self._slots else NEVER_NS
+        self._next_ns = NEVER_NS
+        self._begun = False
 
     def next_due_ns(self) -> int:
-        """0 before the first ``due`` (call it with the engine's time as soon as there is one)."""
+        """The next grid time or label; ``NEVER_NS`` before the first frames, which tell what time it is."""
         return self._next_ns
 
     def absorb(self, frames: Frames) -> None:
@@ -62,16 +67,22 @@ class Models:
             features.update(frames)
         for slot in self._slots.values():
             slot.labels.follow(frames)
+        if not self._begun and len(frames):
+            self._begun = True
+            for slot in self._slots.values():
+                slot.begin(int(frames["recv_ns"][-1]))
+            self._plan()
 
     def due(self, now_ns: int) -> Sequence[AnyFact]:
         """Do what is due at or before now, model by model in the order of the config."""
         facts: list[AnyFact] = []
-        next_ns = NEVER_NS
         for slot in self._slots.values():
             slot.due(now_ns, facts)
-            next_ns = min(next_ns, slot.next_due_ns())
-        self._next_ns = next_ns
+        self._plan()
         return facts
+
+    def _plan(self) -> None:
+        self._next_ns = min((slot.next_due_ns() for slot in self._slots.values()), default=NEVER_NS)
 
     def swap(self, ready: ModelReady) -> Sequence[AnyFact]:
         """Take a trained model or say why not; an empty payload says that the training failed."""
@@ -98,7 +109,7 @@ class Models:
         """The whole state as plain values; the drift detectors start afresh."""
         return {
             "version": SAVE_VERSION,
-            "next_ns": self._next_ns,
+            "begun": self._begun,
             "features": {str(warm_up): one.state.tobytes() for warm_up, one in self._features.items()},
             "slots": {name: slot.save() for name, slot in self._slots.items()},
         }
@@ -114,4 +125,5 @@ class Models:
             features.restore(state["features"][str(warm_up)])
         for name, slot in self._slots.items():
             slot.load(state["slots"][name])
-        self._next_ns = state["next_ns"]
+        self._begun = state["begun"]
+        self._plan()

@@ -64,7 +64,7 @@ class Slot:
         self.predictions = self.learned = self.retrains = self.swaps = self.refused = self.drift_alarms = 0
         self.version = ""
         self.ids = 0
-        self.next_sample_ns = 0
+        self.next_sample_ns = NEVER_NS
         self.requested_ns = -NEVER_NS  # of the last retraining
         self.in_flight_ns = NEVER_NS  # since when a training is under way; NEVER_NS: none is
         self.alarmed_ns = -NEVER_NS
@@ -89,10 +89,13 @@ class Slot:
         if self.model.trains:
             self._retrain(now_ns, facts)
         if now_ns >= self.next_sample_ns:
-            every = self.settings.every_ns
-            if now_ns % every == 0 or self.next_sample_ns:
-                self._sample(now_ns, facts)
-            self.next_sample_ns = now_ns - now_ns % every + every
+            self._sample(now_ns, facts)
+            self.begin(now_ns)
+
+    def begin(self, now_ns: int) -> None:
+        """Take the next sample at the first multiple of ``every_ns`` after now, so that a restart changes no grid."""
+        every = self.settings.every_ns
+        self.next_sample_ns = now_ns - now_ns % every + every
 
     def _judge(self, matured: Matured, now_ns: int, facts: list[AnyFact]) -> None:
         """Score, watch for drift, and only then learn."""
