@@ -57,7 +57,7 @@ class Scale:
 
     def finished(self, frame: pl.DataFrame, layout: Mapping[str, str]) -> pl.DataFrame:
         """Columns of units, indexes and signs as what a reader expects; see ``LAYOUTS``."""
-        symbol = frame["symbol"]
+        symbol = frame["symbol"] if "symbol" in layout else pl.Series(dtype=pl.Int64)
         columns: list[pl.Series] = []
         for name, meaning in layout.items():
             if meaning == "venue":

@@ -1,0 +1,300 @@
+"""The tearsheet: one HTML file with everything inside, readable in twenty years without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from engine.research import report_data as data
+from engine.research.charts import Chart, Line, Mark, number
+from engine.research.report_data import Run
+from engine.research.report_style import STYLE
+
+MAX_SYMBOLS: Final = 6
+MAX_MARKS: Final = 600
+COLOURS: Final = ("c0", "c1", "c2", "c3", "c4", "c5")
+
+
+def write_report(folder: Path, target: Path, title: str = "") -> Path:
+    """Render the output of ``replay --out`` into one file and return its path.
+
+    Raises:
+        ReportError: the folder is not the whole output of a replay.
+    """
+    page = render(data.load_run(folder), title or folder.name)
+    partial = target.with_name(f".{target.name}.partial")
+    partial.write_text(page, encoding="utf-8")
+    return partial.replace(target)
+
+
+def render(run: Run, title: str) -> str:
+    """The whole page."""
+    start_ns, end_ns = run.span
+    when = f"{_utc(start_ns)} to {_utc(end_ns)}, {_duration(end_ns - start_ns)}"
+    body = [
+        f'<header><h1>{escape(title)}</h1><span class="when">{when}</span></header>',
+        _tiles(run),
+        _doubts(run),
+        *_equity(run),
+        *_markets(run),
+        _strategies(run),
+        *_models(run),
+        _refusals(run),
+        _latency(run),
+        _venues(run),
+        f"<footer>Digest <code>{escape(str(run.summary.get('digest', '')))}</code>. A replay of the same tape with the "
+        "same configuration gives the same digest. The tables are exact; charts are drawn in floating point.</footer>",
+    ]
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)} · Papertape</title><style>{STYLE}</style></head><body><main>"
+        + "".join(body)
+        + "</main></body></html>\n"
+    )
+
+
+def _tiles(run: Run) -> str:
+    summary = run.summary
+    orders = summary.get("orders", {})
+    fills = run.tables["fills"]
+    tiles = []
+    for currency, text in summary.get("profit", {}).items():
+        if float(text) or currency in data.equity(run) or len(summary["profit"]) == 1:
+            sign = "up" if float(text) > 0 else "down" if float(text) < 0 else ""
+            tiles.append((f"profit after fees, {currency}", f'<b class="{sign}">{_money(text, sign=True)}</b>'))
+    for currency, curves in data.equity(run).items():
+        worst = float(data.drawdown(curves[0]).values.min())
+        tiles.append((f"largest drawdown, {currency}", f"<b>{_money(worst)}</b>"))
+    for currency, text in summary.get("fees", {}).items():
+        if float(text):
+            tiles.append((f"fees paid, {currency}", f"<b>{_money(text)}</b>"))
+    sent = int(orders.get("sent", 0))
+    touched = int((run.tables["orders"]["filled"] > 0).sum())
+    tiles.append(("fills", f"<b>{fills.height}</b>"))
+    tiles.append(("orders sent", f"<b>{sent}</b>"))
+    tiles.append(("of them filled at least in part", f"<b>{_percent(touched, sent)}</b>"))
+    tiles.append(("fills as maker", f"<b>{_percent(int(fills['maker'].sum()), fills.height)}</b>"))
+    tiles.append(("requests refused by risk", f"<b>{sum(orders.get('refused', {}).values())}</b>"))
+    books = summary.get("books", {})
+    tiles.append(
+        ("books ready at the end", f"<b>{books.get('ready', 0)}<small> of {books.get('total', 0)}</small></b>")
+    )
+    inner = "".join(f'<div class="tile">{value}<span>{escape(name)}</span></div>' for name, value in tiles)
+    return f'<section class="tiles">{inner}</section>'
+
+
+def _doubts(run: Run) -> str:
+    why = run.summary.get("why", [])
+    lines = "".join(f"<li>{escape(str(one))}</li>" for one in why)
+    return f'<h2>What to know first</h2><div class="card"><ul class="note">{lines}</ul></div>' if lines else ""
+
+
+def _equity(run: Run) -> Iterable[str]:
+    start_ns, end_ns = run.span
+    curves = data.equity(run)
+    if not curves:
+        yield "<h2>Profit</h2>" + _empty("Nothing was traded, so there is no profit or loss to show.")
+    for currency, found in curves.items():
+        colours = ["c0"] if len(found) == 1 else ["c0", *COLOURS[1:]]
+        lines = [
+            Line(curve.name, curve.ns, curve.values, colour, is_filled=colour == "c0")
+            for curve, colour in zip(found, colours, strict=False)
+        ]
+        down = data.drawdown(found[0])
+        below = Line("drawdown", down.ns, down.values, "loss", is_filled=True)
+        profit = Chart(start_ns, end_ns, lines, height=260, zero=True, label=f"Profit in {currency}")
+        trough = Chart(start_ns, end_ns, [below], height=120, zero=True, label=f"Drawdown in {currency}")
+        names = _legend(lines) if len(lines) > 1 else ""
+        yield (
+            f'<h2>Profit after fees, {escape(currency)}</h2><div class="card">{names}'
+            f"{profit.svg()}<h3>Below the highest point so far</h3>{trough.svg()}</div>"
+        )
+
+
+def _markets(run: Run) -> Iterable[str]:
+    start_ns, end_ns = run.span
+    for symbol in data.symbols(run)[:MAX_SYMBOLS]:
+        mid = data.mids(run, symbol)
+        fills = data.fills_of(run, symbol)
+        if not len(mid.ns):
+            yield f"<h2>{escape(symbol)}</h2>" + _empty("Its book was never ready, so nothing could trade.")
+            continue
+        marks, left_out = _marks(fills)
+        price = Chart(
+            start_ns, end_ns, [Line("mid price", mid.ns, mid.values, "quiet")], marks, 280, label=f"{symbol} price"
+        )
+        parts = [_fill_legend() if marks else "", price.svg()]
+        if left_out:
+            parts.append(f'<p class="note">Every {left_out}th of the {fills.height} fills is drawn.</p>')
+        held = data.positions(run, symbol)
+        if held:
+            lines = [
+                Line(one.name, one.ns, one.values, colour, is_step=True, is_filled=len(held) == 1)
+                for one, colour in zip(held, COLOURS, strict=False)
+            ]
+            drawn = Chart(start_ns, end_ns, lines, height=130, zero=True, label=f"{symbol} position")
+            parts += [f"<h3>Position</h3>{_legend(lines)}", drawn.svg()]
+        yield f'<h2>{escape(symbol)}</h2><div class="card">{"".join(parts)}</div>'
+
+
+def _marks(fills: pl.DataFrame) -> tuple[list[Mark], int]:
+    """At most so many fills as triangles, evenly taken, and which share was left out (0: none)."""
+    step = -(-fills.height // MAX_MARKS)
+    marks = []
+    for row in fills.gather_every(max(1, step)).iter_rows(named=True):
+        role = "maker" if row["maker"] else "taker"
+        label = f"{row['strategy']} {row['side']} {row['size'].normalize():f} at {row['price'].normalize():f}, {role}"
+        marks.append(Mark(row["ns"], float(row["price"]), row["side"], row["maker"], label))
+    return marks, step if step > 1 else 0
+
+
+def _strategies(run: Run) -> str:
+    rows = []
+    for one in data.strategies(run):
+        money = "<br>".join(_signed(f"{float(row['equity']):.10f}", row["currency"]) for row in one["money"]) or "0"
+        fees = "<br>".join(f"{_money(row['fees'])} {escape(row['currency'])}" for row in one["money"]) or "0"
+        name = escape(one["name"])
+        if one["stopped"]:
+            name += f'<br><span class="warn">stopped: {escape(str(one["stopped"]))}</span>'
+        cells = [one["requested"], one["refused"], one["sent"], one["fills"]]
+        shares = [_share(one["fill_ratio"]), _share(one["maker_share"])]
+        rows.append([name, *map(str, cells), *shares, fees, money])
+    if not rows:
+        return ""
+    head = ["Strategy", "Requests", "Refused", "Sent", "Fills", "Filled", "Maker", "Fees", "Profit"]
+    return f'<h2>Strategies</h2><div class="card scroll">{_table(head, rows)}</div>'
+
+
+def _models(run: Run) -> Iterable[str]:
+    models = run.summary.get("models", [])
+    if not models:
+        return
+    head = ["Model", "Predictions", "Scored", "IC", "RMSE, bps", "Retrains", "Swaps", "Drift alarms"]
+    rows = [
+        [
+            escape(str(one.get("name"))),
+            *(str(one.get(key, 0)) for key in ("predictions", "learned")),
+            number(float(one.get("ic", 0.0)), 4),
+            number(float(one.get("rmse", 0.0)), 4),
+            *(str(one.get(key, 0)) for key in ("retrains", "swaps", "drift_alarms")),
+        ]
+        for one in models
+    ]
+    note = (
+        "Each prediction is scored when its label matures, before the model learns from it. "
+        "The information coefficient is the correlation of prediction and outcome."
+    )
+    yield f'<h2>Models</h2><p class="note">{note}</p><div class="card scroll">{_table(head, rows)}</div>'
+    start_ns, end_ns = run.span
+    for name, (ic, rmse) in data.score_curves(run).items():
+        if len(ic.ns) < 2:
+            continue
+        first = Chart(start_ns, end_ns, [Line(ic.name, ic.ns, ic.values, "c0")], height=150, zero=True, label=ic.name)
+        second = Chart(start_ns, end_ns, [Line(rmse.name, rmse.ns, rmse.values, "c1")], height=130, label=rmse.name)
+        yield (
+            f'<div class="card"><h3>{escape(name)}: information coefficient</h3>{first.svg()}'
+            f"<h3>{escape(name)}: root mean squared error, bps</h3>{second.svg()}</div>"
+        )
+
+
+def _refusals(run: Run) -> str:
+    rows = [[escape(rule), str(count), escape(example)] for rule, count, example in data.refusals(run)]
+    ended = run.tables["orders"].filter(pl.col("state") == "rejected").group_by("reason").len().sort("reason")
+    rows += [[escape(f"venue: {reason}"), str(count), ""] for reason, count in ended.iter_rows()]
+    if not rows:
+        return ""
+    return f'<h2>Refusals</h2><div class="card scroll">{_table(["Rule", "Times", "Example"], rows)}</div>'
+
+
+def _latency(run: Run) -> str:
+    rows = []
+    for name, one in run.summary.get("latency_us", {}).items():
+        if isinstance(one, dict) and one.get("p50"):
+            rows.append(
+                [escape(name.replace("_", " ")), *(number(float(one[key]), 1) for key in ("p50", "p99", "p999"))]
+            )
+    if not rows:
+        return ""
+    return f'<h2>Latency, µs</h2><div class="card scroll">{_table(["", "p50", "p99", "p99.9"], rows)}</div>'
+
+
+def _venues(run: Run) -> str:
+    keys = ("frames", "gaps", "reconnects", "malformed")
+    rows = [
+        [escape(name), *(str(one.get(key, 0)) for key in keys)] for name, one in run.summary.get("venues", {}).items()
+    ]
+    head = ["Venue", "Frames", "Gaps", "Reconnects", "Malformed"]
+    return f'<h2>Venues</h2><div class="card scroll">{_table(head, rows)}</div>' if rows else ""
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Cells are HTML; a column is set to the right where its first cell reads as a number."""
+    right = [bool(rows) and rows[0][at].lstrip("\u2212+<")[:1].isdigit() for at in range(len(head))]
+    kind = [' class="n"' if one or name in ("Fees", "Profit") else "" for one, name in zip(right, head, strict=True)]
+    top = "".join(f"<th{attribute}>{escape(name)}</th>" for attribute, name in zip(kind, head, strict=True))
+    lines = ("".join(f"<td{attribute}>{cell}</td>" for attribute, cell in zip(kind, row, strict=True)) for row in rows)
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{''.join(f'<tr>{line}</tr>' for line in lines)}</tbody></table>"
+
+
+def _legend(lines: Sequence[Line]) -> str:
+    items = "".join(f'<span><i style="background:var(--{one.colour})"></i>{escape(one.name)}</span>' for one in lines)
+    return f'<div class="legend">{items}</div>'
+
+
+def _fill_legend() -> str:
+    items = []
+    for side, points in (("buy", "1,9 10,9 5.5,1"), ("sell", "1,1 10,1 5.5,9")):
+        for hollow, role in (("", "taker"), (" hollow", "maker")):
+            mark = f'<svg viewBox="0 0 11 10"><polygon class="{side}{hollow}" points="{points}"/></svg>'
+            items.append(f"<span>{mark}{side}, {role}</span>")
+    return f'<div class="legend">{"".join(items)}</div>'
+
+
+def _empty(text: str) -> str:
+    return f'<div class="card"><p class="note">{escape(text)}</p></div>'
+
+
+def _money(value: Any, sign: bool = False) -> str:
+    """Two decimals for large amounts, enough to see small ones."""
+    amount = float(value)
+    text = number(amount, 2 if abs(amount) >= 1 or amount == 0 else 4 if abs(amount) >= 0.01 else 8)
+    return f"+{text}" if sign and amount > 0 else text
+
+
+def _signed(text: str, currency: str) -> str:
+    kind = "up" if float(text) > 0 else "down" if float(text) < 0 else ""
+    return f'<span class="{kind}">{_money(text, sign=True)}</span> {escape(currency)}'
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f}<small> %</small>" if whole else "–"
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def _utc(ns: int) -> str:
+    return datetime.fromtimestamp(ns // 10**9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _duration(ns: int) -> str:
+    """A length of time in two units.
+
+    >>> _duration(95_000_000_000), _duration(90_061 * 10**9)
+    ('1 min 35 s', '1 d 1 h')
+    """
+    seconds = ns // 10**9
+    days, rest = divmod(seconds, 86_400)
+    hours, rest = divmod(rest, 3600)
+    minutes, seconds = divmod(rest, 60)
+    parts = [
+        f"{count} {unit}" for count, unit in ((days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")) if count
+    ]
+    return " ".join(parts[:2]) or "0 s"
