@@ -190,7 +190,7 @@ def _grid(view: _View, ticks: Sequence[float], decimals: int, zero: bool) -> lis
 
 
 def _line(view: _View, line: Line) -> str:
-    ns, values = (line.ns, line.values) if line.is_step else thinned(line.ns, line.values)
+    ns, values = thinned(line.ns, line.values)
     points = [(view.x(at), view.y(value)) for at, value in zip(ns.tolist(), values.tolist(), strict=True)]
     path = [f"M{points[0][0]:.1f} {points[0][1]:.1f}"]
     for x, y in points[1:]:

@@ -103,11 +103,11 @@ def _equity(run: Run) -> Iterable[str]:
     for currency, found in curves.items():
         colours = ["c0"] if len(found) == 1 else ["c0", *COLOURS[1:]]
         lines = [
-            Line(curve.name, curve.ns, curve.values, colour, is_filled=colour == "c0")
+            Line(curve.name, curve.ns, curve.values, colour, is_step=True, is_filled=colour == "c0")
             for curve, colour in zip(found, colours, strict=False)
         ]
         down = data.drawdown(found[0])
-        below = Line("drawdown", down.ns, down.values, "loss", is_filled=True)
+        below = Line("drawdown", down.ns, down.values, "loss", is_step=True, is_filled=True)
         profit = Chart(start_ns, end_ns, lines, height=260, zero=True, label=f"Profit in {currency}")
         trough = Chart(start_ns, end_ns, [below], height=120, zero=True, label=f"Drawdown in {currency}")
         names = _legend(lines) if len(lines) > 1 else ""

@@ -14,9 +14,9 @@ from engine.research.charts import Floats, Ints
 from engine.research.outputs import SUMMARY
 from engine.research.tables import LAYOUTS
 
-SCORE_BUCKETS: Final = 60
-MIN_PAIRS: Final = 8
-"""Scored predictions that a bucket needs before its correlation is shown."""
+MAX_BUCKETS: Final = 60
+BUCKET_PAIRS: Final = 100
+"""Scored predictions that a span of time should hold, so that its correlation says something."""
 
 
 class ReportError(Exception):
@@ -173,8 +173,10 @@ def refusals(run: Run) -> list[tuple[str, int, str]]:
 def score_curves(run: Run) -> dict[str, list[Curve]]:
     """By model: the information coefficient and the RMSE in bps, in equal spans of time."""
     start_ns, end_ns = run.span
-    width = max(1, (end_ns - start_ns) // SCORE_BUCKETS + 1)
-    rows = run.tables["labels"].with_columns(bucket=(pl.col("ns") - start_ns) // width)
+    labels = run.tables["labels"]
+    pairs = labels.height // max(1, labels["model"].n_unique())
+    width = max(1, (end_ns - start_ns) // min(MAX_BUCKETS, max(2, pairs // BUCKET_PAIRS)) + 1)
+    rows = labels.with_columns(bucket=(pl.col("ns") - start_ns) // width)
     error = pl.col("prediction") - pl.col("label")
     scores = (
         rows.group_by("model", "bucket")
@@ -183,7 +185,7 @@ def score_curves(run: Run) -> dict[str, list[Curve]]:
             ic=pl.corr("prediction", "label"),
             rmse=error.pow(2).mean().sqrt(),
         )
-        .filter((pl.col("pairs") >= MIN_PAIRS) & pl.col("ic").is_finite())
+        .filter((pl.col("pairs") >= BUCKET_PAIRS // 4) & pl.col("ic").is_finite())
         .sort("model", "bucket")
     )
     found: dict[str, list[Curve]] = {}

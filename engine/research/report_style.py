@@ -19,10 +19,12 @@ header { display: flex; flex-wrap: wrap; align-items: baseline; gap: 4px 20px; p
 h1 { font-size: 26px; font-weight: 650; letter-spacing: -.015em; margin: 0; }
 h2 { font-size: 17px; font-weight: 620; margin: 44px 0 12px; letter-spacing: -.005em; }
 h3 { font-size: 13px; font-weight: 600; color: var(--soft); margin: 0 0 6px; }
+svg + h3 { margin-top: 16px; }
+ul.note { margin: 0; padding-left: 18px; }
 .when { color: var(--soft); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 1px;
-  background: var(--rule); border: 1px solid var(--rule); border-radius: 10px; overflow: hidden; }
-.tile { background: var(--card); padding: 14px 16px; }
+  background: var(--card); border: 1px solid var(--rule); border-radius: 10px; overflow: hidden; }
+.tile { box-shadow: 0 0 0 1px var(--rule); padding: 14px 16px; }
 .tile b { display: block; font-size: 22px; font-weight: 620; letter-spacing: -.01em;
   font-variant-numeric: tabular-nums; }
 .tile b small { font-size: 13px; font-weight: 500; color: var(--soft); }
