@@ -84,7 +84,7 @@ class Maker(Strategy[MakerConfig]):
             ctx.cancel(order.id)
 
     def save(self) -> dict[str, Any]:
-        return {"paused_until_ns": self.paused_until_ns}
+        return {"quoted2": self.quoted2, "paused_until_ns": self.paused_until_ns}
 
     def load(self, state: dict[str, Any]) -> None:
-        self.paused_until_ns = int(state["paused_until_ns"])
+        self.quoted2, self.paused_until_ns = int(state["quoted2"]), int(state["paused_until_ns"])
