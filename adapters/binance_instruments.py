@@ -20,6 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
+from typing import Annotated
 
 import msgspec
 
@@ -29,6 +30,11 @@ from engine.core.types import ContractKind, Instrument, UnitsError, units
 WIRE_DECIMALS = 8
 """Spot writes every number with this many decimals, whatever the tick."""
 
+SPARE_DECIMALS = 3
+"""Spot units are finer than today's tick and lot by up to this many decimals: orders placed before Binance made a tick
+or lot coarser rest on the old grid for years, and a book with one level left out would not be exact. Futures say with
+``pricePrecision`` and ``quantityPrecision`` how fine their numbers get."""
+
 QUOTES = (
     "FDUSD", "USDT", "USDC", "BUSD", "TUSD", "USDP", "DAI", "BTC", "ETH", "BNB", "EUR", "TRY", "GBP", "AUD", "BRL",
     "JPY", "ZAR", "UAH", "RUB", "NGN", "IDRT", "BIDR", "BVND", "PLN", "RON", "ARS", "MXN", "COP", "CZK", "VAI", "TRX",
@@ -36,7 +42,7 @@ QUOTES = (
 )  # fmt: skip
 _INVERSE_SIZES = {"BTC": Decimal(100)}
 _LEVELS = re.compile(rb'\["([0-9.]+)","([0-9.]+)"\]')
-_STREAM = re.compile(rb'"s":"([^"]+)"')
+_SYMBOL_NAME = re.compile(rb'"s(?:ymbol)?":"([^"]+)"')
 _PRICE = re.compile(rb'"p":"([0-9.]+)","q":"([0-9.]+)"')
 
 
@@ -56,6 +62,8 @@ class _Symbol(msgspec.Struct):
     quoteAsset: str  # noqa: N815
     filters: list[_Filter]
     marginAsset: str = ""  # noqa: N815
+    pricePrecision: Annotated[int, msgspec.Meta(ge=0, le=18)] | None = None  # noqa: N815 - futures
+    quantityPrecision: Annotated[int, msgspec.Meta(ge=0, le=18)] | None = None  # noqa: N815 - futures
     contractSize: msgspec.Raw = msgspec.Raw(b"1")  # noqa: N815
 
 
@@ -83,8 +91,8 @@ def _instrument(venue: str, entry: _Symbol, kind: ContractKind) -> Instrument:
     filters = {each.filterType: each for each in entry.filters}
     tick = filters.get("PRICE_FILTER", _Filter("")).tickSize
     lot = filters.get("LOT_SIZE", _Filter(""))
-    price_decimals = _step_decimals(tick)
-    size_decimals = _step_decimals(lot.stepSize)
+    price_decimals = _finest(_step_decimals(tick), entry.pricePrecision)
+    size_decimals = _finest(_step_decimals(lot.stepSize), entry.quantityPrecision)
     notional = filters.get("NOTIONAL") or filters.get("MIN_NOTIONAL") or _Filter("")
     is_inverse = kind is ContractKind.INVERSE
     return Instrument(
@@ -115,6 +123,15 @@ def _step_decimals(step: str) -> int:
     return len(step.partition(".")[2].rstrip("0"))
 
 
+def _finest(decimals: int, precision: int | None) -> int:
+    """Decimals that also hold what was placed on a finer grid of old.
+
+    >>> _finest(2, None), _finest(7, None), _finest(3, 5)
+    (5, 8, 5)
+    """
+    return min(WIRE_DECIMALS, decimals + SPARE_DECIMALS) if precision is None else max(decimals, precision)
+
+
 def _at_least(text: str, decimals: int) -> int:
     """The smallest whole unit that is not below ``text``."""
     scaled = _positive(text).scaleb(decimals)
@@ -138,7 +155,7 @@ def infer(venue: str, frames: Iterable[bytes], kind: ContractKind) -> dict[str, 
     """Instruments as wire frames show them: give every frame that may hold the finest number.
 
     Futures write each number with the instrument's own decimals; spot always writes eight, so there the finest digit
-    that is not 0 counts.
+    that is not 0 counts. A REST depth answer that names no symbol counts for each.
 
     >>> frame = b'{"data":{"s":"BTCUSDT","b":[["61737.63000000","0.00120000"]],"a":[]}}'
     >>> found = infer("spot", [frame], ContractKind.SPOT)["BTCUSDT"]
@@ -146,17 +163,19 @@ def infer(venue: str, frames: Iterable[bytes], kind: ContractKind) -> dict[str, 
     (2, 4, 'BTC', 'USDT', 'wire')
     """
     seen: dict[str, list[int]] = {}
+    unnamed = [0, 0]
     for frame in frames:
-        match = _STREAM.search(frame)
-        if match is None:
-            continue
-        finest = seen.setdefault(match[1].decode(errors="replace"), [0, 0])
+        match = _SYMBOL_NAME.search(frame)
+        finest = unnamed if match is None else seen.setdefault(match[1].decode(errors="replace"), [0, 0])
         for pair in _LEVELS.findall(frame) or _PRICE.findall(frame):
             for column in (0, 1):
                 fraction = pair[column].partition(b".")[2]
                 kept = fraction.rstrip(b"0") if len(fraction) == WIRE_DECIMALS else fraction
                 finest[column] = max(finest[column], len(kept))
-    return {symbol: _inferred(venue, symbol, kind, *finest) for symbol, finest in seen.items()}
+    return {
+        symbol: _inferred(venue, symbol, kind, max(price, unnamed[0]), max(size, unnamed[1]))
+        for symbol, (price, size) in seen.items()
+    }
 
 
 def _inferred(venue: str, symbol: str, kind: ContractKind, price_decimals: int, size_decimals: int) -> Instrument:
