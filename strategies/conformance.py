@@ -24,7 +24,7 @@ from engine.core.types import ContractKind
 from strategies.scenarios import FRAME_NS, FRAMES, SYMBOL, Outcome, play, walk
 
 FORBIDDEN_MODULES = frozenset(
-    [
+    (
         "adapters",
         "aiohttp",
         "asyncio",
@@ -51,7 +51,7 @@ FORBIDDEN_MODULES = frozenset(
         "urllib",
         "uuid",
         "websockets",
-    ]
+    )
 )
 """What touches the world: a strategy that reads a clock, chance or a file cannot be replayed."""
 

@@ -2,8 +2,7 @@
 
 from decimal import Decimal
 
-from engine.core.strategy import Config, Context, Strategy
-from engine.core.types import Side
+from engine import Config, Context, Side, Strategy
 
 
 class HoldConfig(Config, frozen=True):

@@ -7,8 +7,7 @@ half-life) and the imbalance of the displayed book. It opens a position beyond `
 from decimal import Decimal
 from typing import Any
 
-from engine.core.strategy import Config, Context, Gap, Strategy, Trade
-from engine.core.types import ContractKind
+from engine import Config, Context, ContractKind, Gap, Strategy, Trade
 
 
 class LeanConfig(Config, frozen=True):

@@ -8,10 +8,7 @@ points its way by at least ``leave_bps``; in between it is kept, as leaving cost
 from decimal import Decimal
 from typing import Any
 
-from engine.core.book import Book
-from engine.core.records import Signal
-from engine.core.strategy import Config, Context, Strategy
-from engine.core.types import ContractKind
+from engine import Book, Config, Context, ContractKind, Signal, Strategy
 
 
 class LearnerConfig(Config, frozen=True):

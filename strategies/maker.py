@@ -8,10 +8,7 @@ than ``requote_bps`` away, and are taken back when the book is in doubt.
 from decimal import Decimal
 from typing import Any
 
-from engine.core.book import Book
-from engine.core.records import Fill
-from engine.core.strategy import Config, Context, Gap, Order, Strategy
-from engine.core.types import ContractKind, Side
+from engine import Book, Config, Context, ContractKind, Fill, Gap, Order, Side, Strategy
 
 
 class MakerConfig(Config, frozen=True):
