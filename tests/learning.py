@@ -73,6 +73,18 @@ class Wild(Model):
         return float("nan")
 
 
+class Brittle(Spy):
+    """Raises at its hundredth label, and at every payload."""
+
+    def learn_one(self, x: Vector, y: float) -> None:
+        super().learn_one(x, y)
+        if self.learned == 100:
+            raise ZeroDivisionError("a hundred")
+
+    def swap(self, payload: bytes, features: str) -> None:
+        raise KeyError("weights")
+
+
 class NotAModel:
     """Nothing that the engine could use."""
 

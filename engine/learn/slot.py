@@ -41,6 +41,7 @@ _COUNTERS = (
     "alarmed_ns",
     "watched_ns",
     "drifted",
+    "stopped",
 )
 
 
@@ -70,20 +71,32 @@ class Slot:
         self.alarmed_ns = -NEVER_NS
         self.watched_ns = -NEVER_NS  # the newest sample that the detector has seen
         self.drifted = False  # a retraining is wanted because of drift
+        self.stopped = ""  # why the model is asked no more
         self._x = features.vector()
-        self._trained: tuple[int, str, bytes] | None = None  # inline training: due time, version, payload
+        self._trained: tuple[int, str, bytes, str] | None = None  # inline: due time, version, payload, why none
 
     def next_due_ns(self) -> int:
         """When to call ``due`` next."""
+        if self.stopped:
+            return NEVER_NS
         swap_ns = self._trained[0] if self._trained else NEVER_NS
         return min(self.next_sample_ns, self.labels.next_due_ns(), swap_ns)
 
     def due(self, now_ns: int, facts: list[AnyFact]) -> None:
-        """Do what is due at or before now, appending what happened."""
+        """Do what is due at or before now, appending what happened. A model that raises is stopped, and it alone."""
+        if self.stopped:
+            return
+        try:
+            self._due(now_ns, facts)
+        except Exception as error:  # noqa: BLE001 - the wall to users' code
+            self.stopped = f"stopped: it raised {type(error).__name__}: {error}"
+            facts.append(ModelRefused(self.settings.name, self.version, self.stopped))
+
+    def _due(self, now_ns: int, facts: list[AnyFact]) -> None:
         if self._trained and self._trained[0] <= now_ns:
-            _, version, payload = self._trained
+            _, version, payload, why = self._trained
             self._trained = None
-            facts.append(self.swap(version, payload))
+            facts.append(self.swap(version, payload, why))
         for matured in self.labels.ripe(now_ns):
             self._judge(matured, now_ns, facts)
         if self.model.trains:
@@ -133,12 +146,13 @@ class Slot:
         self.retrains += 1
         facts.append(RetrainRequested(settings.name, cause, len(self.window)))
         if self.inline_delay_ns is not None:
+            why = ""
             try:
                 payload = type(self.model).fit(self.job())
-            except ModelError:
-                payload = b""  # as a live trainer that failed
+            except Exception as error:  # noqa: BLE001 - the wall to users' code, as a trainer process would be
+                payload, why = b"", f"{type(error).__name__}: {error}"
             version = hashlib.sha256(payload).hexdigest() if payload else ""
-            self._trained = (now_ns + max(1, self.inline_delay_ns), version, payload)
+            self._trained = (now_ns + max(1, self.inline_delay_ns), version, payload, why)
 
     def _sample(self, now_ns: int, facts: list[AnyFact]) -> None:
         settings, x = self.settings, self._x
@@ -162,20 +176,21 @@ class Slot:
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
         return TrainJob(self.settings, self.features.hash, self.features.names, times_ns, x, y, seed)
 
-    def swap(self, version: str, payload: bytes) -> AnyFact:
+    def swap(self, version: str, payload: bytes, why: str = "") -> AnyFact:
         """Take a payload or refuse it; either way the training under way has ended."""
         name = self.settings.name
         self.in_flight_ns = NEVER_NS
         try:
             if not payload:
-                raise ModelError("expected a trained model, found none: the training failed")
+                raise ModelError(f"expected a trained model, found none: the training failed {why}".rstrip())
             found = hashlib.sha256(payload).hexdigest()
             if found != version:
                 raise ModelError(f"expected a payload with SHA-256 {version}, found {found}")
             self.model.swap(payload, self.features.hash)
-        except ModelError as error:
+        except Exception as error:  # noqa: BLE001 - the wall to users' code; our own raise ModelError
             self.refused += 1
-            return ModelRefused(name, version, str(error))
+            text = str(error) if isinstance(error, ModelError) else f"it raised {type(error).__name__}: {error}"
+            return ModelRefused(name, version, text)
         self.swaps += 1
         self.version = version
         return ModelSwapped(name, version)
@@ -202,6 +217,7 @@ class Slot:
             "version": self.version,
             "pending": len(self.labels),
             "void": self.labels.void,
+            "stopped": self.stopped,
             "training": self.in_flight_ns != NEVER_NS,
         }
 
@@ -225,4 +241,4 @@ class Slot:
         self.window.load(state["window"])
         self.scores.load(state["scores"])
         trained = state["trained"]
-        self._trained = (trained[0], trained[1], trained[2]) if trained else None
+        self._trained = (trained[0], trained[1], trained[2], trained[3]) if trained else None

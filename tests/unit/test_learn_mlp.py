@@ -39,7 +39,13 @@ def planted(rows: int = 2500, seed: int = 1, **changes: Any) -> TrainJob:
     y = 0.1 * (x[:, 0].astype(np.float64) * x[:, 1] + x[:, 2] + 0.5 * rng.normal(size=rows))
     times_ns = np.arange(rows, dtype=np.int64) * 100 * MS
     return TrainJob(
-        settings("mlp", hidden=(32,), epochs=25, **changes), FEATURES.hash, FEATURES.names, times_ns, x, y, 3
+        settings("mlp", hidden=(32,), epochs=25, learning_rate=3e-3, **changes),
+        FEATURES.hash,
+        FEATURES.names,
+        times_ns,
+        x,
+        y,
+        3,
     )
 
 

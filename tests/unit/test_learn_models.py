@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import msgspec
@@ -224,6 +225,22 @@ def test_a_wrong_setting_says_what_was_expected(changes: dict[str, Any], text: s
     with pytest.raises(ModelError) as caught:
         Models(INSTRUMENTS, [settings(**changes)])
     assert text in str(caught.value)
+
+
+def test_a_model_that_raises_is_stopped_alone(frames: Frames) -> None:
+    models = Models(INSTRUMENTS, [settings("tests.learning:Brittle", name="b"), settings()])
+    told = drive(models, frames)
+    refused = [fact for _, fact in told if isinstance(fact, ModelRefused)]
+    assert refused == [ModelRefused("b", "", "stopped: it raised ZeroDivisionError: a hundred")]
+    brittle, good = models.summary()
+    assert brittle["stopped"] and not good["stopped"] and good["learned"] > brittle["learned"] == 99
+    assert [(now, fact) for now, fact in told if isinstance(fact, Signal) and fact.source == "m"] == [
+        (now, fact) for now, fact in drive(Models(INSTRUMENTS, [settings()]), frames) if isinstance(fact, Signal)
+    ]
+    version = hashlib.sha256(b"x").hexdigest()
+    assert models.swap(ModelReady(1, "b", version, b"x")) == (
+        ModelRefused("b", version, "it raised KeyError: 'weights'"),
+    )
 
 
 def test_a_name_is_used_once() -> None:

@@ -110,7 +110,8 @@ def test_inline_training_is_swapped_in_after_its_delay_and_no_sample_is_missed(f
 def test_an_inline_training_that_fails_is_refused_and_the_run_goes_on(frames: Frames) -> None:
     models = Models(INSTRUMENTS, [settings("tests.learning:Unfit", min_rows=50)], inline_delay_ns=0)
     told = drive(models, frames)
-    assert [fact for _, fact in told if isinstance(fact, ModelRefused)]
+    refused = [fact for _, fact in told if isinstance(fact, ModelRefused)]
+    assert refused[0].reason == "expected a trained model, found none: the training failed ModelError: not today"
     assert models.summary()[0]["swaps"] == 0 and models.summary()[0]["refused"] >= 1
 
 
