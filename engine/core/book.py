@@ -26,14 +26,20 @@ BID, BID_SIZE, ASK, ASK_SIZE, IS_READY, CHANGED_NS, UPDATE_ID, BID_COUNT, ASK_CO
 class Books:
     """The arrays of all books of a run: ``levels[symbol, side, 0 keys | 1 sizes, :]`` and ``top[symbol]``.
 
-    ``top`` may be memory that the kernel shares. ``depth`` bounds each side: when it is full, the level farthest from
+    ``top`` and ``levels`` may be memory that the kernel shares. ``depth`` bounds each side: when it is full, the level farthest from
     the touch makes room.
     """
 
-    def __init__(self, instruments: tuple[Instrument, ...], depth: int = 6000, top: Int64s | None = None) -> None:
+    def __init__(
+        self,
+        instruments: tuple[Instrument, ...],
+        depth: int = 6000,
+        top: Int64s | None = None,
+        levels: Int64s | None = None,
+    ) -> None:
         self.instruments = instruments
         self.depth = depth
-        self.levels: Int64s = np.zeros((len(instruments), 2, 2, depth), np.int64)
+        self.levels: Int64s = np.zeros((len(instruments), 2, 2, depth), np.int64) if levels is None else levels
         self.top: Int64s = np.zeros((len(instruments), TOP_FIELDS), np.int64) if top is None else top
         self.views = tuple(Book(self, index) for index in range(len(instruments)))
 

@@ -137,7 +137,8 @@ class Engine:
         """
         out: list[Record] = []
         self._out = out
-        self.doubted = []
+        if self.doubted:
+            self.doubted = []
         if isinstance(item, np.ndarray):
             self._market(item)
         else:
@@ -148,7 +149,8 @@ class Engine:
             else:
                 self.signals.swap(item)
             self.settle()
-        self._digest.update(out)
+        if out:
+            self._digest.update(out)
         return out
 
     def summary(self) -> dict[str, Any]:
@@ -199,11 +201,11 @@ class Engine:
     # Market data.
 
     def _market(self, batch: Batch) -> None:
-        flat, levels, ring, control = self._state.flat, self.books.levels, self._state.ring, self._control
+        flat, control = self._state.flat, self._control
         row, rows = 0, len(batch)
         on_book = self.roster.listeners("on_book")
         while row < rows:
-            row = advance(flat, levels, ring, batch, row)
+            row = advance(flat, batch, row)
             wake = control[WAKE]
             if wake == WAKE_BOOK:
                 self.now_ns = control[NOW]

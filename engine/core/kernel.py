@@ -42,16 +42,31 @@ from engine.core.events import (
     TRADE,
     UP,
     Batch,
-    Frames,
 )
 from engine.core.jit import kernel
 from engine.core.matching import displayed_at, match_crossed, refresh_taken
 from engine.core.queue import level_changed, traded
 from engine.core.state import (
     CONTROL_FIELDS,
+    DEPTH,
     FILL_COUNT,
     FILL_FIELDS,
     FILL_ROOM,
+    FR_ASK,
+    FR_ASK_SIZE,
+    FR_BID,
+    FR_BID_SIZE,
+    FR_BUY_SIZE,
+    FR_BUYS,
+    FR_FLAGS,
+    FR_ID,
+    FR_LAST_PRICE,
+    FR_RECV_NS,
+    FR_SELL_SIZE,
+    FR_SELLS,
+    FR_SYMBOL,
+    FR_VENUE_NS,
+    FRAME_FIELDS,
     FRAME_FIRST,
     FRAMES_SEEN,
     GAPS_SEEN,
@@ -69,6 +84,7 @@ from engine.core.state import (
     RESTING_HERE,
     RESTING_ROOM,
     RING_ON,
+    RING_ROOM,
     RING_USED,
     SYMBOLS,
     TAKEN_FIELDS,
@@ -128,17 +144,17 @@ def settle_queues(control: Int64s, top: Int64s, levels: Int64s, resting: Int64s,
 
 @kernel
 def write_frame(
-    control: Int64s, top: Int64s, levels: Int64s, ring: Frames, batch: Batch, first: int, last: int, flags: int
+    control: Int64s, top: Int64s, levels: Int64s, ring: Int64s, batch: Batch, first: int, last: int, flags: int
 ) -> None:
     """Append what the market looks like now to the ring."""
     at = control[RING_USED]
     symbol = batch[last]["symbol"]
     frame = ring[at]
-    frame["symbol"] = symbol
-    frame["recv_ns"] = control[NOW]
-    frame["venue_ns"] = batch[last]["venue_ns"]
-    frame["id"] = batch[last]["id"] if flags & FRAME_BOOK else 0
-    frame["flags"] = flags
+    frame[FR_SYMBOL] = symbol
+    frame[FR_RECV_NS] = control[NOW]
+    frame[FR_VENUE_NS] = batch[last]["venue_ns"]
+    frame[FR_ID] = batch[last]["id"] if flags & FRAME_BOOK else 0
+    frame[FR_FLAGS] = flags
     for which in range(2):
         count = top[symbol, ASK_COUNT if which else BID_COUNT]
         for i in range(FRAME_LEVELS):
@@ -148,31 +164,31 @@ def write_frame(
                 price = levels[symbol, which, 0, count - 1 - i]
                 size = levels[symbol, which, 1, count - 1 - i]
             if which:
-                frame["ask"][i] = -price
-                frame["ask_size"][i] = size
+                frame[FR_ASK + i] = -price
+                frame[FR_ASK_SIZE + i] = size
             else:
-                frame["bid"][i] = price
-                frame["bid_size"][i] = size
-    frame["buy_size"] = 0
-    frame["sell_size"] = 0
-    frame["buys"] = 0
-    frame["sells"] = 0
-    frame["last_price"] = 0
+                frame[FR_BID + i] = price
+                frame[FR_BID_SIZE + i] = size
+    frame[FR_BUY_SIZE] = 0
+    frame[FR_SELL_SIZE] = 0
+    frame[FR_BUYS] = 0
+    frame[FR_SELLS] = 0
+    frame[FR_LAST_PRICE] = 0
     if flags & FRAME_TRADE:
         for i in range(first, last + 1):
             if batch[i]["kind"] == TRADE:
                 if batch[i]["flags"] & 1:
-                    frame["sell_size"] += batch[i]["size"]
-                    frame["sells"] += 1
+                    frame[FR_SELL_SIZE] += batch[i]["size"]
+                    frame[FR_SELLS] += 1
                 else:
-                    frame["buy_size"] += batch[i]["size"]
-                    frame["buys"] += 1
-                frame["last_price"] = batch[i]["price"]
+                    frame[FR_BUY_SIZE] += batch[i]["size"]
+                    frame[FR_BUYS] += 1
+                frame[FR_LAST_PRICE] = batch[i]["price"]
     control[RING_USED] = at + 1
 
 
 @kernel
-def advance(flat: Int64s, levels: Int64s, ring: Frames, batch: Batch, start: int) -> int:
+def advance(flat: Int64s, batch: Batch, start: int) -> int:
     """Apply frames from row ``start`` until Python must look; return the next row. ``control[WAKE]`` says why."""
     control = flat[:CONTROL_FIELDS]
     end = CONTROL_FIELDS + control[SYMBOLS] * TOP_FIELDS
@@ -186,6 +202,12 @@ def advance(flat: Int64s, levels: Int64s, ring: Frames, batch: Batch, start: int
     begin = end
     end = begin + control[FILL_ROOM] * FILL_FIELDS
     fills = flat[begin:end].reshape(control[FILL_ROOM], FILL_FIELDS)
+    begin = end
+    end = begin + control[SYMBOLS] * 4 * control[DEPTH]
+    levels = flat[begin:end].reshape(control[SYMBOLS], 2, 2, control[DEPTH])
+    begin = end
+    end = begin + control[RING_ROOM] * FRAME_FIELDS
+    ring = flat[begin:end].reshape(control[RING_ROOM], FRAME_FIELDS)
 
     control[WAKE] = 0
     control[FILL_COUNT] = 0
@@ -288,7 +310,7 @@ def advance(flat: Int64s, levels: Int64s, ring: Frames, batch: Batch, start: int
             wake |= WAKE_FILL
         if control[RING_ON] and flags != 0:
             write_frame(control, top, levels, ring, batch, first, last, flags)
-            if control[RING_USED] == ring.size:
+            if control[RING_USED] == control[RING_ROOM]:
                 wake |= WAKE_RING
         if wake:
             control[WAKE] = wake

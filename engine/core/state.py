@@ -1,8 +1,9 @@
-"""The kernel's memory: one int64 array for everything small, so that a call from Python passes few arguments.
+"""The kernel's memory: one int64 array for everything, so that a call from Python passes few arguments.
 
 Layout, in order: ``control`` (scalars), ``top`` (one row a symbol), ``resting`` (paper orders in the venue's book,
 oldest first), ``taken`` (liquidity that our takers consumed and the venue has not refreshed), ``fills`` (what the last
-call matched). The Python side holds views of the same memory. Everything is bounded when the run starts.
+call matched), ``levels`` (see book.py) and the ``ring`` of frames. The Python side holds views of the same memory.
+Everything is bounded when the run starts.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ CONTROL_FIELDS = 32
     EXPLAIN_NS,  # how long a level change waits for the trade that explains it
     FRAMES_SEEN,
     GAPS_SEEN,
-) = range(17)
+    DEPTH,
+    RING_ROOM,
+) = range(19)
 
 # Bits of WAKE.
 WAKE_DUE = 1  # something is due before the next frame
@@ -59,6 +62,25 @@ R_ORDER, R_SYMBOL, R_SIDE, R_PRICE, R_LEFT, R_AHEAD, R_EARLY, R_EARLY_NS, R_FIRS
 
 TAKEN_FIELDS = 4
 T_SYMBOL, T_SIDE, T_PRICE, T_SIZE = range(4)
+
+FRAME_FIELDS = FRAME.itemsize // 8
+# Columns of ``ring``: the fields of FRAME, all int64.
+(
+    FR_SYMBOL,
+    FR_RECV_NS,
+    FR_VENUE_NS,
+    FR_ID,
+    FR_FLAGS,
+    FR_BID,
+    FR_BID_SIZE,
+    FR_ASK,
+    FR_ASK_SIZE,
+    FR_BUY_SIZE,
+    FR_SELL_SIZE,
+    FR_BUYS,
+    FR_SELLS,
+    FR_LAST_PRICE,
+) = (0, 1, 2, 3, 4, 5, 10, 15, 20, 25, 26, 27, 28, 29)
 
 FILL_FIELDS = 5
 F_ORDER, F_PRICE, F_SIZE, F_MAKER, F_AHEAD = range(5)
@@ -86,18 +108,27 @@ class State:
             max_orders * RESTING_FIELDS,
             taken_room * TAKEN_FIELDS,
             fill_room * FILL_FIELDS,
+            symbols * 4 * depth,
+            ring_room * FRAME_FIELDS,
         )
         ends = np.cumsum(sizes)
         self.flat: Int64s = np.zeros(int(ends[-1]), np.int64)
         self.control = self.flat[: ends[0]]
-        self.books = Books(tuple(instruments), depth, top=self.flat[ends[0] : ends[1]].reshape(symbols, TOP_FIELDS))
+        self.books = Books(
+            tuple(instruments),
+            depth,
+            top=self.flat[ends[0] : ends[1]].reshape(symbols, TOP_FIELDS),
+            levels=self.flat[ends[4] : ends[5]].reshape(symbols, 2, 2, depth),
+        )
         self.resting = self.flat[ends[1] : ends[2]].reshape(max_orders, RESTING_FIELDS)
         self.taken = self.flat[ends[2] : ends[3]].reshape(taken_room, TAKEN_FIELDS)
         self.fills = self.flat[ends[3] : ends[4]].reshape(fill_room, FILL_FIELDS)
-        self.ring: Frames = np.zeros(ring_room, FRAME)
+        self.ring: Frames = self.flat[ends[5] : ends[6]].view(FRAME)
         self.control[NEXT_DUE] = NEVER_NS
         self.control[SYMBOLS] = symbols
         self.control[RESTING_ROOM] = max_orders
         self.control[TAKEN_ROOM] = taken_room
         self.control[FILL_ROOM] = fill_room
         self.control[EXPLAIN_NS] = explain_ns
+        self.control[DEPTH] = depth
+        self.control[RING_ROOM] = ring_room
