@@ -1,0 +1,47 @@
+"""The tables and the tutorial of the two README files are what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from engine.features.set import FeatureSet
+from engine.learn.contract import ModelSettings
+from engine.learn.models import Models
+from tests.frames import walk
+from tests.learning import INSTRUMENTS, drive, settings
+
+ENGINE = Path(__file__).parents[2] / "engine"
+
+
+def first_column(text: str) -> list[str]:
+    return re.findall(r"^\| `([a-z0-9_]+)` \|", text, re.MULTILINE)
+
+
+def test_the_table_of_features_is_the_set() -> None:
+    assert tuple(first_column((ENGINE / "features/README.md").read_text())) == FeatureSet.names
+
+
+def test_the_table_of_settings_is_the_struct() -> None:
+    text = (ENGINE / "learn/README.md").read_text().partition("## Settings")[2]
+    assert sorted(first_column(text)) == sorted(field.name for field in msgspec.structs.fields(ModelSettings))
+
+
+def test_the_model_of_the_tutorial_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = (ENGINE / "learn/README.md").read_text().partition("```python\n")[2].partition("```")[0]
+    (tmp_path / "my_models.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    models = Models(INSTRUMENTS, [settings("my_models:LastReturn")])
+    drive(models, walk(1500))
+    (summary,) = models.summary()
+    assert summary["predictions"] > 100 and summary["learned"] > 100 and not summary["stopped"]
+
+
+@pytest.mark.parametrize("folder", ["features", "learn"])
+def test_every_file_is_in_the_map(folder: str) -> None:
+    text = (ENGINE / folder / "README.md").read_text()
+    files = {path.name for path in (ENGINE / folder).glob("*.py")} - {"__init__.py", "decay.py"}
+    assert {name for name in files if f"`{name}`" not in text} == set()
