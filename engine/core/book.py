@@ -26,8 +26,8 @@ BID, BID_SIZE, ASK, ASK_SIZE, IS_READY, CHANGED_NS, UPDATE_ID, BID_COUNT, ASK_CO
 class Books:
     """The arrays of all books of a run: ``levels[symbol, side, 0 keys | 1 sizes, :]`` and ``top[symbol]``.
 
-    ``top`` and ``levels`` may be memory that the kernel shares. ``depth`` bounds each side: when it is full, the level farthest from
-    the touch makes room.
+    ``top`` and ``levels`` may be memory that the kernel shares. ``depth`` bounds each side: when it is full, the level
+    farthest from the touch makes room.
     """
 
     def __init__(

@@ -87,6 +87,7 @@ class Engine:
             self.instruments,
             settings.book_depth,
             max_orders=settings.paper.max_orders,
+            taken_room=settings.paper.max_taken,
             explain_ns=settings.paper.explain_ns,
         )
         self.books = self._state.books

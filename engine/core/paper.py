@@ -44,7 +44,7 @@ class PaperSettings(msgspec.Struct, frozen=True):
     """Latencies in ns, fee rates as fractions of the notional (negative: a rebate), bounds.
 
     ``out_ns``: from us to the venue's matching; ``back_ns``: its answer to us; ``feed_ns``: its market data to us.
-    ``explain_ns``: how long a level change waits for the trade that explains it (see queue.py).
+    ``max_taken``: levels whose taken size is remembered. ``explain_ns``: how long a level change waits for the trade that explains it (see queue.py).
     """
 
     out_ns: int = 5_000_000
@@ -53,6 +53,7 @@ class PaperSettings(msgspec.Struct, frozen=True):
     maker_fee: Decimal = Decimal("0.001")
     taker_fee: Decimal = Decimal("0.001")
     max_orders: int = 256
+    max_taken: int = 256
     explain_ns: int = 1_000_000_000
 
     @property

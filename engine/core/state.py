@@ -96,7 +96,7 @@ class State:
         *,
         max_orders: int,
         explain_ns: int,
-        taken_room: int = 256,
+        taken_room: int,
         ring_room: int = 8192,
     ) -> None:
         symbols = len(instruments)
