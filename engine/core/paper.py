@@ -44,7 +44,8 @@ class PaperSettings(msgspec.Struct, frozen=True):
     """Latencies in ns, fee rates as fractions of the notional (negative: a rebate), bounds.
 
     ``out_ns``: from us to the venue's matching; ``back_ns``: its answer to us; ``feed_ns``: its market data to us.
-    ``max_taken``: levels whose taken size is remembered. ``explain_ns``: how long a level change waits for the trade that explains it (see queue.py).
+    ``max_taken``: levels whose taken size is remembered.
+    ``explain_ns``: how long a level change waits for the trade that explains it (see queue.py).
     """
 
     out_ns: int = 5_000_000
