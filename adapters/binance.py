@@ -130,10 +130,7 @@ class _Binance(Venue):
             raise MalformedFrame(
                 f"{market.symbol}: expected a depth difference with s, E, U <= u (and pu), found others"
             )
-        batch = self._scanner.levels(
-            market.instrument, market.index, bytes(data.b), bytes(data.a), last_id=last_id, venue_ns=venue_ns(data),
-            recv_ns=recv_ns,
-        )  # fmt: skip
+        batch = self._scanner.levels(market.scale, bytes(data.b), bytes(data.a), last_id, venue_ns(data), recv_ns)
         if market.is_ready:
             if follows == market.last_id:  # step 7
                 market.last_id = last_id
@@ -214,18 +211,14 @@ class _Binance(Venue):
     def _trade_rows(self, market: Market, data: Data, trade_id: int, recv_ns: int) -> Batch:
         if data.s != market.symbol or trade_id < 0 or data.m is None or data.T == 0:
             raise MalformedFrame(f"{market.symbol}: expected a trade with s, its id, T and m, found others")
-        return self._scanner.trade(
-            market.instrument, market.index, bytes(data.p), bytes(data.q), flags=SELL if data.m else 0,
-            trade_id=trade_id, venue_ns=venue_ns(data), recv_ns=recv_ns,
-        )  # fmt: skip
+        flags = SELL if data.m else 0
+        return self._scanner.trade(market.scale, bytes(data.p), bytes(data.q), flags, trade_id, venue_ns(data), recv_ns)
 
     def _quote(self, market: Market, data: Data, recv_ns: int) -> Sequence[Output]:
         if data.s != market.symbol or data.u < 0:
             raise MalformedFrame(f"{market.symbol}: expected a best bid and ask with s and u, found others")
-        batch = self._scanner.quote(
-            market.instrument, market.index, bytes(data.b), bytes(data.B), bytes(data.a), bytes(data.A),
-            update_id=data.u, venue_ns=venue_ns(data), recv_ns=recv_ns,
-        )  # fmt: skip
+        bid, bid_size, ask, ask_size = bytes(data.b), bytes(data.B), bytes(data.a), bytes(data.A)
+        batch = self._scanner.quote(market.scale, bid, bid_size, ask, ask_size, data.u, venue_ns(data), recv_ns)
         return (batch,)
 
     def _unknown(self, frame: bytes) -> Sequence[Output]:
@@ -272,10 +265,8 @@ class _Binance(Venue):
             return [self._fetch(market, recv_ns)]
         if depth.lastUpdateId < 0:
             raise MalformedFrame(f"{symbol}: expected a depth snapshot with lastUpdateId, found none")
-        batch = self._scanner.levels(
-            market.instrument, market.index, bytes(depth.bids), bytes(depth.asks), last_id=depth.lastUpdateId,
-            venue_ns=venue_ns(depth), recv_ns=recv_ns, flags=SNAPSHOT,
-        )  # fmt: skip
+        bids, asks, last_id = bytes(depth.bids), bytes(depth.asks), depth.lastUpdateId
+        batch = self._scanner.levels(market.scale, bids, asks, last_id, venue_ns(depth), recv_ns, SNAPSHOT)
         if market.snapshot is None or market.snapshot.last_id < depth.lastUpdateId:
             market.snapshot = Difference(-1, depth.lastUpdateId, batch.copy())
         return self._bridge(market, recv_ns)

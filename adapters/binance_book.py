@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from adapters.contract import Output
+from adapters.wire import Scale
 from engine.core.events import Batch
 from engine.core.types import Instrument
 
@@ -39,14 +40,14 @@ class Market:
     """
 
     __slots__ = (
-        "_asks", "_ready_ns", "asked_ns", "buffer", "has_trades", "index", "instrument", "is_ready",
-        "last_id", "last_trade", "snapshot", "symbol",
+        "_asks", "_ready_ns", "asked_ns", "buffer", "has_trades", "index", "is_ready",
+        "last_id", "last_trade", "scale", "snapshot", "symbol",
     )  # fmt: skip
 
     def __init__(self, symbol: str, index: int, instrument: Instrument) -> None:
         self.symbol = symbol
         self.index = index
-        self.instrument = instrument
+        self.scale = Scale(instrument, index)
         self.is_ready = False
         self.last_id = -1
         self.buffer: deque[Difference] = deque()
