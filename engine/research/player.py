@@ -100,7 +100,9 @@ class Player:
             waiting, self._waiting = self._waiting, []
             self._waiting_rows = 0
             # Five times as fast as np.concatenate, which copies structured rows field by field.
-            batch = waiting[0] if len(waiting) == 1 else np.frombuffer(bytearray().join(cast("list[Any]", waiting)), BATCH)
+            batch = (
+                waiting[0] if len(waiting) == 1 else np.frombuffer(bytearray().join(cast("list[Any]", waiting)), BATCH)
+            )
             if self._on_batch is not None:
                 self._on_batch(batch)
             self._process(batch)
