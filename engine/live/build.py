@@ -1,0 +1,217 @@
+"""From a checked configuration to an engine: the same assembly for a live run and for a replay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import msgspec
+
+from engine.core.context import Symbols, UnknownSymbol
+from engine.core.engine import Engine, EngineSettings
+from engine.core.events import Frames
+from engine.core.paper import PaperSettings
+from engine.core.risk import RiskSettings
+from engine.core.strategy import Config, Strategy
+from engine.core.types import Instrument, UnitsError
+from engine.learn.contract import ModelError, ModelSettings
+from engine.learn.models import Models
+from engine.live.config import AppConfig, ConfigError, InstrumentSection, ModelSection, StrategySection
+from engine.live.plugins import PluginError, strategy_class
+
+INLINE_DELAY_NS = 2_000_000_000
+"""When a recording is replayed, a retrain is done at once and its model arrives this much engine time later."""
+
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+
+
+class Built(NamedTuple):
+    """What a run consists of."""
+
+    engine: Engine
+    models: Models
+
+
+class StrategyFactory:
+    """Builds one strategy; every call after the first reads its module anew, so that a reload sees changed code."""
+
+    def __init__(self, use: str, own: Mapping[str, Any], where: str) -> None:
+        self.use = use
+        self._own = _ENCODER.encode(dict(own))
+        self._where = where
+        self._calls = 0
+
+    def config(self, kind: type[Strategy[Any]]) -> Config:
+        """The strategy's own settings, checked.
+
+        Raises:
+            ConfigError: an unknown key, or a value that does not fit.
+        """
+        try:
+            return msgspec.json.decode(self._own, type=kind.config_type)
+        except msgspec.ValidationError as error:
+            raise ConfigError([f"{self._where}: {error}"]) from error
+
+    def __call__(self) -> Strategy[Any]:
+        kind = strategy_class(self.use, fresh=self._calls > 0)
+        self._calls += 1
+        return kind(self.config(kind))
+
+
+def build_engine(
+    config: AppConfig,
+    instruments: Sequence[Instrument],
+    *,
+    inline_training: bool,
+    frames_tap: Callable[[Frames], None] | None = None,
+) -> Built:
+    """An engine with its strategies and models.
+
+    Raises:
+        ConfigError: a strategy or model that cannot be had, or whose settings do not fit.
+    """
+    models = build_models(config, instruments, inline_training=inline_training)
+    settings = EngineSettings(paper=paper_settings(config), risk=risk_settings(config), cash={**config.paper.cash})
+    factories = strategy_factories(config, instruments)
+    learning = models if config.model else None
+    return Built(Engine(instruments, factories, settings, learning, frames_tap), models)
+
+
+def paper_settings(config: AppConfig) -> PaperSettings:
+    paper = config.paper
+    return PaperSettings(
+        out_ns=paper.out,
+        back_ns=paper.back,
+        feed_ns=paper.feed,
+        maker_fee=paper.maker_fee,
+        taker_fee=paper.taker_fee,
+        max_orders=paper.max_orders,
+    )
+
+
+def risk_settings(config: AppConfig) -> RiskSettings:
+    """The ``[risk]`` section in the core's words: durations gain ``_ns``."""
+    values = {name: getattr(config.risk, name) for name in type(config.risk).model_fields}
+    renamed = {
+        "stale_book": "stale_book_ns",
+        "order_window": "order_window_ns",
+        "stop_loss_pause": "stop_loss_pause_ns",
+    }
+    return RiskSettings(**{renamed.get(name, name): value for name, value in values.items()})
+
+
+def strategy_factories(config: AppConfig, instruments: Sequence[Instrument]) -> dict[str, StrategyFactory]:
+    """By name, one for each ``[[strategy]]``; ``symbol = "*"`` gives one a symbol, named ``NAME@SYMBOL``.
+
+    Raises:
+        ConfigError: all that is wrong with them.
+    """
+    factories: dict[str, StrategyFactory] = {}
+    problems: list[str] = []
+    symbols = Symbols(instruments)
+    for number, section in enumerate(config.strategy):
+        where = f"strategy.{number}"
+        for name, own in _spread(section, instruments):
+            if name in factories:
+                problems.append(f"{where}.name: expected a name used once, found {name!r} twice")
+                continue
+            try:
+                kind = strategy_class(section.use)
+                factory = StrategyFactory(section.use, own, where)
+                settings = factory.config(kind)
+                if isinstance(symbol := getattr(settings, "symbol", None), str):
+                    symbols.index(symbol)
+            except PluginError as error:
+                problems.append(f"{where}.use: {error}")
+            except ConfigError as error:
+                problems.extend(error.problems)
+            except UnknownSymbol as error:
+                problems.append(f"{where}.symbol: {error}")
+            else:
+                factories[name] = factory
+    if problems:
+        raise ConfigError(problems)
+    return factories
+
+
+def _spread(section: StrategySection, instruments: Sequence[Instrument]) -> list[tuple[str, dict[str, Any]]]:
+    name = section.name or section.use.rpartition(":")[2]
+    if section.own.get("symbol") != "*":
+        return [(name, section.own)]
+    return [(f"{name}@{instrument.name}", {**section.own, "symbol": instrument.name}) for instrument in instruments]
+
+
+def build_models(config: AppConfig, instruments: Sequence[Instrument], *, inline_training: bool) -> Models:
+    """All models of the run.
+
+    Raises:
+        ConfigError: a model that cannot be had, or whose settings do not fit.
+    """
+    settings = []
+    symbols = Symbols(instruments)
+    for number, section in enumerate(config.model):
+        try:
+            settings += _model_settings(section, instruments, symbols)
+        except UnknownSymbol as error:
+            raise ConfigError([f"model.{number}.symbol: {error}"]) from error
+    try:
+        return Models(
+            instruments,
+            settings,
+            seed=config.run.seed,
+            inline_delay_ns=INLINE_DELAY_NS if inline_training else None,
+        )
+    except ModelError as error:
+        raise ConfigError([f"model: {error}"]) from error
+
+
+def _model_settings(section: ModelSection, instruments: Sequence[Instrument], symbols: Symbols) -> list[ModelSettings]:
+    durations = ("horizon", "every", "warm_up", "stale", "retrain_every", "retrain_timeout", "drift_cooldown")
+    plain = ("use", "drift_delta", "window_rows", "min_rows", "learning_rate", "hidden", "epochs", "batch", "patience")
+    values: dict[str, Any] = {f"{key}_ns": getattr(section, key) for key in durations}
+    values |= {key: getattr(section, key) for key in plain}
+    values = {key: value for key, value in values.items() if value is not None}
+    values["options"] = section.options
+    if section.symbol == "*":
+        return [
+            ModelSettings(name=f"{section.name}@{instrument.name}", symbol=instrument.name, **values)
+            for instrument in instruments
+        ]
+    return [ModelSettings(name=section.name, symbol=symbols.names[symbols.index(section.symbol)], **values)]
+
+
+def override(instrument: Instrument, section: InstrumentSection | None, where: str) -> Instrument:
+    """An instrument as the config wants it.
+
+    Raises:
+        ConfigError: a tick or lot that the decimals cannot hold.
+    """
+    if section is None:
+        return instrument
+    told = section.model_dump(exclude_none=True)
+    price_decimals = told.get("price_decimals", instrument.price_decimals)
+    size_decimals = told.get("size_decimals", instrument.size_decimals)
+    changes: dict[str, Any] = {key: told[key] for key in ("base", "quote", "contract_size") if key in told}
+    changes |= {"price_decimals": price_decimals, "size_decimals": size_decimals, "source": "config"}
+    scale_price = (
+        10 ** (price_decimals - instrument.price_decimals) if price_decimals >= instrument.price_decimals else 0
+    )
+    scale_size = 10 ** (size_decimals - instrument.size_decimals) if size_decimals >= instrument.size_decimals else 0
+    try:
+        changes["tick"] = _units(told.get("tick"), price_decimals) or instrument.tick * scale_price or 1
+        changes["lot"] = _units(told.get("lot"), size_decimals) or instrument.lot * scale_size or 1
+    except UnitsError as error:
+        raise ConfigError([f"{where}: {error}"]) from error
+    changes["min_size"] = instrument.min_size * scale_size
+    changes["max_size"] = instrument.max_size * scale_size
+    return msgspec.structs.replace(instrument, **changes)
+
+
+def _units(value: Decimal | None, decimals: int) -> int:
+    if value is None:
+        return 0
+    scaled = value.scaleb(decimals)
+    if scaled != scaled.to_integral_value():
+        raise UnitsError(f"expected at most {decimals} decimals, found {value}")
+    return int(scaled)

@@ -1,0 +1,264 @@
+"""The configuration: TOML in, one frozen value out, every mistake with its place and what was expected there."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from engine.live.durations import Duration
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used; one line a mistake: file, key path, expected, found."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def _exact(value: object) -> object:
+    return Decimal(str(value)) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+Money = Annotated[Decimal, BeforeValidator(_exact)]
+"""A decimal number, from a TOML number or text, never through a binary float."""
+
+
+class Section(BaseModel):
+    """A part of the configuration; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=False)
+
+
+class RunSection(Section):
+    """``name`` is the folder below ``state_dir`` where this daemon keeps everything."""
+
+    name: str = Field(default="demo", pattern=r"^[A-Za-z0-9._-]+$")
+    state_dir: Path = Path("var")
+    seed: int = 1
+
+
+class InstrumentSection(Section):
+    """What the config says of an instrument, over what the venue says. ``tick`` and ``lot`` as decimal text."""
+
+    base: str | None = None
+    quote: str | None = None
+    price_decimals: int | None = Field(default=None, ge=0, le=12)
+    size_decimals: int | None = Field(default=None, ge=0, le=12)
+    tick: Money | None = Field(default=None, gt=0)
+    lot: Money | None = Field(default=None, gt=0)
+    contract_size: Money | None = Field(default=None, gt=0)
+
+
+class MarketSection(Section):
+    """The built-in simulated exchange, started as a child process and connected to like a real venue."""
+
+    seed: int = 1
+    speed: float = Field(default=1.0, gt=0, le=100)
+
+
+class VenueSection(Section):
+    """One connection to one venue. Empty addresses mean the venue's own."""
+
+    use: str
+    symbols: list[str] = Field(min_length=1)
+    ws_url: str = ""
+    rest_url: str = ""
+    transport: str = Field(default="aiohttp", pattern="^(aiohttp|websockets)$")
+    market: MarketSection | None = None
+    instruments: dict[str, InstrumentSection] = {}
+
+
+class PaperSection(Section):
+    """Latencies, fee rates (fractions of the notional) and starting balances by currency."""
+
+    out: Duration = 5_000_000
+    back: Duration = 5_000_000
+    feed: Duration = 5_000_000
+    maker_fee: Money = Decimal("0.001")
+    taker_fee: Money = Decimal("0.001")
+    max_orders: int = Field(default=256, ge=1, le=10_000)
+    cash: dict[str, Money] = {"USDT": Decimal(100_000)}
+
+
+class RiskSection(Section):
+    """Limits; 0 switches one off. Notionals in the quote currency. See engine/core/limits.py for each."""
+
+    max_order_size: Money = Decimal(0)
+    max_order_notional: Money = Decimal(100_000)
+    max_position_notional: Money = Decimal(250_000)
+    max_total_notional: Money = Decimal(0)
+    price_collar_bps: int = Field(default=500, ge=0)
+    stale_book: Duration = 10_000_000_000
+    max_orders_per_window: int = Field(default=100, ge=0)
+    order_window: Duration = 1_000_000_000
+    max_open_orders: int = Field(default=200, ge=0)
+    stop_loss_bps: int = Field(default=0, ge=0)
+    stop_loss: dict[str, Money] = {}
+    stop_loss_pause: Duration = 0
+    drawdown: dict[str, Money] = {}
+    drawdown_fraction: Money = Field(default=Decimal("0.25"), ge=0, le=1)
+    strategy_drawdown: dict[str, Money] = {}
+    strategy_drawdown_fraction: Money = Field(default=Decimal(0), ge=0, le=1)
+    allow_short: bool = False
+    allow_debt: bool = False
+
+
+class StrategySection(Section):
+    """One ``[[strategy]]``: a name, what to use, and the strategy's own settings, checked by its own ``Config``."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = Field(default="", pattern=r"^[A-Za-z0-9._@:-]*$")
+    use: str
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The strategy's own settings."""
+        return dict(self.model_extra or {})
+
+
+class ModelSection(Section):
+    """One ``[[model]]``; ``symbol = "*"`` makes one a symbol. Horizon and the rest in engine time."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9._@:-]+$")
+    use: str = "river-linear"
+    symbol: str = "*"
+    horizon: Duration = 1_000_000_000
+    every: Duration = 100_000_000
+    warm_up: Duration | None = None
+    stale: Duration | None = None
+    retrain_every: Duration | None = None
+    retrain_timeout: Duration | None = None
+    drift_cooldown: Duration | None = None
+    drift_delta: float | None = Field(default=None, gt=0, lt=1)
+    window_rows: int | None = Field(default=None, ge=8)
+    min_rows: int | None = Field(default=None, ge=8)
+    learning_rate: float | None = Field(default=None, ge=0)
+    hidden: tuple[int, ...] | None = None
+    epochs: int | None = Field(default=None, ge=1)
+    batch: int | None = Field(default=None, ge=1)
+    patience: int | None = Field(default=None, ge=1)
+    options: dict[str, Any] = {}
+
+
+class HttpSection(Section):
+    """The daemon's own page and interfaces; loopback unless you know better. Port 0 takes a free one."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8600, ge=0, le=65535)
+    enabled: bool = True
+
+
+class RecordSection(Section):
+    """Whether raw frames are kept as a tape."""
+
+    enabled: bool = True
+
+
+class AlertsSection(Section):
+    """Where alerts go; the log always has them."""
+
+    log: bool = True
+
+
+class RedisSection(Section):
+    """Optional. A ``url`` with a password belongs into the environment variable PAPERTAPE_REDIS_URL."""
+
+    url: str = ""
+    prefix: str = "papertape"
+
+
+class AppConfig(Section):
+    """The whole configuration of one daemon."""
+
+    run: RunSection = RunSection()
+    venue: dict[str, VenueSection] = {}
+    paper: PaperSection = PaperSection()
+    risk: RiskSection = RiskSection()
+    strategy: list[StrategySection] = []
+    model: list[ModelSection] = []
+    http: HttpSection = HttpSection()
+    record: RecordSection = RecordSection()
+    alerts: AlertsSection = AlertsSection()
+    redis: RedisSection = RedisSection()
+
+    def plain(self) -> dict[str, Any]:
+        """Plain values for a tape's header: what decides the run, without addresses of services and their secrets."""
+        return self.model_dump(mode="json", exclude={"redis", "alerts", "http", "record"}, exclude_none=True)
+
+
+def load_config(path: Path | str) -> AppConfig:
+    """Read and check a TOML file.
+
+    Raises:
+        ConfigError: every mistake, one line each.
+    """
+    path = Path(path)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+    except OSError as error:
+        raise ConfigError([f"{path}: expected a readable file, found {error.strerror or error}"]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path}: expected TOML text in UTF-8, found byte {error.start} that is not"]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{path}: expected TOML, found a mistake: {error}"]) from error
+    return parse_config(data, str(path))
+
+
+def parse_config(data: Mapping[str, Any], source: str) -> AppConfig:
+    """Check plain values; ``source`` names them in errors.
+
+    Raises:
+        ConfigError: every mistake, one line each.
+    """
+    try:
+        config = AppConfig.model_validate(dict(data))
+    except ValidationError as error:
+        raise ConfigError([_problem(source, detail) for detail in error.errors()]) from error
+    url = os.environ.get("PAPERTAPE_REDIS_URL", "")
+    if url:
+        config = config.model_copy(update={"redis": config.redis.model_copy(update={"url": url})})
+    return config
+
+
+def _problem(source: str, detail: Mapping[str, Any]) -> str:
+    place = ".".join(str(part) for part in detail["loc"])
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "extra_forbidden":
+        return (
+            f"{source}: {place}: expected one of {_known(detail['loc'])}, found the unknown key {detail['loc'][-1]!r}"
+        )
+    if kind == "missing":
+        return f"{source}: {place}: expected a value, found none"
+    if kind == "value_error":
+        expected = str(context.get("error", detail["msg"]))
+    else:
+        expected = str(detail["msg"]).replace("Input should be ", "").replace("String should ", "text that should ")
+    expected = expected.removeprefix("expected ").removeprefix("Value error, ")
+    return f"{source}: {place}: expected {expected}, found {detail['input']!r}"
+
+
+def _known(place: tuple[Any, ...]) -> str:
+    """The keys that the section around a place may have."""
+    section: Any = AppConfig
+    for part in place[:-1]:
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            if part in section.model_fields:
+                section = _inner(section.model_fields[part].annotation)
+            continue
+    return ", ".join(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else "known"
+
+
+def _inner(annotation: Any) -> Any:
+    """The section inside ``dict[str, Section]``, ``list[Section]`` or ``Section | None``."""
+    for inner in (annotation, *getattr(annotation, "__args__", ())):
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            return inner
+    return annotation
