@@ -93,12 +93,8 @@ def paper_settings(config: AppConfig) -> PaperSettings:
 def risk_settings(config: AppConfig) -> RiskSettings:
     """The ``[risk]`` section in the core's words: durations gain ``_ns``."""
     values = {name: getattr(config.risk, name) for name in type(config.risk).model_fields}
-    renamed = {
-        "stale_book": "stale_book_ns",
-        "order_window": "order_window_ns",
-        "stop_loss_pause": "stop_loss_pause_ns",
-    }
-    return RiskSettings(**{renamed.get(name, name): value for name, value in values.items()})
+    durations = {"stale_book", "order_window", "stop_loss_pause"}
+    return RiskSettings(**{f"{name}_ns" if name in durations else name: value for name, value in values.items()})
 
 
 def strategy_factories(config: AppConfig, instruments: Sequence[Instrument]) -> dict[str, StrategyFactory]:
@@ -194,10 +190,8 @@ def override(instrument: Instrument, section: InstrumentSection | None, where: s
     size_decimals = told.get("size_decimals", instrument.size_decimals)
     changes: dict[str, Any] = {key: told[key] for key in ("base", "quote", "contract_size") if key in told}
     changes |= {"price_decimals": price_decimals, "size_decimals": size_decimals, "source": "config"}
-    scale_price = (
-        10 ** (price_decimals - instrument.price_decimals) if price_decimals >= instrument.price_decimals else 0
-    )
-    scale_size = 10 ** (size_decimals - instrument.size_decimals) if size_decimals >= instrument.size_decimals else 0
+    scale_price = _scale(instrument.price_decimals, price_decimals)
+    scale_size = _scale(instrument.size_decimals, size_decimals)
     try:
         changes["tick"] = _units(told.get("tick"), price_decimals) or instrument.tick * scale_price or 1
         changes["lot"] = _units(told.get("lot"), size_decimals) or instrument.lot * scale_size or 1
@@ -206,6 +200,11 @@ def override(instrument: Instrument, section: InstrumentSection | None, where: s
     changes["min_size"] = instrument.min_size * scale_size
     changes["max_size"] = instrument.max_size * scale_size
     return msgspec.structs.replace(instrument, **changes)
+
+
+def _scale(before: int, after: int) -> int:
+    """From units of 1e-before to units of 1e-after; 0 where coarser units cannot hold the old values."""
+    return int(10 ** (after - before)) if after >= before else 0
 
 
 def _units(value: Decimal | None, decimals: int) -> int:
