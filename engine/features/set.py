@@ -116,6 +116,10 @@ class FeatureSet:
         self.warm_up_ns = warm_up_ns
         self.state: npt.NDArray[np.void] = np.zeros(len(ticks), STATE)
         self.state["tick"] = ticks
+        # Compiled here, at the start, and not at the first tick.
+        self.update(np.zeros(0, FRAME))
+        if len(ticks):
+            self.read(0, 0, self.vector())
 
     def update(self, frames: Frames) -> None:
         """Take frames, oldest first. One that is not ready forgets its symbol, and the warm-up begins again."""

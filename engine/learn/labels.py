@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from engine.core.events import Frames
+from engine.core.events import FRAME, Frames
 from engine.core.jit import kernel
 from engine.core.types import NEVER_NS
 from engine.features.set import Vector, usable
@@ -75,7 +75,7 @@ class Labels:
     before each. It is void where the book was in doubt at any time between.
 
     >>> labels = Labels(symbol=0, horizon_ns=10, capacity=4, width=1)
-    >>> from engine.core.events import FRAME, FRAME_READY
+    >>> from engine.core.events import FRAME_READY
     >>> frames = np.zeros(2, FRAME)
     >>> frames["flags"], frames["recv_ns"] = FRAME_READY, [1, 8]
     >>> frames["bid"][:, 0], frames["ask"][:, 0] = [99, 199], [101, 201]
@@ -95,6 +95,9 @@ class Labels:
         self._queue: npt.NDArray[np.void] = np.zeros(capacity, PENDING)
         self._cursor: npt.NDArray[np.void] = np.zeros(1, CURSOR)
         self._x: npt.NDArray[np.float64] = np.zeros((capacity, width))
+        # Compiled here, at the start, and not at the first tick.
+        self.follow(np.zeros(0, FRAME))
+        _mature(self._queue, self._cursor, 0)
 
     def __len__(self) -> int:
         return int(self._cursor["count"][0])

@@ -108,6 +108,7 @@ class Mlp(Model):
         self._payload = b""
         self._features = ""
         self._row: npt.NDArray[np.float32] = np.zeros((1, len(self.names)), np.float32)
+        importlib.import_module("onnxruntime")  # at the start, and not at the first swap
 
     def predict_one(self, x: Vector) -> float | None:
         if self._session is None:

@@ -56,6 +56,9 @@ class Scaler:
         self.bound = bound
         self._state: npt.NDArray[np.float64] = np.zeros((3, width))
         self._out: Vector = np.zeros(width)
+        # Compiled here, at the start, and not at the first label.
+        _learn(np.zeros(0), self._state)
+        self.scale(self._out)
 
     def learn(self, x: Vector) -> None:
         """Take one row."""
