@@ -75,8 +75,10 @@ def walk(*, has_snapshot: bool = True, gap: bool = False, one_sided: bool = Fals
         wave = abs(number % 200 - 100) - 50 + (state >> 16) % 7 - 3
         bid = 1_000_000 + 10 * wave
         scale = 1 if thin else 200
+        heavy = 0 if number % 200 >= 100 else ev.ASK  # the book leans the way the price goes
         wanted = {
-            (flag, bid + (10 + 10 * level if flag else -10 * level)): scale * (1 + (state >> (level + 8)) % 5)
+            (flag, bid + (10 + 10 * level if flag else -10 * level)): scale
+            * (1 + (state >> (level + 8 + 6 * flag)) % 5 + (4 if flag == heavy else 0))
             for flag in (0, ev.ASK)
             for level in range(5)
             if not (flag and one_sided and number in EMPTY_FRAMES)
