@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 import msgspec
 
@@ -84,15 +83,3 @@ def _listed(venue: type[Venue], name: str, body: bytes) -> dict[str, Instrument]
         return venue.parse_instruments(name, body)
     except AdapterError:
         return {}  # a list that cannot be read leaves what the frames show
-
-
-def overridden(instrument: Instrument, changes: Mapping[str, Any]) -> Instrument:
-    """An instrument with some fields as the config says.
-
-    >>> btc = Instrument(venue="v", symbol="X", base="B", quote="Q", price_decimals=2, size_decimals=5)
-    >>> overridden(btc, {"lot": 10}).lot
-    10
-    """
-    if not changes:
-        return instrument
-    return msgspec.convert({**msgspec.to_builtins(instrument), **changes, "source": "config"}, Instrument, strict=False)

@@ -1,0 +1,252 @@
+"""``papertape replay``: a tape in, the same records as ever out, and if wanted all of it as tables.
+
+A run's own tape carries its configuration, instruments, clock, commands and model versions, so nothing else is needed
+but ``models/`` beside it. A tape that others recorded is given a start and a stop, instruments from its own list or
+frames, the configuration of ``--config`` or ``configs/replay.toml``, and models that train in place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+import engine
+from adapters.entry import Entry
+from adapters.feed import Feed
+from adapters.registry import venue_class
+from adapters.tape import TapeHeader, read_tapes
+from engine.core.types import Instrument
+from engine.live.build import Built, build_engine, override
+from engine.live.config import AppConfig, load_config, parse_config
+from engine.research.outputs import Outputs
+from engine.research.player import DEFAULT_BLOCK, Player
+from engine.research.scan import VenueScan, scan
+
+NO_LATENCY: Final = {"p50": 0, "p99": 0, "p999": 0, "samples": 0}
+PROGRESS_ENTRIES: Final = 20_000
+
+
+class ReplayError(Exception):
+    """The tape and what it needs do not come together; the text says what is missing and what to do."""
+
+
+class ReplayResult(msgspec.Struct, frozen=True):
+    """What a replay found. ``config`` says whose configuration was used; ``seconds`` is wall time of the playing."""
+
+    summary: dict[str, Any]
+    config: str
+    entries: int
+    seconds: float
+    out: str = ""
+
+    @property
+    def digest(self) -> str:
+        return str(self.summary["digest"])
+
+
+def replay(
+    paths: Sequence[Path],
+    *,
+    config: Path | None = None,
+    out: Path | None = None,
+    block: int = DEFAULT_BLOCK,
+    allow_torn: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> ReplayResult:
+    """Replay one tape, or several files of one recording. ``progress`` hears the number of entries played.
+
+    Raises:
+        TapeError: a file that is no whole tape.
+        ConfigError: the configuration does not fit the tape.
+        ReplayError, ScanError, OutputError: see there.
+    """
+    header, entries = read_tapes(paths, allow_torn)
+    settings, source = _config(header, config)
+    names = _venue_names(header, settings)
+    is_own = bool(header.config)
+    scans = {} if header.instruments else scan(*read_tapes(paths, allow_torn), names)
+    instruments = _instruments(header, scans, settings, names)
+    with ExitStack() as stack:
+        outputs = stack.enter_context(Outputs(out, instruments)) if out is not None else None
+        built = build_engine(
+            settings,
+            instruments,
+            inline_training=not (is_own and config is None),
+            frames_tap=outputs.frames if outputs is not None else None,
+        )
+        obeys = is_own and config is None
+        player = Player(
+            built.engine,
+            _feeds(header, instruments, names),
+            block=block,
+            obeys=obeys,
+            load_model=ModelStore(paths[0]).load if obeys else None,
+            on_batch=outputs.batch if outputs is not None else None,
+            on_records=outputs.records if outputs is not None else None,
+        )
+        started = time.perf_counter()
+        player.play(_renamed(_counted(entries, progress), names))
+        player.finish()
+        seconds = time.perf_counter() - started
+        summary = summarise(built, player, scans)
+        if outputs is not None:
+            outputs.finish(summary)
+    return ReplayResult(summary, source, player.entries, seconds, str(out or ""))
+
+
+def summarise(built: Built, player: Player, scans: Mapping[str, VenueScan]) -> dict[str, Any]:
+    """The run as plain values, with the keys of a live run's summary."""
+    venues = {
+        name: {key: getattr(feed.stats, key) for key in ("frames", "gaps", "reconnects", "malformed", "unknown")}
+        for name, feed in player.feeds.items()
+    }
+    summary = built.engine.summary()
+    return {
+        "digest": built.engine.digest,
+        "venues": venues,
+        **summary,
+        "models": built.models.summary(),
+        "latency_us": {"tick_to_decision": NO_LATENCY, "tick_to_order": NO_LATENCY},
+        "instruments": [
+            {
+                "name": one.name,
+                "price_decimals": one.price_decimals,
+                "size_decimals": one.size_decimals,
+                "source": one.source,
+            }
+            for one in built.engine.instruments
+        ],
+        "why": list(_why(built, player, scans, summary)),
+    }
+
+
+def _why(built: Built, player: Player, scans: Mapping[str, VenueScan], summary: Mapping[str, Any]) -> Iterator[str]:
+    """What a person must know to read the figures right."""
+    replies = sum(one.replies for one in scans.values())
+    for status in built.engine.status()["book_tops"]:
+        symbol, reason = status["symbol"], status["reason"]
+        if symbol not in player.was_ready:
+            cause = "the tape holds no depth snapshot" if scans and not replies else reason
+            yield f"{symbol}: its book never became ready ({cause}), so nothing was decided or traded on it"
+        elif not status["ready"]:
+            yield f"{symbol}: its book was not ready at the end ({reason})"
+    if player.doubts and scans:
+        yield f"{player.doubts} times a book was crossed or negative: not used again until the tape's next snapshot"
+    guessed = [one.name for one in built.engine.instruments if one.source == "wire"]
+    if guessed:
+        yield f"price and size units of {_few(guessed)} were inferred from the frames; ticks and lots may be coarser"
+    for name, feed in player.feeds.items():
+        for ns, text, _ in feed.stats.malformed_samples[:1]:
+            yield f"{name}: {feed.stats.malformed} malformed frames were skipped, the first at {ns}: {text}"
+        if feed.fault is not None:
+            yield f"{name}: the venue's last connection ended in a fault: {feed.fault}"
+    for strategy, one in summary["strategies"].items():
+        if one["stopped"]:
+            yield f"strategy {strategy} was stopped: {one['stopped']}"
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def default_config() -> Path:
+    """``configs/replay.toml`` of the source tree.
+
+    Raises:
+        ReplayError: the package is installed without it.
+    """
+    path = Path(engine.__file__).resolve().parent.parent / "configs" / "replay.toml"
+    if not path.exists():
+        raise ReplayError(f"expected a configuration for a tape without one, found none at {path}: give --config")
+    return path
+
+
+def _config(header: TapeHeader, path: Path | None) -> tuple[AppConfig, str]:
+    if path is not None:
+        return load_config(path), str(path)
+    if header.config:
+        return parse_config(header.config, "the tape's own configuration"), "the tape's own"
+    path = default_config()
+    return load_config(path), str(path)
+
+
+def _venue_names(header: TapeHeader, config: AppConfig) -> dict[str, str]:
+    """The config's name for each venue of the tape: the same name, or the only one that uses the same adapter."""
+    names = {}
+    for name, venue in header.venues.items():
+        alike = [one for one, section in config.venue.items() if section.use == venue.use]
+        names[name] = alike[0] if name not in config.venue and len(alike) == 1 and not header.instruments else name
+    return names
+
+
+def _instruments(
+    header: TapeHeader, scans: Mapping[str, VenueScan], config: AppConfig, names: Mapping[str, str]
+) -> list[Instrument]:
+    found = list(header.instruments)
+    for name, one in scans.items():
+        section = config.venue.get(names[name])
+        for symbol, instrument in one.instruments.items():
+            where = f"venue.{names[name]}.instruments.{symbol}"
+            found.append(override(instrument, section.instruments.get(symbol) if section else None, where))
+    return found
+
+
+def _feeds(header: TapeHeader, instruments: Sequence[Instrument], names: Mapping[str, str]) -> dict[str, Feed]:
+    feeds = {}
+    for name, venue in header.venues.items():
+        called = names[name]
+        mine = {one.symbol: (at, one) for at, one in enumerate(instruments) if one.venue == called}
+        feeds[called] = Feed(called, venue_class(venue.use), mine)
+    return feeds
+
+
+def _renamed(entries: Iterable[Entry], names: Mapping[str, str]) -> Iterator[Entry]:
+    if all(name == called for name, called in names.items()):
+        yield from entries
+        return
+    for entry in entries:
+        yield Entry(entry.kind, entry.ns, names.get(entry.source, entry.source), entry.token, entry.data)
+
+
+def _counted(entries: Iterable[Entry], progress: Callable[[int], None] | None) -> Iterator[Entry]:
+    if progress is None:
+        yield from entries
+        return
+    for count, entry in enumerate(entries):
+        if count % PROGRESS_ENTRIES == 0:
+            progress(count)
+        yield entry
+
+
+class ModelStore:
+    """The trained models of a run, by the hash of their content: ``models/`` beside the tape or its folder."""
+
+    def __init__(self, tape: Path) -> None:
+        self._folders = (tape.parent.parent / "models", tape.parent / "models")
+
+    def load(self, model: str, version: str) -> bytes:
+        """The payload of a version; empty for the empty version, which says that a training failed.
+
+        Raises:
+            ReplayError: there is no such file, or its content is not what its name says.
+        """
+        if not version:
+            return b""
+        for folder in self._folders:
+            path = folder / f"{version}.ptm"
+            if path.exists():
+                payload = path.read_bytes()
+                found = hashlib.sha256(payload).hexdigest()
+                if found != version:
+                    raise ReplayError(f"{path}: expected content with SHA-256 {version}, found {found}: it was damaged")
+                return payload
+        raise ReplayError(
+            f"model {model}: expected {version}.ptm in {self._folders[0]}, found none: "
+            "keep a run's models/ with its tape, or give --config to train anew"
+        )
