@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from engine.core.events import FRAME_BOOK, FRAME_READY, SELL, TRADE, Batch, Frames
+from engine.core.events import BATCH, FRAME, FRAME_BOOK, FRAME_READY, SELL, TRADE, Batch, Frames
 from engine.core.records import (
     Accepted,
     Account,
@@ -32,7 +33,7 @@ from engine.core.records import (
     Signal,
 )
 from engine.core.types import Instrument
-from engine.research.tables import LAYOUTS, Scale, Table
+from engine.research.tables import LAYOUTS, PART_ROWS, Scale, Table
 
 SUMMARY: Final = "summary.json"
 """The file that marks a folder as the output of a replay."""
@@ -78,6 +79,10 @@ class Outputs:
         self._index = {instrument.name: index for index, instrument in enumerate(instruments)}
         self._tables = {name: Table(self._folder, name, scale) for name in LAYOUTS}
         self._orders: dict[int, _Order] = {}
+        self._books: list[Frames] = []
+        self._book_rows = 0
+        self._trades: list[Batch] = []
+        self._trade_rows = 0
 
     def __enter__(self) -> Outputs:
         return self
@@ -88,36 +93,55 @@ class Outputs:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def frames(self, frames: Frames) -> None:
-        """Take frames as the engine's tap gives them; nothing of the array is kept."""
+        """Take frames as the engine's tap gives them; the array is copied, as the engine writes it again."""
         books = frames[(frames["flags"] & FRAME_BOOK) != 0]
         if len(books):
-            columns = {
-                "recv_ns": books["recv_ns"],
-                "symbol": books["symbol"],
-                "update_id": books["id"],
-                "ready": (books["flags"] & FRAME_READY) != 0,
-                "bid": books["bid"][:, 0],
-                "bid_size": books["bid_size"][:, 0],
-                "ask": books["ask"][:, 0],
-                "ask_size": books["ask_size"][:, 0],
-            }
-            self._tables["bbo"].extend(pl.DataFrame({name: np.ascontiguousarray(one) for name, one in columns.items()}))
+            self._books.append(books)
+            self._book_rows += len(books)
+            if self._book_rows >= PART_ROWS:
+                self._store_books()
 
     def batch(self, batch: Batch) -> None:
         """Take the public trades of a batch."""
         trades = batch[batch["kind"] == TRADE]
         if len(trades):
-            columns = {
-                "recv_ns": trades["recv_ns"],
-                "venue_ns": trades["venue_ns"],
-                "symbol": trades["symbol"].astype(np.int64),
-                "id": trades["id"],
-                "side": np.where(trades["flags"] & SELL, -1, 1).astype(np.int64),
-                "price": trades["price"],
-                "size": trades["size"],
-            }
-            frame = pl.DataFrame({name: np.ascontiguousarray(one) for name, one in columns.items()})
-            self._tables["trades"].extend(frame)
+            self._trades.append(trades)
+            self._trade_rows += len(trades)
+            if self._trade_rows >= PART_ROWS:
+                self._store_trades()
+
+    def _store_books(self) -> None:
+        books = np.frombuffer(b"".join(cast("list[Any]", self._books)), FRAME)
+        self._books, self._book_rows = [], 0
+        columns = {
+            "recv_ns": books["recv_ns"],
+            "symbol": books["symbol"],
+            "update_id": books["id"],
+            "ready": (books["flags"] & FRAME_READY) != 0,
+            "bid": books["bid"][:, 0],
+            "bid_size": books["bid_size"][:, 0],
+            "ask": books["ask"][:, 0],
+            "ask_size": books["ask_size"][:, 0],
+        }
+        self._extend("bbo", columns)
+
+    def _store_trades(self) -> None:
+        trades = np.frombuffer(b"".join(cast("list[Any]", self._trades)), BATCH)
+        self._trades, self._trade_rows = [], 0
+        columns = {
+            "recv_ns": trades["recv_ns"],
+            "venue_ns": trades["venue_ns"],
+            "symbol": trades["symbol"].astype(np.int64),
+            "id": trades["id"],
+            "side": np.where(trades["flags"] & SELL, -1, 1).astype(np.int64),
+            "price": trades["price"],
+            "size": trades["size"],
+        }
+        self._extend("trades", columns)
+
+    def _extend(self, table: str, columns: dict[str, npt.NDArray[Any]]) -> None:
+        frame = pl.DataFrame({name: np.ascontiguousarray(one) for name, one in columns.items()})
+        self._tables[table].extend(frame)
 
     def records(self, records: Sequence[Record]) -> None:
         """Take what the engine said."""
@@ -146,6 +170,8 @@ class Outputs:
         """Write what is left and give the folder its name."""
         for number in list(self._orders):
             self._end(number, None, self._orders[number].state, "")
+        self._store_books()
+        self._store_trades()
         for table in self._tables.values():
             table.close()
         text = msgspec.json.format(msgspec.json.encode(summary), indent=2)
