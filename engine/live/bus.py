@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from engine.core.events import Batch, Command, ModelReady
@@ -23,7 +24,7 @@ class BusFull(RuntimeError):
 
 
 class Item(NamedTuple):
-    """An input of the engine; ``stamp_ns`` is the monotonic time at which its frame arrived, 0 for others."""
+    """An input of the engine; ``stamp_ns`` is the receive time of its frame, ns UTC, 0 for others."""
 
     payload: Batch | Command | ModelReady
     stamp_ns: int = 0
@@ -103,6 +104,10 @@ class Bus:
         if len(self._items) < self.capacity:
             self._drained.set()
         return item
+
+    def waiting(self) -> Iterator[Item]:
+        """What waits, oldest first; for looking only."""
+        return iter(self._items)
 
     def _append(self, item: Item) -> None:
         self.put += 1

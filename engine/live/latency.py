@@ -45,10 +45,10 @@ class Latency:
 
     def cumulative(self, bounds_ns: list[int]) -> list[int]:
         """How many observations lie at or below each bound; exact where bounds are powers of two."""
-        counts = []
-        for bound in bounds_ns:
-            counts.append(sum(number for index, number in enumerate(self._buckets) if self._edge_ns(index) <= bound))
-        return counts
+        return [
+            sum(number for index, number in enumerate(self._buckets) if self._edge_ns(index) <= bound)
+            for bound in bounds_ns
+        ]
 
     @staticmethod
     def _edge_ns(index: int) -> int:

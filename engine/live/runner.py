@@ -1,0 +1,174 @@
+"""The loop of a live run: take from the bus, let the engine decide, hand the facts on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from adapters.connection import Connection
+from adapters.entry import Entry, EntryKind
+from engine.core.engine import Engine
+from engine.core.events import CLOCK, Batch, Command, ModelReady, row
+from engine.core.records import (
+    DriftAlarm,
+    FeedState,
+    Fill,
+    ModelRefused,
+    ModelSwapped,
+    Record,
+    Rejected,
+    RetrainRequested,
+    RiskAction,
+    Sent,
+    StrategyStopped,
+)
+from engine.live.bus import Bus, BusFull, Item
+from engine.live.clock import Clock
+from engine.live.latency import Latency
+from engine.live.training import Training
+
+log = structlog.get_logger("papertape.run")
+
+QUIET_S = 0.05
+"""When nothing came for so long, the engine is told what time it is."""
+
+TURN = 256
+"""Inputs in a row before the other tasks get a turn."""
+
+KEPT = 500
+"""Recent fills and notable facts kept for the page."""
+
+LOGGED = (FeedState, DriftAlarm, ModelSwapped, ModelRefused, RiskAction, StrategyStopped, Rejected)
+
+Sink = Callable[[Sequence[Record]], None]
+
+
+class Runner:
+    """Owns the order of inputs: whatever the engine sees goes to the tape first, at the same place."""
+
+    def __init__(self, engine: Engine, bus: Bus, clock: Clock, tape: Callable[[Entry], None]) -> None:
+        self.engine = engine
+        self.bus = bus
+        self.clock = clock
+        self.training: Training | None = None
+        self.connections: Mapping[str, Connection] = {}
+        self.sinks: list[Sink] = []
+        self.processed = 0
+        self.batches_taken = 0
+        self.batches_processed = 0
+        self.longest_turn_ns = 0
+        self.decision = Latency()
+        self.order = Latency()
+        self.recent_fills: deque[dict[str, Any]] = deque(maxlen=KEPT)
+        self.notable: deque[dict[str, Any]] = deque(maxlen=KEPT)
+        self.turned_ns = clock.now_ns()
+        self._tape = tape
+
+    def take(self, batch: Batch, recv_ns: int) -> bool:
+        """Market data from a connection; False when the engine fell behind."""
+        self.batches_taken += 1
+        return self.bus.put_market(batch, recv_ns)
+
+    def command(self, name: str, args: Mapping[str, Any] | None = None) -> None:
+        """Put a user's word on the tape and on the bus.
+
+        Raises:
+            BusFull: the engine is far behind; nothing was done.
+        """
+        command = Command(self.clock.now_ns(), name, dict(args or {}))
+        if not self.bus.has_room():
+            self.bus.refused += 1
+            raise BusFull("expected room for a command, found the engine far behind; try again")
+        data = json.dumps(command.args, sort_keys=True).encode()
+        self._tape(Entry(EntryKind.COMMAND, command.recv_ns, "", name, data))
+        self.bus.put_command(command)
+
+    def model_ready(self, model: str, version: str, payload: bytes) -> None:
+        """A training came back; its payload is on disk already."""
+        ready = ModelReady(self.clock.now_ns(), model, version, payload)
+        self._tape(Entry(EntryKind.MODEL, ready.recv_ns, "", model, version.encode()))
+        self.bus.put_model(ready)
+
+    async def run(self) -> None:
+        """Serve the bus until cancelled."""
+        while True:
+            if not await self.bus.wait(QUIET_S):
+                self.tell_time()
+            self.drain(TURN)
+            await asyncio.sleep(0)
+
+    def tell_time(self) -> None:
+        """The market is quiet: time passes all the same."""
+        now_ns = self.clock.now_ns()
+        if len(self.bus) == 0:
+            self._tape(Entry(EntryKind.CLOCK, now_ns, ""))
+            self.bus.put_clock(row(CLOCK, symbol=0, recv_ns=now_ns))
+
+    def drain(self, most: int) -> None:
+        """Let the engine see what waits, at most so many inputs."""
+        started_ns = self.clock.now_ns()
+        for _ in range(most):
+            item = self.bus.pop()
+            if item is None:
+                break
+            self._process(item)
+        self.turned_ns = self.clock.now_ns()
+        self.longest_turn_ns = max(self.longest_turn_ns, self.turned_ns - started_ns)
+
+    @property
+    def missed(self) -> int:
+        """Batches that connections handed on and the engine has not seen, less those still waiting."""
+        waiting = sum(1 for item in self.bus.waiting() if item.stamp_ns)
+        return self.batches_taken - self.batches_processed - waiting
+
+    def _process(self, item: Item) -> None:
+        records = self.engine.process(item.payload)
+        self.processed += 1
+        if item.stamp_ns:
+            took_ns = self.clock.now_ns() - item.stamp_ns
+            self.batches_processed += 1
+            self.decision.observe(took_ns)
+            if any(type(record.fact) is Sent for record in records):
+                self.order.observe(took_ns)
+        for symbol in self.engine.doubted:
+            connection = self.connections.get(self.engine.instruments[symbol].venue)
+            if connection is not None:
+                connection.doubt(symbol)
+        if records:
+            self._hand_on(records)
+
+    def _hand_on(self, records: Sequence[Record]) -> None:
+        for record in records:
+            fact = record.fact
+            if isinstance(fact, RetrainRequested):
+                if self.training is not None:
+                    self.training.start(fact.model)
+            elif isinstance(fact, Fill):
+                self.recent_fills.append(self._fill(record.ns, fact))
+            elif isinstance(fact, LOGGED):
+                words = {name: getattr(fact, name) for name in fact.__struct_fields__}
+                log.info(type(fact).__name__, **words)
+                self.notable.append({"ns": record.ns, "what": type(fact).__name__, **words})
+        for sink in self.sinks:
+            sink(records)
+
+    def _fill(self, ns: int, fill: Fill) -> dict[str, Any]:
+        instrument = self.engine.instruments[self.engine.symbols.index(fill.symbol)]
+        return {
+            "ns": ns,
+            "order": fill.order,
+            "strategy": fill.strategy,
+            "symbol": fill.symbol,
+            "side": "buy" if fill.side > 0 else "sell",
+            "price": instrument.price_text(fill.price),
+            "size": instrument.size_text(fill.size),
+            "maker": fill.maker,
+            "fee": fill.fee,
+            "fee_currency": fill.fee_currency,
+            "queue_ahead": instrument.size_text(fill.queue_ahead),
+        }

@@ -1,0 +1,101 @@
+"""Training beside the loop: a window goes to a process of low priority, a model comes back as an input."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from pathlib import Path
+
+import structlog
+
+from engine.learn.contract import ModelError
+from engine.learn.models import Models
+from engine.learn.trainer import fit, make_pool
+
+log = structlog.get_logger("papertape.training")
+
+Deliver = Callable[[str, str, bytes], None]
+"""Takes a model's name, the version (SHA-256 of the payload) and the payload."""
+
+
+def model_path(folder: Path, version: str) -> Path:
+    """Where a payload of that version lies."""
+    return folder / f"{version}.ptm"
+
+
+class Training:
+    """Hands windows to the trainer and stores what it gives, by content, before anyone hears of it.
+
+    A failed training is delivered as an empty payload, so that the model knows that its request has ended.
+    """
+
+    def __init__(self, models: Models, folder: Path, room: Callable[[], Awaitable[None]], deliver: Deliver) -> None:
+        self.started = 0
+        self.failed = 0
+        self._models = models
+        self._folder = folder
+        self._room = room
+        self._deliver = deliver
+        self._pool: ProcessPoolExecutor | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def running(self) -> int:
+        """Trainings that have not come back yet."""
+        return len(self._tasks)
+
+    def start(self, model: str) -> None:
+        """Train a model on its window as of now; returns at once."""
+        self.started += 1
+        task = asyncio.get_running_loop().create_task(self._train(model), name=f"train {model}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def warm(self) -> None:
+        """Start the trainer's process before the first window needs it."""
+        if self._pool is None:
+            self._pool = make_pool()
+            self._pool.submit(_nothing)
+
+    async def close(self) -> None:
+        """Give up what is being trained."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._pool is not None:
+            for process in list(getattr(self._pool, "_processes", {}).values()):
+                process.terminate()
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _train(self, model: str) -> None:
+        job = self._models.job(model)
+        self.warm()
+        loop = asyncio.get_running_loop()
+        try:
+            payload = await loop.run_in_executor(self._pool, fit, job)
+        except BrokenExecutor as error:
+            log.warning("training process died", model=model, error=str(error))
+            self.failed += 1
+            self._pool, payload = None, b""
+        except ModelError as error:
+            log.warning("training failed", model=model, error=str(error))
+            self.failed += 1
+            payload = b""
+        version = hashlib.sha256(payload).hexdigest()
+        await asyncio.to_thread(self._store, version, payload)
+        await self._room()
+        self._deliver(model, version, payload)
+
+    def _store(self, version: str, payload: bytes) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = model_path(self._folder, version)
+        if not path.exists():
+            part = path.with_suffix(".part")
+            part.write_bytes(payload)
+            part.replace(path)
+
+
+def _nothing() -> None:
+    """What a new process does first: import."""
