@@ -6,7 +6,6 @@ import re
 import sys
 from collections.abc import Callable
 from enum import StrEnum
-from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
@@ -17,6 +16,8 @@ import msgspec
 import typer
 
 from engine.core.conformance import CardResult
+from engine.live import plugins
+from engine.live.plugins import PluginError
 
 
 class Kind(StrEnum):
@@ -46,57 +47,45 @@ SUITES = {
 NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
 
 
-class UnknownPlugin(LookupError):
-    """No plug-in of that name, or what is there is none; the text says what was expected."""
-
-
 class NotWritten(OSError):
     """The files of a new plug-in cannot be written; nothing was."""
 
 
 def load(where: str) -> Any:
-    """Import ``module:Name``; modules beside the current folder count.
+    """Import ``module:Name``; modules in the current folder count.
 
     Raises:
-        UnknownPlugin: there is no such thing.
+        PluginError: there is no such thing.
     """
-    module, colon, name = where.partition(":")
-    if not colon or not module or not name:
-        raise UnknownPlugin(f"expected module:Class, found {where!r}")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise UnknownPlugin(f"expected something to import at {where!r}, found: {error}") from error
+    return plugins.resolve("", where)
 
 
 def resolve(target: str, only: Kind | None = None) -> tuple[Kind, type[Any]]:
     """The kind and class of a registered name or ``module:Class``.
 
     Raises:
-        UnknownPlugin: nothing of that name, or a class of no kind.
+        PluginError: nothing of that name, or a class of no kind.
 
     >>> kind, cls = resolve("hold")
     >>> kind.value, cls.__name__
     ('strategy', 'Hold')
     """
     kinds = [only] if only is not None else list(Kind)
-    if ":" in target:
+    if ":" in target.strip(":"):
         cls = load(target)
         for kind in kinds:
             if isinstance(cls, type) and issubclass(cls, load(SUITES[kind].base)):
                 return kind, cls
-        raise UnknownPlugin(
-            f"expected a class derived from {' or '.join(SUITES[k].base for k in kinds)}, found {cls!r}"
-        )
+        raise PluginError(f"expected a class derived from {' or '.join(SUITES[k].base for k in kinds)}, found {cls!r}")
     registered = {kind: {entry.name: entry for entry in entry_points(group=SUITES[kind].group)} for kind in kinds}
     found = [kind for kind in kinds if target in registered[kind]]
     if len(found) != 1:
         names = ", ".join(sorted(name for entries in registered.values() for name in entries))
         problem = "it is of several kinds: say which with --kind" if found else "there is none"
-        raise UnknownPlugin(f"expected one of {names} or module:Class, found {target!r}: {problem}")
+        raise PluginError(f"expected one of {names} or module:Class, found {target!r}: {problem}")
     return found[0], load(registered[found[0]][target].value)
 
 
@@ -172,7 +161,7 @@ def register(app: typer.Typer) -> None:
         try:
             found, cls = resolve(target, kind)
             results = check(found, cls)
-        except UnknownPlugin as error:
+        except PluginError as error:
             _fail(str(error), 2)
         failed = sum(not result.passed for result in results)
         if as_json:

@@ -119,7 +119,9 @@ def test_conform_when_a_card_fails_then_one(monkeypatch: pytest.MonkeyPatch) -> 
     assert "FAIL  V2  is fair: found it foul" in result.stdout and "1 of 2 cards passed" in result.stdout
 
 
-@pytest.mark.parametrize("target", ["nothing", "no.such:Thing", "engine:Nothing", "engine:", "engine.core.types:Side"])
+@pytest.mark.parametrize(
+    "target", ["nothing", "no.such:Thing", "engine:Nothing", "engine:", ":x", "engine.core.types:Side"]
+)
 def test_conform_when_there_is_no_such_thing_then_usage_error(target: str) -> None:
     result = papertape("conform", target)
     assert (result.exit_code, "expected" in result.output) == (2, True)
