@@ -1,0 +1,60 @@
+"""The daemon's folder: one writer, known by its lock; what cannot be written says so before anything starts."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+
+
+class StateDirError(Exception):
+    """The folder cannot be used; one line says why and what to do."""
+
+
+class StateDir:
+    """``STATE_DIR/NAME``, held by this process until it ends: the lock goes with the process, so none is ever stale."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.tape = path / "tape"
+        self.models = path / "models"
+        try:
+            for folder in (path, self.tape, self.models):
+                folder.mkdir(parents=True, exist_ok=True)
+            self._file = (path / "lock").open("a+", encoding="ascii")
+        except OSError as error:
+            raise StateDirError(
+                f"{path}: expected a folder that can be written, found: {error.strerror}; set run.state_dir"
+            ) from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.seek(0)
+            owner = self._file.read().strip() or "unknown"
+            self._file.close()
+            raise StateDirError(
+                f"{path}: expected to be the only daemon here, found it in use by process {owner}; "
+                "stop that one or set another run.name"
+            ) from error
+        self._file.seek(0)
+        self._file.truncate()
+        self._file.write(f"{os.getpid()}\n")
+        self._file.flush()
+
+    def write(self, name: str, text: str) -> None:
+        """Replace a file of the folder as a whole."""
+        part = self.path / f"{name}.part"
+        part.write_text(text, encoding="utf-8")
+        part.replace(self.path / name)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> StateDir:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
