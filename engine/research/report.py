@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from html import escape
-from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
@@ -18,18 +17,6 @@ from engine.research.report_style import STYLE
 MAX_SYMBOLS: Final = 6
 MAX_MARKS: Final = 600
 COLOURS: Final = ("c0", "c1", "c2", "c3", "c4", "c5")
-
-
-def write_report(folder: Path, target: Path, title: str = "") -> Path:
-    """Render the output of ``replay --out`` into one file and return its path.
-
-    Raises:
-        ReportError: the folder is not the whole output of a replay.
-    """
-    page = render(data.load_run(folder), title or folder.name)
-    partial = target.with_name(f".{target.name}.partial")
-    partial.write_text(page, encoding="utf-8")
-    return partial.replace(target)
 
 
 def render(run: Run, title: str) -> str:

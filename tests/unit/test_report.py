@@ -19,8 +19,9 @@ from engine.core.types import ContractKind, Instrument
 from engine.learn.contract import ModelSettings
 from engine.learn.models import Models
 from engine.research.outputs import SUMMARY, OutputError, Outputs
-from engine.research.report import render, write_report
+from engine.research.report import render
 from engine.research.report_data import ReportError, drawdown, equity, load_run, positions, refusals, strategies
+from engine.research.report_run import report_run
 from engine.research.tables import LAYOUTS, Scale, Table
 from strategies.lean import Lean, LeanConfig
 from strategies.maker import Maker, MakerConfig
@@ -155,8 +156,8 @@ def test_an_earlier_output_is_replaced_and_other_folders_are_not_touched(tmp_pat
 
 
 def test_the_report_is_one_file_without_links_and_escapes_what_it_shows(out: Path, tmp_path: Path) -> None:
-    page = write_report(out, tmp_path / "report.html", "a <b> c").read_text(encoding="utf-8")
-    assert "<b> c" not in page
+    page = report_run(out, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<b> c" not in render(load_run(out), "a <b> c")
     assert "this is &lt;synthetic&gt;" in page
     assert not re.search(r"(src|href)=|@import|url\(|<script", page)
     assert page.count('<svg class="chart"') >= 6

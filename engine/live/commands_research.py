@@ -1,0 +1,193 @@
+"""The commands that look back: ``replay``, ``report``, ``bench``; and ``doctor``, which looks before.
+
+Heavy imports wait until a command needs them, so that ``papertape --help`` stays quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from engine.research.replay import ReplayResult
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON line on standard output.")]
+MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "failed": "[red]failed[/]"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command()(replay)
+    app.command()(report)
+    app.command()(doctor)
+    app.command()(bench)
+
+
+def replay(
+    tapes: Annotated[list[Path], typer.Argument(help="A tape, or the files of one recording in their order.")],
+    config: Annotated[Path | None, typer.Option(help="Instead of the tape's own, or configs/replay.toml.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the run's tables there, as parquet.")] = None,
+    block: Annotated[
+        int, typer.Option(min=1, help="Frames handed to the engine at once; changes only speed.")
+    ] = 65_536,
+    torn: Annotated[bool, typer.Option("--torn", help="Accept a tape without an end, of a killed daemon.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Replay a tape: deterministic, as fast as it goes; print the report and the digest."""
+    from engine.research.replay import replay as run
+
+    with _progress(as_json) as progress, _clear_errors():
+        result = run(tapes, config=config, out=out, block=block, allow_torn=torn, progress=progress)
+    if as_json:
+        _line(result.summary)
+    else:
+        _show(result)
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="A daemon's folder (var/NAME) or what replay --out wrote.")],
+    out: Annotated[Path | None, typer.Option(help="Where to write the page; report.html in the folder.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the tearsheet of a run as one HTML file."""
+    from engine.research.report_run import report_run
+
+    with _progress(as_json) as progress, _clear_errors():
+        path = report_run(run, out, progress)
+    if as_json:
+        _line({"report": str(path)})
+    else:
+        typer.echo(f"wrote {path}")
+
+
+def doctor(
+    state_dir: Annotated[Path, typer.Option(help="Where the daemon keeps its state.")] = Path("var"),
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="The daemon's port.")] = 8600,
+    as_json: AsJson = False,
+) -> None:
+    """Check the machine: Python, packages, disk, clock, port, cores."""
+    from engine.live.doctor import examine, passed
+
+    checks = examine(state_dir, port)
+    if as_json:
+        _line({"passed": passed(checks), "checks": checks})
+    else:
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for check in checks:
+            table.add_row(check.name, MARKS[check.verdict], check.found, check.advice)
+        Console().print(table)
+    raise typer.Exit(0 if passed(checks) else 1)
+
+
+def bench(
+    name: Annotated[str | None, typer.Argument(help="wire, replay, decide or train; all of them without it.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what the engine costs on this machine."""
+    from engine.research.bench import Result, UnknownBench, recordings_folder, run_bench
+    from engine.research.bench_cases import BENCHES
+
+    results: list[Result] = []
+    with _progress(as_json):
+        for one in [name] if name else list(BENCHES):
+            try:
+                results.append(run_bench(one, recordings_folder()))
+            except UnknownBench as error:
+                _fail(str(error), 2)
+            if as_json:
+                _line(results[-1])
+    if not as_json:
+        console = Console()
+        for result in results:
+            console.print(_bench_table(result.bench, [msgspec.structs.asdict(row) for row in result.rows]))
+        console.print(", ".join(f"{key}: {value}" for key, value in results[0].machine.items()), style="dim")
+
+
+def _bench_table(title: str, rows: list[dict[str, Any]]) -> Table:
+    table = Table("case", title=title, title_justify="left", box=None, pad_edge=False)
+    for column in ("median", "p10", "p90"):
+        table.add_column(column, justify="right")
+    table.add_column("")
+    for row in rows:
+        figures = [f"{row[key]:,.0f}" if row[key] >= 1000 else f"{row[key]:.2f}" for key in ("median", "p10", "p90")]
+        table.add_row(row["case"], *figures, row["unit"].replace("us", "µs"))
+    return table
+
+
+def _show(result: ReplayResult) -> None:
+    """The human report: what came in, what was decided, what came of it."""
+    summary = result.summary
+    console = Console()
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, venue in summary["venues"].items():
+        counts = ", ".join(f"{count:,} {what}" for what, count in venue.items() if count or what == "frames")
+        table.add_row(f"venue {name}", counts)
+    books, orders = summary["books"], summary["orders"]
+    table.add_row("books ready", f"{books['ready']} of {books['total']}")
+    refused = ", ".join(f"{rule} {count:,}" for rule, count in orders["refused"].items())
+    table.add_row("orders", f"{orders['sent']:,} sent, {orders['filled']:,} filled, {orders['cancelled']:,} cancelled")
+    if refused:
+        table.add_row("refused by risk", refused)
+    table.add_row("fills", f"{summary['fills']:,}")
+    for currency, profit in summary["profit"].items():
+        table.add_row(f"profit, {currency}", f"{profit} after fees of {summary['fees'].get(currency, '0')}")
+    for model in summary["models"]:
+        scores = f"{model['predictions']:,} predictions, {model['learned']:,} learned, {model['swaps']} swaps"
+        table.add_row(f"model {model['name']}", f"{scores}, IC {model['ic']:.4f}, RMSE {model['rmse']:.4f} bps")
+    rate = result.entries / result.seconds if result.seconds else 0.0
+    table.add_row("speed", f"{result.entries:,} entries in {result.seconds:.2f} s, {rate:,.0f} a second")
+    table.add_row("configuration", result.config)
+    if result.out:
+        table.add_row("tables", result.out)
+    console.print(table, highlight=False)
+    for why in summary["why"]:
+        console.print(f"[yellow]note[/] {why}", highlight=False, soft_wrap=True)
+    console.print(f"digest {result.digest}", highlight=False)
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[int], None] | None]:
+    """Shows the entries played while a person waits at a terminal; nothing else ever sees it."""
+    console = Console(stderr=True)
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    with console.status("working") as status:
+        yield lambda entries: status.update(f"{entries:,} entries")
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    """One clear line and the right exit code for whatever a tape, a config or a folder may have wrong."""
+    from adapters.registry import UnknownVenue
+    from adapters.tape import TapeError
+    from engine.learn.contract import ModelError
+    from engine.live.config import ConfigError
+    from engine.research.outputs import OutputError
+    from engine.research.replay import ReplayError
+    from engine.research.report_data import ReportError
+    from engine.research.scan import ScanError
+
+    try:
+        yield
+    except ConfigError as error:
+        _fail(str(error), 2)
+    except (TapeError, ScanError, ReplayError, OutputError, ReportError, UnknownVenue, ModelError, OSError) as error:
+        _fail(str(error), 1)
+
+
+def _line(value: Any) -> None:
+    typer.echo(msgspec.json.encode(value).decode())
+
+
+def _fail(text: str, code: int) -> NoReturn:
+    typer.echo(f"papertape: {text}", err=True)
+    raise typer.Exit(code)
