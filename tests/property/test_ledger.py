@@ -195,29 +195,34 @@ def test_totals_when_strategies_trade_then_they_are_the_sums(history: list[Fille
         assert Fraction(equity) == Fraction(CASH[currency]) + own
 
 
-@given(histories, st.integers(0, 39), st.integers(1, 10**9))
-@settings(max_examples=200, deadline=None)
-def test_split_when_a_fill_comes_in_two_then_nothing_but_stated_rounding_changes(
-    history: list[Filled | Marked], at: int, first: int
+crowded = st.lists(
+    st.tuples(st.sampled_from((1, -1)), st.integers(1, 10**8), st.integers(1, 30), st.sampled_from(RATES)),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(st.integers(0, 2), crowded, st.data())
+@settings(max_examples=300, deadline=None)
+def test_split_when_fills_come_in_parts_then_nothing_but_stated_rounding_changes(
+    symbol: int, history: list[tuple[int, int, int, Decimal]], data: st.DataObject
 ) -> None:
-    target = history[at] if at < len(history) else None
-    if not isinstance(target, Filled) or not 0 < first < target.size:
-        return
-    split: list[Filled | Marked] = [
-        *history[:at],
-        msgspec.structs.replace(target, size=first),
-        msgspec.structs.replace(target, size=target.size - first),
-        *history[at + 1 :],
-    ]
-    whole, parts = run(history)[0], run(split)[0]
-    for symbol in range(3):
+    whole, parts = Ledger(INSTRUMENTS, CASH), Ledger(INSTRUMENTS, CASH)
+    count = 0
+    for side, price, size, rate in history:
+        whole.fill("a", symbol, side, price, size, rate)
+        first = data.draw(st.integers(0, size - 1))
+        count += 1 + bool(first)
+        for part in (first, size - first):
+            if part:
+                parts.fill("a", symbol, side, price, part, rate)
         assert whole.position(symbol) == parts.position(symbol)
-    if target.symbol != 2:
-        assert whole.snapshot() == parts.snapshot()
-        return
-    for currency, profit in whole.profit().items():
-        # Two values rounded by at most half of 1e-30 each in place of one, and two fees rounded up.
-        assert abs(Fraction(profit) - Fraction(parts.profit()[currency])) <= Fraction(4, ONE)
+        if symbol != 2:
+            assert whole.snapshot() == parts.snapshot()
+            continue
+        # Inverse: each value is off by at most half of 1e-30, each fee by less than one more.
+        for currency, profit in whole.profit().items():
+            assert abs(Fraction(profit) - Fraction(parts.profit()[currency])) <= Fraction(4 * count, ONE)
 
 
 @given(histories, histories)

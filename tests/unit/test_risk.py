@@ -225,6 +225,22 @@ def test_spot_when_the_account_lacks_it_then_refused() -> None:
     assert desk.ask(symbol=1, side=-1, size=500) == ""
 
 
+def test_spot_when_another_market_spent_the_base_then_it_cannot_be_sold() -> None:
+    desk = Desk(allow_short=False)
+    desk.trade(1, 100, 10_000, symbol=2)
+    desk.trade(-1, 100, 9_900, symbol=2)
+    assert desk.ask(symbol=0, side=-1, size=988) == ""
+    assert desk.ask(symbol=0, side=-1, size=990) == "position"
+
+
+def test_stop_loss_when_a_reducing_order_works_then_another_may_not_reduce_beyond_it() -> None:
+    desk = Desk(stop_loss_bps=100)
+    desk.trade(1, 1000, 10_000)
+    assert len(desk.mark(2 * 9_900)) == 1
+    desk.working[1] = (0, 500)
+    assert (desk.ask(side=-1, size=500), desk.ask(side=-1, size=501)) == ("", "stop_loss")
+
+
 def test_open_orders() -> None:
     desk = Desk(max_open_orders=2)
     assert desk.ask(open_orders=1) == ""
