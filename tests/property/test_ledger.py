@@ -225,6 +225,31 @@ def test_split_when_fills_come_in_parts_then_nothing_but_stated_rounding_changes
             assert abs(Fraction(profit) - Fraction(parts.profit()[currency])) <= Fraction(4 * count, ONE)
 
 
+@given(st.integers(0, 2), crowded)
+@settings(max_examples=200, deadline=None)
+def test_realised_when_parts_close_then_it_is_by_the_average_cost(
+    symbol: int, history: list[tuple[int, int, int, Decimal]]
+) -> None:
+    ledger = Ledger(INSTRUMENTS, CASH)
+    instrument = INSTRUMENTS[symbol]
+    sign = -1 if instrument.kind is ContractKind.INVERSE else 1
+    position, cost, realised = 0, Fraction(0), Fraction(0)
+    for side, price, size, rate in history:
+        ledger.fill("a", symbol, side, price, size, rate)
+        each = sign * value_of(instrument, Fraction(price, 10**instrument.price_decimals), size) / size
+        closing = min(size, abs(position)) if side * position < 0 else 0
+        if closing:
+            average = cost / position
+            realised += -side * closing * (each - average)
+            cost += side * closing * average
+        cost += side * (size - closing) * each
+        position += side * size
+        (entry,) = ledger.entries()
+        # One rounding a fill, each of less than 1e-30.
+        assert abs(Fraction(entry.realised, ONE) - realised) <= Fraction(len(history), ONE)
+        assert abs(Fraction(entry.cost, ONE) - cost) <= Fraction(len(history), ONE)
+
+
 @given(histories, histories)
 @settings(max_examples=60, deadline=None)
 def test_snapshot_when_restored_then_the_account_goes_on_as_if_never_stopped(
