@@ -7,10 +7,14 @@ What a strategy author needs is here, on one flat namespace; everything else is 
 'Strategy'
 """
 
+from importlib.metadata import version
+
 from engine.core.book import Book
 from engine.core.records import Fill, Signal
 from engine.core.strategy import Config, Context, Gap, Order, Strategy, Trade
 from engine.core.types import ContractKind, Instrument, OrderKind, Side, TimeInForce
+
+__version__ = version("papertape")
 
 __all__ = [
     "Book",

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from adapters.registry import UnknownVenue, venue_class
 from engine.core.context import Symbols, UnknownSymbol
 from engine.core.engine import Engine, EngineSettings
 from engine.core.events import Frames
@@ -136,6 +137,29 @@ def _spread(section: StrategySection, instruments: Sequence[Instrument]) -> list
     if section.own.get("symbol") != "*":
         return [(name, section.own)]
     return [(f"{name}@{instrument.name}", {**section.own, "symbol": instrument.name}) for instrument in instruments]
+
+
+def offline_problems(config: AppConfig) -> list[str]:
+    """What is wrong with a config as far as it can be known without asking the venues."""
+    problems = []
+    for name, section in config.venue.items():
+        try:
+            venue_class(section.use)
+        except UnknownVenue as error:
+            problems.append(f"venue.{name}.use: {error}")
+    if not config.venue:
+        problems.append("venue: expected at least one [venue.NAME], found none")
+    guessed = [
+        Instrument(venue=name, symbol=symbol, base="", quote="", price_decimals=8, size_decimals=8)
+        for name, section in config.venue.items()
+        for symbol in section.symbols
+    ]
+    for part in (strategy_factories, lambda config, guessed: build_models(config, guessed, inline_training=False)):
+        try:
+            part(config, guessed)
+        except ConfigError as error:
+            problems.extend(error.problems)
+    return problems
 
 
 def build_models(config: AppConfig, instruments: Sequence[Instrument], *, inline_training: bool) -> Models:

@@ -1,0 +1,266 @@
+"""One daemon from start to stop: assembled in order, served, and taken down in stages that cannot hang."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+import engine
+from adapters.connection import Connection
+from adapters.contract import AdapterError
+from adapters.entry import Entry
+from adapters.feed import Feed
+from adapters.tape import TapeWriter
+from adapters.tape_types import TapeHeader, VenueHeader
+from engine.live.build import Built, build_engine
+from engine.live.bus import Bus
+from engine.live.clock import Clock
+from engine.live.config import AppConfig
+from engine.live.http import HttpServer
+from engine.live.redis_bus import RedisPublisher, RedisSettings
+from engine.live.redis_view import redis_status
+from engine.live.runner import Runner
+from engine.live.statedir import StateDir
+from engine.live.training import Training
+from engine.live.venues import MarketChild, Reached, StartError, numbered, reach
+from engine.live.view import View
+
+log = structlog.get_logger("papertape.app")
+
+STAGE_S = 5.0
+"""How long each stage of the stop may take before it is named and left behind."""
+
+
+class App:
+    """A daemon; ``run`` returns its exit code, ``view`` its picture."""
+
+    def __init__(self, config: AppConfig, state: StateDir, on_second: Callable[[View], None] | None = None) -> None:
+        self.config = config
+        self.state = state
+        self.url = ""
+        self.failed: str | None = None
+        self._on_second = on_second
+        self._clock = Clock()
+        self._stop = asyncio.Event()
+        self._children: list[MarketChild] = []
+        self._reached: list[Reached] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._view: View | None = None
+        self._http: HttpServer | None = None
+        self._tape: TapeWriter | None = None
+        self._runner: Runner | None = None
+        self._training: Training | None = None
+        self._redis: RedisPublisher | None = None
+        self._runner_task: asyncio.Task[None] | None = None
+        self._redis_task: asyncio.Task[None] | None = None
+
+    @property
+    def view(self) -> View:
+        """The picture of a run that was started."""
+        assert self._view is not None
+        return self._view
+
+    def request_stop(self, why: str) -> None:
+        """Begin a clean stop; asked a second time, end at once."""
+        if self._stop.is_set() and why.startswith("signal"):
+            os._exit(130)
+        log.info("stopping", why=why)
+        self._stop.set()
+
+    async def run(self, seconds: float | None) -> None:
+        """Serve until a signal, the end of the time, or a failure.
+
+        Raises:
+            ConfigError: the config names what does not exist.
+            StartError: a venue or the simulated exchange cannot be had.
+            HttpError: the page's port is taken.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.request_stop, f"signal {signal.Signals(number).name}")
+        try:
+            await self._start()
+            if seconds is not None:
+                loop.call_later(seconds, self.request_stop, f"ran for {seconds:g} s")
+            await self._stop.wait()
+        finally:
+            await self._shut()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    async def _start(self) -> None:
+        config = self.config
+        for name, section in config.venue.items():
+            child = None
+            if section.market is not None:
+                child = await MarketChild.start(section)
+                self._children.append(child)
+            self._reached.append(await reach(name, section, child))
+        instruments = numbered(self._reached)
+        if not instruments:
+            raise StartError("expected at least one [venue.NAME] with symbols, found none")
+        built = build_engine(config, instruments, inline_training=False)
+        started_ns = self._clock.now_ns()
+        tape = self._open_tape(started_ns, instruments)
+        runner = Runner(built.engine, Bus(), self._clock, tape)
+        self._runner = runner
+        feeds, runner.connections = self._connections(runner, tape, instruments)
+        self._training = Training(built.models, self.state.models, runner.bus.room, runner.model_ready)
+        runner.training = self._training
+        if any(section.use == "mlp" for section in config.model):
+            self._training.warm()
+        self._view = View(runner, built.models, feeds, config.run.name, started_ns)
+        if config.http.enabled:
+            self._http = HttpServer(self._view, config.http.host, config.http.port)
+            self.url = await self._http.start()
+            log.info("page", url=self.url)
+        self.state.write("daemon.json", json.dumps({"pid": os.getpid(), "url": self.url}))
+        self._start_redis(built, runner)
+        runner.command("start")
+        self._runner_task = self._spawn(runner.run(), "runner")
+        for connection in runner.connections.values():
+            self._spawn(self._keep(connection), f"connection {connection.feed.name}")
+        self._spawn(self._each_second(), "second")
+        # What lives now lives for the whole run: the collector need not look at it again, which keeps its pauses short.
+        gc.collect()
+        gc.freeze()
+
+    def _open_tape(self, started_ns: int, instruments: list[engine.Instrument]) -> Callable[[Entry], None]:
+        if not self.config.record.enabled:
+            return lambda entry: None
+        stamp = datetime.fromtimestamp(started_ns / 1e9, UTC).strftime("%Y%m%dT%H%M%S")
+        header = TapeHeader(
+            started_ns=started_ns,
+            venues={
+                one.name: VenueHeader(self.config.venue[one.name].use, list(one.instruments)) for one in self._reached
+            },
+            config=self.config.plain(),
+            instruments=instruments,
+            papertape=engine.__version__,
+        )
+        self._tape = TapeWriter(self.state.tape / f"{stamp}.ptz", header)
+        return self._tape.write
+
+    def _connections(
+        self, runner: Runner, tape: Callable[[Entry], None], instruments: list[engine.Instrument]
+    ) -> tuple[dict[str, Feed], dict[str, Connection]]:
+        places = {instrument.name: index for index, instrument in enumerate(instruments)}
+        feeds, connections = {}, {}
+        for one in self._reached:
+            known = {symbol: (places[item.name], item) for symbol, item in one.instruments.items()}
+            feeds[one.name] = Feed(one.name, one.venue, known, one.rest_url)
+            connections[one.name] = Connection(
+                feeds[one.name],
+                one.transport,
+                self._clock.now_ns,
+                runner.take,
+                tape,
+                ws_url=one.ws_url,
+                chance=random.Random(f"{self.config.run.seed} {one.name}"),
+                notice=_notice(one.name),
+            )
+        return feeds, connections
+
+    def _start_redis(self, built: Built, runner: Runner) -> None:
+        if not self.config.redis.url:
+            return
+        settings = RedisSettings(url=self.config.redis.url, prefix=self.config.redis.prefix, run=self.config.run.name)
+        publisher = RedisPublisher(settings, runner.command)
+        self._redis = publisher
+        runner.sinks.append(lambda records: publisher.publish(records, None))
+        self._redis_task = self._spawn(publisher.run(), "redis")
+
+    async def _keep(self, connection: Connection) -> None:
+        try:
+            await connection.run()
+        except AdapterError as error:
+            log.error("venue stopped for good", venue=connection.feed.name, error=str(error))
+
+    async def _each_second(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            self.view.sample()
+            if self._redis is not None:
+                self._redis.publish((), redis_status(self.view.state()))
+            if self._on_second is not None:
+                self._on_second(self.view)
+
+    def _spawn(self, work: Awaitable[None], name: str) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
+        task.set_name(name)
+        self._tasks.append(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A part of the daemon ended by itself: with an error, the whole must not go on as if nothing were."""
+        if task.cancelled() or task.exception() is None:
+            return
+        self.failed = f"{task.get_name()}: {type(task.exception()).__name__}: {task.exception()}"
+        log.error("part failed", part=task.get_name(), exc_info=task.exception())
+        self._stop.set()
+
+    async def _shut(self) -> None:
+        """Stop in stages: no more market, the engine's last word, then everything that only listens."""
+        last = (self._runner_task, self._redis_task)
+        await self._stage("connections", self._cancel(lambda task: task not in last))
+        if self._runner is not None and self._runner_task is not None:
+            await self._stage("runner", self._cancel(lambda task: task is self._runner_task))
+            if self.failed is None or not self.failed.startswith("runner"):
+                self._runner.command("stop")
+                self._runner.drain(1_000_000)
+        if self._training is not None:
+            await self._stage("training", self._training.close())
+        if self._redis is not None and self._redis_task is not None:
+            self._redis.stop()
+            await self._stage("redis", self._redis_task)
+        if self._http is not None:
+            await self._stage("http", self._http.stop())
+        for one in self._reached:
+            await self._stage(f"transport {one.name}", one.transport.close())
+        for child in self._children:
+            await self._stage("simulated exchange", child.stop())
+        if self._tape is not None:
+            await self._stage("tape", asyncio.to_thread(self._tape.close))
+        if self._view is not None:
+            self.state.write("run.json", json.dumps(self.summary(), indent=1))
+        gc.unfreeze()
+
+    async def _cancel(self, which: Callable[[asyncio.Task[None]], bool]) -> None:
+        tasks = [task for task in self._tasks if which(task)]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _stage(self, name: str, work: Awaitable[Any]) -> None:
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(STAGE_S):
+                await work
+        except TimeoutError:
+            log.error("stage of the stop hangs and is left behind", stage=name, seconds=time.monotonic() - started)
+
+    def summary(self) -> dict[str, Any]:
+        """What ``run --json`` ends with."""
+        tape = self._tape
+        extra: dict[str, Any] = {"failed": self.failed} if self.failed else {}
+        if tape is not None:
+            extra["tape"] = str(tape.path)
+        return self.view.summary() | extra
+
+
+def _notice(venue: str) -> Callable[[str, str], None]:
+    def notice(kind: str, text: str) -> None:
+        log.warning("connection", venue=venue, kind=kind, text=text)
+
+    return notice

@@ -1,0 +1,221 @@
+"""The commands that run something: run, check, record, market, serve."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from engine.live.durations import parse_duration
+
+if TYPE_CHECKING:
+    from engine.live.config import AppConfig
+    from engine.live.view import View
+
+DEMO = Path(__file__).resolve().parents[2] / "configs" / "demo.toml"
+LOG_EVERY = 10
+
+ConfigPath = Annotated[Path, typer.Argument(help="A TOML file; the default needs no network.")]
+For = Annotated[str, typer.Option("--for", help='How long, such as "60s"; until stopped when left out.')]
+Json = Annotated[bool, typer.Option("--json", help="End with one JSON line on standard output.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(run)
+    app.command()(check)
+    app.command()(record)
+    app.command()(market)
+    app.command()(serve)
+
+
+def fail(text: str, code: int) -> NoReturn:
+    """One clear line a problem on standard error, and the code: 1 failed, 2 wrong usage or config."""
+    for one in text.splitlines():
+        typer.echo(f"papertape: {one}", err=True)
+    raise typer.Exit(code)
+
+
+def seconds(text: str) -> float | None:
+    """A duration option in seconds, None when it was left out."""
+    if not text:
+        return None
+    try:
+        return parse_duration(text) / 1e9
+    except ValueError as error:
+        fail(f"--for: {error}, found {text!r}", 2)
+
+
+def read(path: Path) -> AppConfig:
+    """A checked config, or the end with code 2."""
+    from engine.live.config import ConfigError, load_config
+
+    try:
+        return load_config(path)
+    except ConfigError as error:
+        fail(str(error), 2)
+
+
+def run(config: ConfigPath = DEMO, for_: For = "", json_: Json = False) -> None:
+    """Trade paper money on live books until stopped."""
+    _daemon(read(config), seconds(for_), as_json=json_, source=config)
+
+
+def record(
+    config: ConfigPath = DEMO,
+    for_: For = "",
+    out: Annotated[Path | None, typer.Option(help="The tape to write; default: the run's own folder.")] = None,
+    json_: Json = False,
+) -> None:
+    """Record raw frames to a tape, trading nothing."""
+    settings = read(config)
+    quiet = settings.model_copy(
+        update={
+            "strategy": [],
+            "model": [],
+            "http": settings.http.model_copy(update={"enabled": False}),
+            "record": settings.record.model_copy(update={"enabled": True}),
+        }
+    )
+    if out is not None and out.exists():
+        fail(f"{out}: expected a file that does not exist yet; a tape is never overwritten", 2)
+    tape = _daemon(quiet, seconds(for_), as_json=json_, source=config)
+    if out is not None:
+        Path(tape).replace(out)
+        typer.echo(f"tape: {out}", err=True)
+    else:
+        typer.echo(f"tape: {tape}", err=True)
+
+
+def check(
+    config: Annotated[Path | None, typer.Argument(help="A TOML file.")] = None,
+    json_: Json = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of the config.")] = False,
+) -> None:
+    """Check a config: every mistake with its place, what was expected and what was found."""
+    from engine.live.build import offline_problems
+    from engine.live.config import AppConfig, ConfigError, load_config
+
+    if schema:
+        typer.echo(json.dumps(AppConfig.model_json_schema(), indent=1))
+        return
+    if config is None:
+        fail("check: expected a config file or --schema, found neither", 2)
+    try:
+        problems = [f"{config}: {problem}" for problem in offline_problems(load_config(config))]
+    except ConfigError as error:
+        problems = error.problems
+    if json_:
+        typer.echo(json.dumps({"config": str(config), "ok": not problems, "problems": problems}))
+    elif not problems:
+        typer.echo(f"{config}: ok")
+    if problems and not json_:
+        fail("\n".join(problems), 2)
+    if problems:
+        raise typer.Exit(2)
+
+
+def market(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same market.")] = 1,
+    speed: Annotated[float, typer.Option(help="Seconds of the market a second of ours.")] = 1.0,
+    symbols: Annotated[str, typer.Option(help="Comma-separated.")] = "BTCUSDT,ETHUSDT",
+    json_: Json = False,
+) -> None:
+    """Serve the simulated exchange by the Binance spot protocol."""
+    from adapters import market_server
+
+    words = ["--host", host, "--port", str(port), "--seed", str(seed), "--speed", str(speed), "--symbols", symbols]
+    raise typer.Exit(market_server.main([*words, *(["--json"] if json_ else [])]))
+
+
+def serve(
+    tapes: Annotated[list[Path], typer.Argument(help="Tapes of one venue, in order.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 0,
+    speed: Annotated[
+        str, typer.Option(help='Seconds of the tape a second of ours; "max" for as fast as it goes.')
+    ] = "1",
+    json_: Json = False,
+) -> None:
+    """Play tapes as a local venue, so that the real adapters connect to it."""
+    from adapters import serve as server
+
+    raise typer.Exit(server.main(tapes, host=host, port=port, speed=speed, as_json=json_))
+
+
+def _daemon(config: AppConfig, run_s: float | None, *, as_json: bool, source: Path) -> str:
+    """Run the daemon to its end; the path of its tape."""
+    from engine.live.config import ConfigError
+    from engine.live.http import HttpError
+    from engine.live.logs import Logs
+    from engine.live.statedir import StateDir, StateDirError
+    from engine.live.venues import StartError
+
+    try:
+        with StateDir(config.run.state_dir / config.run.name) as state:
+            watched = sys.stderr.isatty() and not as_json
+            logs = Logs(state.path / "log.jsonl", to_stderr=not watched)
+            try:
+                summary = _serve(config, run_s, state=state, watched=watched)
+            finally:
+                logs.close()
+    except ConfigError as error:
+        fail("\n".join(f"{source}: {problem}" for problem in error.problems), 2)
+    except (StateDirError, StartError, HttpError) as error:
+        fail(str(error), 1)
+    if as_json:
+        typer.echo(json.dumps(summary))
+    if summary.get("failed"):
+        fail(summary["failed"], 1)
+    return str(summary.get("tape", ""))
+
+
+def _serve(config: AppConfig, run_s: float | None, *, state: Any, watched: bool) -> dict[str, Any]:
+    import asyncio
+
+    import structlog
+    from rich.console import Console
+    from rich.live import Live
+
+    from engine.live import status
+    from engine.live.app import App
+
+    log = structlog.get_logger("papertape.status")
+    console = Console(stderr=True)
+    screen = Live(console=console, auto_refresh=False, screen=False) if watched else None
+    ticks = 0
+
+    def each_second(view: View) -> None:
+        nonlocal ticks
+        ticks += 1
+        if screen is not None:
+            screen.update(status.render(view.state(), daemon.url), refresh=True)
+        elif ticks % LOG_EVERY == 0:
+            log.info("status", **status.line(view.state()))
+
+    daemon = App(config, state, each_second)
+    typer.echo(f"papertape: starting {config.run.name}; state in {state.path}", err=True)
+    if screen is not None:
+        screen.start()
+    try:
+        _run_loop(asyncio, daemon.run(run_s))
+    finally:
+        if screen is not None:
+            screen.stop()
+    return daemon.summary()
+
+
+def _run_loop(asyncio: Any, work: Any) -> None:
+    """Use uvloop where the platform has it."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(work)
+    else:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(work)

@@ -1,0 +1,108 @@
+"""The terminal status of a running daemon: books, positions, profit and the models' scores, plain and small."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+
+def render(state: dict[str, Any], url: str) -> RenderableType:
+    """One screen out of ``View.state()``."""
+    return Group(_head(state, url), _books(state), _models(state), _tail(state))
+
+
+def line(state: dict[str, Any]) -> dict[str, Any]:
+    """The same in a few words, for a log."""
+    return {
+        "ready": state["ready"],
+        "books": f"{state['books']['ready']}/{state['books']['total']}",
+        "orders": state["orders"]["sent"],
+        "fills": state["fills"],
+        "profit": state["profit"],
+        "p99_us": state["latency_us"]["tick_to_decision"]["p99"],
+        "models": {model["name"]: round(model["ic"] or 0.0, 3) for model in state["models"]},
+    }
+
+
+def _head(state: dict[str, Any], url: str) -> Text:
+    text = Text()
+    text.append(" PAPERTAPE ", "bold black on cyan")
+    text.append(f" {state['run']} ", "bold")
+    if state["halted"]:
+        text.append(" HALTED ", "bold white on red")
+    elif state["ready"]:
+        text.append(" ready ", "bold green")
+    else:
+        text.append(f" not ready: {'; '.join(state['reasons'][:2])} ", "bold yellow")
+    text.append(f" up {_span(state['uptime_s'])} ", "dim")
+    text.append(url, "cyan underline")
+    return text
+
+
+def _books(state: dict[str, Any]) -> Table:
+    table = Table(expand=True, pad_edge=False, box=None, header_style="dim")
+    for name in ("symbol", "bid", "size", "ask", "size", "position", "state"):
+        table.add_column(name, justify="left" if name in ("symbol", "state") else "right")
+    held: dict[str, list[str]] = {}
+    for one in state["positions"]:
+        held.setdefault(one["symbol"], []).append(f"{one['strategy']} {one['size']}")
+    for book in state["book_tops"]:
+        words = Text("ready", "green") if book["ready"] else Text(book["reason"], "yellow")
+        table.add_row(
+            book["symbol"],
+            Text(book["bid"] or "–", "green"),
+            Text(book["bid_size"] or "", "dim"),
+            Text(book["ask"] or "–", "red"),
+            Text(book["ask_size"] or "", "dim"),
+            ", ".join(held.get(book["symbol"], ["flat"])),
+            words,
+        )
+    return table
+
+
+def _models(state: dict[str, Any]) -> Table:
+    table = Table(expand=True, pad_edge=False, box=None, header_style="dim")
+    for name in ("model", "predictions", "learned", "IC", "RMSE", "drift", "swaps"):
+        table.add_column(name, justify="left" if name == "model" else "right")
+    for model in state["models"]:
+        table.add_row(
+            model["name"],
+            str(model["predictions"]),
+            str(model["learned"]),
+            _number(model["ic"]),
+            _number(model.get("rmse")),
+            str(model["drift_alarms"]),
+            str(model["swaps"]),
+        )
+    return table
+
+
+def _tail(state: dict[str, Any]) -> Text:
+    orders, latency = state["orders"], state["latency_us"]["tick_to_decision"]
+    text = Text()
+    for currency, value in state["profit"].items():
+        text.append(f"profit {_short(value)} {currency}  ", "bold red" if value.startswith("-") else "bold green")
+    text.append(
+        f"orders {orders['sent']} sent {sum(orders['refused'].values())} refused {orders['cancelled']} cancelled  "
+        f"fills {state['fills']}  tick to decision p50 {latency['p50']:.0f} µs p99 {latency['p99']:.0f} µs",
+        "dim",
+    )
+    return text
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _short(value: str) -> str:
+    """Money to two decimals, for looking at only."""
+    return f"{float(value):,.2f}"
+
+
+def _span(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
