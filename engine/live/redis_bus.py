@@ -33,6 +33,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from engine.core.records import Record
+from engine.live.bus import BusFull
 
 COMMANDS: Final = frozenset({"halt", "resume", "reload", "flatten"})
 GROUP: Final = "papertape"
@@ -41,7 +42,7 @@ BATCH: Final = 500
 """Records a round trip."""
 
 TakeCommand: TypeAlias = Callable[[str, dict[str, Any]], None]
-"""Takes a command's name and arguments; raises ``ValueError`` to refuse it, with the reason as its text."""
+"""Takes a command's name and arguments; raises ``ValueError`` or ``BusFull`` to refuse it, the text says why."""
 
 
 class Pipeline(Protocol):
@@ -316,7 +317,7 @@ class RedisPublisher:
         try:
             args = msgspec.json.decode(args_text, type=dict[str, Any])
             self._take_command(name, args)
-        except (msgspec.DecodeError, ValueError) as error:
+        except (msgspec.DecodeError, ValueError, BusFull) as error:
             return f"args: {error}" if isinstance(error, msgspec.DecodeError) else str(error)
         return ""
 

@@ -18,6 +18,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as NoConnection
 
 from engine.core.records import Note, Record
+from engine.live.bus import BusFull
 from engine.live.redis_bus import RedisPublisher, RedisSettings, RedisStatus
 from tests.services import free_port, require
 
@@ -137,6 +138,8 @@ async def test_commands_are_taken_answered_and_wrong_ones_refused(server: Server
     def take(name: str, args: dict[str, Any]) -> None:
         if args.get("strategy") == "nobody":
             raise ValueError("expected a strategy of this run, found 'nobody'")
+        if args.get("reason") == "too busy":
+            raise BusFull("expected room for a command")
         taken.append((name, args))
 
     publisher = RedisPublisher(settings(server), take)
@@ -149,19 +152,20 @@ async def test_commands_are_taken_answered_and_wrong_ones_refused(server: Server
                 ("reload", '{"strategy":"nobody"}'),
                 ("sell_everything", "{}"),
                 ("flatten", "not json"),
+                ("halt", '{"reason":"too busy"}'),
             ]:
                 client.xadd("papertape:t:commands", {"name": name, "args": args})
             client.xadd("papertape:t:commands", {"odd": "fields"})
-            await until(lambda: client.xlen("papertape:t:replies") == 6)
+            await until(lambda: client.xlen("papertape:t:replies") == 7)
             replies = [fields for _, fields in client.xrange("papertape:t:replies")]
             pending = client.xpending("papertape:t:commands", "papertape")
     assert taken == [("halt", {"reason": "lunch"}), ("resume", {})]
-    assert [reply["ok"] for reply in replies] == ["1", "1", "0", "0", "0", "0"]
+    assert [reply["ok"] for reply in replies] == ["1", "1", "0", "0", "0", "0", "0"]
     assert "found 'nobody'" in replies[2]["detail"]
     assert "found 'sell_everything'" in replies[3]["detail"]
     assert replies[4]["detail"].startswith("args:")
     assert pending["pending"] == 0
-    assert (publisher.stats.commands, publisher.stats.refused) == (2, 4)
+    assert (publisher.stats.commands, publisher.stats.refused) == (2, 5)
 
 
 async def test_a_command_from_long_ago_is_refused(server: Server) -> None:
