@@ -136,7 +136,12 @@ def _spread(section: StrategySection, instruments: Sequence[Instrument]) -> list
     name = section.name or section.use.rpartition(":")[2]
     if section.own.get("symbol") != "*":
         return [(name, section.own)]
-    return [(f"{name}@{instrument.name}", {**section.own, "symbol": instrument.name}) for instrument in instruments]
+    return [(f"{name}@{one.name}", _filled({**section.own, "symbol": one.name}, one.name)) for one in instruments]
+
+
+def _filled(own: dict[str, Any], symbol: str) -> dict[str, Any]:
+    """Settings of one instance: ``{symbol}`` in a text becomes its symbol, so that it can name its own model."""
+    return {key: value.replace("{symbol}", symbol) if isinstance(value, str) else value for key, value in own.items()}
 
 
 def offline_problems(config: AppConfig) -> list[str]:
