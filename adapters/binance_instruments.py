@@ -118,6 +118,8 @@ def _step_decimals(step: str) -> int:
     >>> _step_decimals("0.00100000"), _step_decimals("10"), _step_decimals("0.00000000")
     (3, 0, 8)
     """
+    if step.startswith("-"):
+        raise UnitsError(f"expected a step of at least 0, found {step!r}")
     if units(step, WIRE_DECIMALS) == 0:
         return WIRE_DECIMALS
     return len(step.partition(".")[2].rstrip("0"))

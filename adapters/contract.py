@@ -92,6 +92,8 @@ class Venue(abc.ABC):
     """
 
     spec: ClassVar[VenueSpec]
+    samples: ClassVar[str] = ""
+    """A sample conversation for the conformance cards; empty: ``samples/<spec.name>.jsonl`` beside the module."""
 
     def __init__(self, instruments: Mapping[str, tuple[int, Instrument]], rest_url: str = "") -> None:
         self.instruments = dict(instruments)
