@@ -55,12 +55,19 @@ def load(where: str) -> Any:
     """Import ``module:Name``; modules in the current folder count.
 
     Raises:
-        PluginError: there is no such thing.
+        PluginError: there is no such thing, or its module raises.
     """
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
-    return plugins.resolve("", where)
+    try:
+        return plugins.resolve("", where)
+    except PluginError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"expected a module that imports at {where!r}, found {type(error).__name__}: {error}"
+        ) from error
 
 
 def resolve(target: str, only: Kind | None = None) -> tuple[Kind, type[Any]]:

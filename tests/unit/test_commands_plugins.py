@@ -111,6 +111,14 @@ def test_conform_when_a_class_beside_us_then_found(scaffold: Path, monkeypatch: 
     assert (wrong.exit_code, "expected a class derived from" in wrong.output) == (2, True)
 
 
+def test_conform_when_the_module_raises_then_usage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_plugin.py").write_text("raise ValueError('half done')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    result = papertape("conform", "broken_plugin:Broken")
+    assert (result.exit_code, "found ValueError: half done" in result.output) == (2, True)
+
+
 def test_conform_when_a_card_fails_then_one(monkeypatch: pytest.MonkeyPatch) -> None:
     failed = [CardResult("V1", "is true", True), CardResult("V2", "is fair", False, "found it foul")]
     monkeypatch.setattr(commands_plugins, "check", lambda kind, cls: failed)
