@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,7 @@ from urllib.parse import quote, unquote_to_bytes
 import msgspec
 
 from adapters.entry import Entry, EntryKind
-from adapters.tape_bytes import Torn, compress_frame, lines, pieces
+from adapters.tape_bytes import ZSTD_MAGIC, Torn, compress_frame, lines, pieces
 from adapters.tape_formats import open_foreign
 from adapters.tape_types import FORMAT_VERSION, TapeError, TapeHeader, VenueHeader, shown
 
@@ -190,8 +191,12 @@ def read_tape(path: Path | str, allow_torn: bool = False) -> tuple[TapeHeader, I
     except OSError as error:
         raise TapeError(name, "the file", "a readable tape", str(error.strerror or error)) from error
     if start.startswith(MAGIC):
-        entries = _own_lines(name)
-        return _own_header(name, entries), _own_entries(name, entries, allow_torn)
+        blocks = _own_lines(name)
+        header, entries = _own_header(name, blocks), _own_entries(name, blocks, allow_torn)
+        if not allow_torn and not _has_end(name):
+            for _ in entries:  # finds where it is torn, before anything is made of it
+                pass
+        return header, entries
     return open_foreign(name, start, allow_torn)
 
 
@@ -229,14 +234,16 @@ def _chained(paths: Sequence[Path | str], allow_torn: bool) -> Iterator[Entry]:
         header, entries = read_tape(path, allow_torn and position == len(paths) - 1)
         synthesised = not header.papertape
         first = True
+        seen: set[str] = set()
         for entry in entries:
             if first and entry.ns < last_ns:
                 raise TapeError(str(path), "entry 1", f"a receive time of {last_ns} or later", f"{entry.ns}")
             first = False
             last_ns = entry.ns
-            if entry.kind is EntryKind.OPENED and synthesised:
+            if entry.kind is EntryKind.OPENED and synthesised and entry.source not in seen:
+                seen.add(entry.source)
                 if entry.source in opened:
-                    continue
+                    continue  # a recording in two files is one connection
                 opened.add(entry.source)
             yield entry
 
@@ -255,6 +262,18 @@ def _start(name: str, file: BinaryIO) -> bytes:
     if not start:
         raise TapeError(name, "byte 0", "a tape", "an empty file")
     return start
+
+
+def _has_end(name: str) -> bool:
+    """Whether the last compressed frame is that of the end line: cheap, and enough to refuse a torn tape at once."""
+    with Path(name).open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 64))
+        last = file.read()
+    try:
+        return b"".join(pieces(io.BytesIO(last[last.rindex(ZSTD_MAGIC) :]), verified=True)).startswith(b"end ")
+    except (Torn, ValueError):
+        return False
 
 
 def _own_lines(name: str) -> Iterator[list[bytes]]:

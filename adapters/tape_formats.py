@@ -12,21 +12,15 @@ import heapq
 import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal, InvalidOperation
-from itertools import islice
 from operator import attrgetter
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 
-from adapters.contract import Venue
 from adapters.entry import Entry, EntryKind
-from adapters.registry import sniff
 from adapters.tape_bytes import Torn, lines, pieces
+from adapters.tape_sniff import replied_token, sniff_use
 from adapters.tape_types import TapeError, TapeHeader, VenueHeader, shown
-
-INSTRUMENTS = "instruments"
-"""The token of a venue's own list of instruments."""
 
 SNIFFED_FRAMES = 256
 
@@ -67,20 +61,6 @@ def _numbered_lines(name: str, allow_torn: bool) -> Iterator[tuple[int, bytes]]:
             raise TapeError(name, f"torn after line {number}", "a whole file", torn.found) from torn
 
 
-def _venue(name: str, frames: list[bytes], fallback: str) -> tuple[str, str, type[Venue] | None]:
-    """The name, the registered name and the class of the adapter that understands the frames."""
-    use = sniff(frames)
-    if use is None:
-        return fallback, "", None
-    return use, use, _class(use)
-
-
-def _class(use: str) -> type[Venue]:
-    from adapters.registry import venue_class  # noqa: PLC0415
-
-    return venue_class(use)
-
-
 class _LineTape:
     """``<receive time> <frame>`` a line, the time in ns or µs UTC, told by its magnitude."""
 
@@ -103,7 +83,8 @@ class _LineTape:
             if len(frames) < SNIFFED_FRAMES:
                 frames.append(frame)
         self.symbols = sorted(stream.decode().upper() for stream in streams)
-        self.venue, use, _ = _venue(self.name, frames, "unknown")
+        use = sniff_use(frames)
+        self.venue = use or "unknown"
         header = TapeHeader(started_ns=started_ns, venues={self.venue: VenueHeader(use, self.symbols)})
         return header, self._entries()
 
@@ -172,7 +153,7 @@ class _JsonTape:
         self.name = name
         self.allow_torn = allow_torn
         self.venue = ""
-        self.adapter: type[Venue] | None = None
+        self.use = ""
         self._decoder = msgspec.json.Decoder(_Line)
 
     def opened(self) -> tuple[TapeHeader, Iterator[Entry]]:
@@ -191,7 +172,8 @@ class _JsonTape:
                 symbols.update(match.upper() for match in _ADDRESS_STREAM.findall(line.addr))
             elif line.t == "recv" and len(frames) < SNIFFED_FRAMES:
                 frames.append(_bytes(line))
-        self.venue, use, self.adapter = _venue(self.name, frames, exchange.lower())
+        self.use = use = sniff_use(frames)
+        self.venue = use or exchange.lower()
         header = TapeHeader(started_ns=started_ns, venues={self.venue: VenueHeader(use, sorted(symbols))})
         return header, self._entries(list(connections), pages)
 
@@ -218,11 +200,7 @@ class _JsonTape:
 
     def _reply(self, line: _Line) -> Entry | None:
         """A page that the adapter would have fetched; every page where no adapter is known."""
-        token: str | None = line.url
-        if self.adapter is not None:
-            spec = self.adapter.spec
-            listing = urlsplit(self.adapter.instruments_url(spec.rest_url)).path
-            token = INSTRUMENTS if urlsplit(line.url).path == listing else self.adapter.token_of(line.url)
+        token = replied_token(self.use, line.url)
         if token is None:
             return None
         return Entry(EntryKind.REPLIED, exact_ns(bytes(line.ts)), self.venue, token, _bytes(line))
