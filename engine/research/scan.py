@@ -8,9 +8,9 @@ import msgspec
 
 from adapters.contract import AdapterError, Venue
 from adapters.entry import Entry, EntryKind
+from adapters.feed import INSTRUMENTS
 from adapters.registry import venue_class
 from adapters.tape import TapeHeader
-from adapters.tape_formats import INSTRUMENTS
 from engine.core.types import Instrument
 
 
