@@ -28,6 +28,12 @@ class Latency:
         shift = max(ns.bit_length() - SUB_BITS - 1, 0)
         self._buckets[(shift << SUB_BITS) + (ns >> shift)] += 1
 
+    def copy(self) -> Latency:
+        """The same counts, for another thread to read while this one goes on."""
+        other = Latency()
+        other.count, other.sum_ns, other._buckets = self.count, self.sum_ns, self._buckets.copy()
+        return other
+
     def quantile_us(self, share: float) -> float:
         """The upper edge in microseconds of the bucket below which ``share`` of the observations lie; 0 without any."""
         wanted = share * self.count

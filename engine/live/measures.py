@@ -1,0 +1,134 @@
+"""What the metrics are read from: one cheap, plain snapshot, taken on the loop."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from importlib.metadata import version
+from typing import Any
+
+from engine.core.engine import Engine
+from engine.live.metrics import Snapshot
+from engine.live.view import View
+
+Values = dict[str, list[tuple[tuple[str, ...], float]]]
+
+MODEL_COUNTS = ("predictions", "learned", "retrains", "swaps", "refused", "drift_alarms")
+MODEL_GAUGES = {
+    "ic": "model_ic",
+    "rmse": "model_rmse_bps",
+    "hit_rate": "model_hit_ratio",
+    "pending": "model_pending_labels",
+    "training": "model_training",
+    "stopped": "model_stopped",
+}
+
+
+def measure(view: View) -> Snapshot:
+    """Everything in ``engine.live.metrics.TABLE`` as of now; nothing in it changes afterwards."""
+    values: Values = {}
+    _daemon(view, values)
+    _venues(view, values)
+    _books(view.runner.engine, view.runner.clock.now_ns(), values)
+    _money(view.runner.engine, values)
+    _orders(view, values)
+    _models(view.model_summaries(), values)
+    runner = view.runner
+    return Snapshot(
+        values,
+        {"tick_to_decision_seconds": runner.decision.copy(), "tick_to_order_seconds": runner.order.copy()},
+    )
+
+
+def _one(value: float) -> list[tuple[tuple[str, ...], float]]:
+    return [((), float(value))]
+
+
+def _daemon(view: View, values: Values) -> None:
+    runner, bus = view.runner, view.runner.bus
+    training = runner.training
+    values["info"] = [((view.run_name, version("papertape")), 1.0)]
+    plain = {
+        "start_time_seconds": view.started_ns / 1e9,
+        "ready": view.ready()[0],
+        "halted": runner.engine.halted,
+        "loop_lag_seconds": view.lag_ns() / 1e9,
+        "longest_turn_seconds": runner.longest_turn_ns / 1e9,
+        "inputs_total": runner.processed,
+        "batches_total": runner.batches_processed,
+        "batches_missed_total": runner.missed,
+        "records_total": runner.engine.seq,
+        "bus_depth": len(bus),
+        "bus_capacity": bus.capacity,
+        "bus_overflows_total": bus.overflows,
+        "bus_refused_total": bus.refused,
+        "signals_total": view.heard.signals,
+        "trainings_running": training.running if training else 0,
+        "trainings_started_total": training.started if training else 0,
+        "trainings_failed_total": training.failed if training else 0,
+    }
+    values.update({name: _one(value) for name, value in plain.items()})
+
+
+def _venues(view: View, values: Values) -> None:
+    for name, feed in view.feeds.items():
+        stats = feed.stats
+        for what in ("frames", "gaps", "reconnects", "malformed", "unknown"):
+            values.setdefault(f"venue_{what}_total", []).append(((name,), float(getattr(stats, what))))
+        values.setdefault("venue_open", []).append(((name,), float(view.is_open(name))))
+
+
+def _books(engine: Engine, now_ns: int, values: Values) -> None:
+    for instrument, book in zip(engine.instruments, engine.book_views, strict=True):
+        name = instrument.name
+        values.setdefault("book_ready", []).append(((name,), float(book.is_ready)))
+        if book.changed_ns:
+            age_ns = max(now_ns - book.changed_ns, 0)
+            values.setdefault("book_age_seconds", []).append(((name,), age_ns / 1e9))
+        for side, price, size in (("bid", book.bid, book.bid_size), ("ask", book.ask, book.ask_size)):
+            if price:
+                labels = (name, side)
+                values.setdefault("book_price", []).append((labels, price / 10**instrument.price_decimals))
+                values.setdefault("book_size", []).append((labels, size / 10**instrument.size_decimals))
+
+
+def _money(engine: Engine, values: Values) -> None:
+    ledger = engine.ledger
+    values["cash"] = [((currency,), float(value)) for currency, value in sorted(ledger.cash().items())]
+    for strategy in engine.roster.slots:
+        amounts: dict[str, dict[str, Decimal]] = {"profit": ledger.profit(strategy), "fees": ledger.fees(strategy)}
+        for what, by_currency in amounts.items():
+            values.setdefault(what, []).extend(
+                ((strategy, currency), float(value)) for currency, value in by_currency.items()
+            )
+    for entry in ledger.entries():
+        instrument = engine.instruments[entry.symbol]
+        size = entry.size / 10**instrument.size_decimals
+        values.setdefault("position", []).append(((entry.strategy, instrument.name), size))
+
+
+def _orders(view: View, values: Values) -> None:
+    engine, heard = view.runner.engine, view.heard
+    desk = engine.desk
+    for name in ("sent", "filled", "cancelled"):
+        values[f"orders_{name}_total"] = _one(getattr(desk, name))
+    values["orders_working"] = _one(len(desk.orders))
+    values["orders_rejected_total"] = [((reason,), float(count)) for reason, count in desk.rejections.items()]
+    values["orders_refused_total"] = [
+        ((strategy, rule), float(count)) for (strategy, rule), count in heard.refused.items()
+    ]
+    for strategy in engine.roster.slots:
+        values.setdefault("order_requests_total", []).append(((strategy,), float(heard.requests.get(strategy, 0))))
+        values.setdefault("fills_total", []).append(((strategy,), float(heard.fills.get(strategy, 0))))
+        stopped = float(strategy in engine.roster.stopped)
+        values.setdefault("strategy_stopped", []).append(((strategy,), stopped))
+
+
+def _models(summaries: list[dict[str, Any]], values: Values) -> None:
+    for summary in summaries:
+        labels = (str(summary["name"]),)
+        for what in MODEL_COUNTS:
+            values.setdefault(f"model_{what}_total", []).append((labels, float(summary[what])))
+        for what, name in MODEL_GAUGES.items():
+            values.setdefault(name, []).append(
+                (labels, float(bool(summary[what]) if what == "stopped" else summary[what]))
+            )

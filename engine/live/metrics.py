@@ -1,0 +1,198 @@
+"""Every metric of the daemon in one table, and the page that Prometheus reads.
+
+The loop takes a plain snapshot (``engine.live.measures``), which is cheap; ``Exporter.render`` turns it into text and
+may run in a thread. ``deploy/METRICS.md`` is made of the table, and a test holds table, page, dashboards and alerts
+together::
+
+    python -m engine.live.metrics > deploy/METRICS.md
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, Literal, NamedTuple
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.registry import Collector
+
+from engine.live.latency import Latency
+
+CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+BOUNDS_NS: Final = [1 << power for power in range(10, 34)]
+"""Upper edges of the latency buckets: 1.024 µs, 2.048 µs … 8.6 s; exact, as ``Latency`` splits at powers of two."""
+
+
+class Metric(NamedTuple):
+    """One metric: its name without the prefix, its labels (all bounded by the config or a fixed set of words)."""
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    help: str
+
+    @property
+    def full_name(self) -> str:
+        return PREFIX + self.name
+
+
+PREFIX: Final = "papertape_"
+
+LABELS: Final = {
+    "run": "the run's name in the config",
+    "version": "of Papertape",
+    "venue": "a venue's name in the config",
+    "symbol": "an instrument, `venue:SYMBOL`",
+    "side": "`bid` or `ask`",
+    "strategy": "a strategy's name in the config",
+    "model": "a model's name in the config",
+    "currency": "of a settlement or balance",
+    "reason": "a risk rule or a reason for a rejection; a fixed set of words",
+}
+"""Every label there is; none grows with time."""
+
+_VENUE, _SYMBOL, _MODEL, _STRATEGY = ("venue",), ("symbol",), ("model",), ("strategy",)
+
+TABLE: Final[tuple[Metric, ...]] = (
+    Metric("info", "gauge", ("run", "version"), "Always 1; says which run and version this is."),
+    Metric("start_time_seconds", "gauge", (), "When the daemon started, seconds since the epoch."),
+    Metric("ready", "gauge", (), "1 when every book may be used, every venue is connected and the loop keeps up."),
+    Metric("halted", "gauge", (), "1 when the kill switch is on: no new order leaves."),
+    Metric("loop_lag_seconds", "gauge", (), "Time since the engine last looked at the bus."),
+    Metric(
+        "longest_turn_seconds", "gauge", (), "The longest that the engine kept the loop for itself, since the start."
+    ),
+    Metric("inputs_total", "counter", (), "Inputs the engine processed: batches, clock rows, commands, models."),
+    Metric("batches_total", "counter", (), "Batches of market data the engine processed."),
+    Metric("batches_missed_total", "counter", (), "Batches handed on by a connection that the engine never saw."),
+    Metric("records_total", "counter", (), "Facts that came out of the engine."),
+    Metric("bus_depth", "gauge", (), "Inputs that wait for the engine."),
+    Metric("bus_capacity", "gauge", (), "Inputs that may wait before a connection is given up."),
+    Metric("bus_overflows_total", "counter", (), "Batches that came when the bus was full; each costs a connection."),
+    Metric("bus_refused_total", "counter", (), "Commands refused because the bus was full."),
+    Metric("venue_open", "gauge", _VENUE, "1 while the connection is open."),
+    Metric("venue_frames_total", "counter", _VENUE, "Frames received."),
+    Metric("venue_gaps_total", "counter", _VENUE, "Holes in the sequence of depth frames."),
+    Metric("venue_reconnects_total", "counter", _VENUE, "Times the connection was opened again."),
+    Metric("venue_malformed_total", "counter", _VENUE, "Frames that could not be parsed."),
+    Metric("venue_unknown_total", "counter", _VENUE, "Frames of a kind that the adapter does not use."),
+    Metric("book_ready", "gauge", _SYMBOL, "1 when the book is verified by a snapshot and without a gap since."),
+    Metric("book_price", "gauge", ("symbol", "side"), "Best price, quote currency."),
+    Metric("book_size", "gauge", ("symbol", "side"), "Displayed size at the best price, base asset or contracts."),
+    Metric("book_age_seconds", "gauge", _SYMBOL, "Time since the last depth frame; absent before the first."),
+    Metric("position", "gauge", ("strategy", "symbol"), "Signed position, base asset or contracts."),
+    Metric("profit", "gauge", ("strategy", "currency"), "Realised plus unrealised less fees since the start."),
+    Metric("fees", "gauge", ("strategy", "currency"), "Fees paid less rebates since the start."),
+    Metric("cash", "gauge", ("currency",), "The account's balance, spot inventory in its own currency."),
+    Metric("order_requests_total", "counter", _STRATEGY, "Orders that strategies asked for, before risk."),
+    Metric("orders_refused_total", "counter", ("strategy", "reason"), "Orders that risk refused, by rule."),
+    Metric("orders_sent_total", "counter", (), "Orders that left for the paper venue."),
+    Metric("orders_filled_total", "counter", (), "Orders filled to the end."),
+    Metric("orders_cancelled_total", "counter", (), "Orders cancelled with something left."),
+    Metric("orders_rejected_total", "counter", ("reason",), "Orders that the paper venue rejected."),
+    Metric("orders_working", "gauge", (), "Orders in flight or resting."),
+    Metric("fills_total", "counter", _STRATEGY, "Fills, partial ones included."),
+    Metric("strategy_stopped", "gauge", _STRATEGY, "1 when the strategy raised or was stopped."),
+    Metric("signals_total", "counter", (), "Predictions and signals that came out."),
+    Metric("model_predictions_total", "counter", _MODEL, "Predictions made."),
+    Metric("model_learned_total", "counter", _MODEL, "Labels that matured, were scored and then learned."),
+    Metric("model_retrains_total", "counter", _MODEL, "Trainings asked for, by schedule or by drift."),
+    Metric("model_swaps_total", "counter", _MODEL, "Trained models taken into use."),
+    Metric("model_refused_total", "counter", _MODEL, "Trained models not taken, failed trainings included."),
+    Metric("model_drift_alarms_total", "counter", _MODEL, "Times the detector fired on the model's error."),
+    Metric("model_ic", "gauge", _MODEL, "Information coefficient: correlation of predictions with labels."),
+    Metric("model_rmse_bps", "gauge", _MODEL, "Root mean squared error, basis points of return."),
+    Metric("model_hit_ratio", "gauge", _MODEL, "Share of predictions with the right sign, 0 to 1."),
+    Metric("model_pending_labels", "gauge", _MODEL, "Predictions whose label has not matured yet."),
+    Metric("model_training", "gauge", _MODEL, "1 while a training of this model is under way."),
+    Metric("model_stopped", "gauge", _MODEL, "1 when the model failed and does not predict any more."),
+    Metric("trainings_running", "gauge", (), "Trainings under way beside the loop."),
+    Metric("trainings_started_total", "counter", (), "Trainings started."),
+    Metric("trainings_failed_total", "counter", (), "Trainings that failed."),
+    Metric("tick_to_decision_seconds", "histogram", (), "From a frame's receipt until the engine was done with it."),
+    Metric("tick_to_order_seconds", "histogram", (), "The same, of frames in answer to which an order left."),
+)
+
+Samples = Sequence[tuple[tuple[str, ...], float]]
+
+
+class Snapshot(NamedTuple):
+    """What was measured at one moment: by name without prefix, values by label values, and histograms as copies."""
+
+    values: Mapping[str, Samples]
+    histograms: Mapping[str, Latency]
+
+
+class Exporter(Collector):
+    """Renders snapshots, with the process's own figures (memory, CPU, files) added.
+
+    >>> page = Exporter().render(Snapshot({"ready": [((), 1.0)]}, {})).decode()
+    >>> "papertape_ready 1.0" in page, "papertape_halted" in page
+    (True, False)
+    """
+
+    def __init__(self, snapshot: Snapshot | None = None) -> None:
+        self._snapshot = snapshot
+        self._process = ProcessCollector(registry=None)
+
+    def render(self, snapshot: Snapshot) -> bytes:
+        """The page; pure work on the snapshot, for any thread."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(Exporter(snapshot))
+        registry.register(self._process)
+        return generate_latest(registry)
+
+    def collect(self) -> Iterator[Family]:
+        """Families in the order of the table; a metric without values is left out."""
+        if self._snapshot is None:
+            return
+        for metric in TABLE:
+            if metric.kind == "histogram":
+                if (latency := self._snapshot.histograms.get(metric.name)) is not None:
+                    yield _histogram(metric, latency)
+            elif metric.name in self._snapshot.values:
+                kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+                family = kind(metric.full_name, metric.help, labels=metric.labels)
+                for labels, value in self._snapshot.values[metric.name]:
+                    family.add_metric(labels, value)
+                yield family
+
+
+def _histogram(metric: Metric, latency: Latency) -> Family:
+    family = HistogramMetricFamily(metric.full_name, metric.help)
+    counts = latency.cumulative(BOUNDS_NS)
+    buckets = [(repr(bound / 1e9), float(count)) for bound, count in zip(BOUNDS_NS, counts, strict=True)]
+    family.add_metric([], [*buckets, ("+Inf", float(latency.count))], latency.sum_ns / 1e9)
+    return family
+
+
+def markdown() -> str:
+    """The table as ``deploy/METRICS.md``."""
+    lines = [
+        "# Metrics",
+        "",
+        "Served at `/metrics`. Made from the table in `engine/live/metrics.py` by",
+        "`python -m engine.live.metrics > deploy/METRICS.md`; do not edit by hand.",
+        "The process's own figures (`process_*`) are there too, where the platform tells them.",
+        "",
+        "| metric | type | labels | what it says |",
+        "|---|---|---|---|",
+    ]
+    for metric in TABLE:
+        labels = ", ".join(metric.labels) or "–"
+        lines.append(f"| `{metric.full_name}` | {metric.kind} | {labels} | {metric.help} |")
+    lines += ["", "| label | values |", "|---|---|"]
+    lines += [f"| `{label}` | {meaning} |" for label, meaning in LABELS.items()]
+    buckets = f"`le` runs from {BOUNDS_NS[0] / 1e3:g} µs to {BOUNDS_NS[-1] / 1e9:.1f} s by powers of two."
+    lines += ["", f"Buckets of the latency histograms: {buckets}", ""]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown())
