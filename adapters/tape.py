@@ -210,7 +210,7 @@ def read_tapes(paths: Sequence[Path | str], allow_torn: bool = False) -> tuple[T
     """
     if not paths:
         raise TapeError("(no file)", "the command line", "at least one tape", "none")
-    first, *_ = headers = [read_tape(path)[0] for path in paths[:1]]
+    first, *_ = headers = [read_tape(path, allow_torn and len(paths) == 1)[0] for path in paths[:1]]
     for path in paths[1:]:
         header = read_tape(path, allow_torn=True)[0]
         if {name: venue.use for name, venue in header.venues.items()} != {
