@@ -15,6 +15,7 @@ from adapters.contract import Output, Venue
 from adapters.registry import sniff, venue_class, venue_names
 from engine.core.events import LEVEL, row
 from engine.core.types import Instrument
+from tests.data import ROOT
 
 SAMPLES = Subject._file(BinanceSpot)
 
@@ -127,3 +128,9 @@ def test_instruments_when_listed_then_units_hold_what_rests_on_former_grids() ->
     assert (spot.price_decimals, spot.size_decimals, spot.tick, spot.lot) == (5, 8, 1000, 1000)
     inverse: Instrument = Subject(venue_class("binance-coinm")).listed["BTCUSD_PERP"]
     assert (inverse.size_decimals, inverse.contract_size, inverse.settle) == (0, Decimal(100), "BTC")
+
+
+def test_the_readme_when_read_then_it_lists_every_venue_and_every_card() -> None:
+    text = (ROOT / "adapters" / "README.md").read_text("utf-8")
+    assert all(f"| `{name}` |" in text for name in venue_names())
+    assert [f"| {card} | {rule} |" for card, rule, _ in CARDS if f"| {card} | {rule} |" not in text] == []
