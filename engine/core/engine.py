@@ -18,8 +18,8 @@ from engine.core.book import DOUBT, IS_READY, Book
 from engine.core.commands import Commands
 from engine.core.context import SayCancel, SayEmit, Saying, SayNote, SayTimer, Symbols
 from engine.core.desk import Desk
-from engine.core.events import CROSSED, NEGATIVE, REASONS, SELL, TRADE, Batch, Command, Frames, ModelReady
-from engine.core.kernel import advance
+from engine.core.events import BATCH, CROSSED, NEGATIVE, REASONS, SELL, TRADE, Batch, Command, Frames, ModelReady
+from engine.core.kernel import fast_advance
 from engine.core.learning import Learning, NoLearning
 from engine.core.ledger import Ledger
 from engine.core.orders import Working
@@ -49,6 +49,8 @@ from engine.core.state import (
 from engine.core.strategy import Gap, Trade
 from engine.core.timers import MAX_TIMERS, Timers
 from engine.core.types import NEVER_NS, Instrument, Side
+
+ROW_STRIDES = (BATCH.itemsize,)
 
 MAX_CASCADE = 256
 """Sayings that one event may lead to; beyond it the speaking strategy is at fault and stopped."""
@@ -95,6 +97,8 @@ class Engine:
         self.ledger = Ledger(self.instruments, settings.cash)
         self.risk = Risk(settings.risk, self.books, self.ledger, self._working_of)
         self._control = self._state.control.data
+        self._advance = fast_advance()
+        self._flat = self._state.flat
         self._control[RING_ON] = int(learning is not None or frames_tap is not None)
         self._due = DueQueue()
         self._orders_made = 0
@@ -141,7 +145,13 @@ class Engine:
         if self.doubted:
             self.doubted = []
         if isinstance(item, np.ndarray):
-            self._market(item)
+            if item.dtype is not BATCH or item.strides != ROW_STRIDES:
+                item = np.ascontiguousarray(item, BATCH)  # the kernel does not check its arguments
+            row = self._advance(self._flat, item, 0)
+            wake = self._control[WAKE]
+            if wake:
+                self._market(item, row, wake)
+            self.now_ns = self._control[NOW]
         else:
             self._run_due(item.recv_ns)
             self._set_now(item.recv_ns)
@@ -201,13 +211,12 @@ class Engine:
 
     # Market data.
 
-    def _market(self, batch: Batch) -> None:
-        flat, control = self._state.flat, self._control
-        row, rows = 0, len(batch)
+    def _market(self, batch: Batch, row: int, wake: int) -> None:
+        """Go on from the kernel's first return at ``row`` to the end of the batch."""
+        flat, control, advance = self._flat, self._control, self._advance
+        rows = len(batch)
         on_book = self.roster.listeners("on_book")
-        while row < rows:
-            row = advance(flat, batch, row)
-            wake = control[WAKE]
+        while wake:
             if wake == WAKE_BOOK:
                 self.now_ns = control[NOW]
                 symbol = control[WAKE_SYMBOL]
@@ -225,11 +234,14 @@ class Engine:
             elif wake & WAKE_DUE:
                 self._run_due(int(batch[row]["recv_ns"]))
                 on_book = self.roster.listeners("on_book")
-            elif wake:
+            else:
                 self.now_ns = control[NOW]
                 self._look(wake, batch, control[FRAME_FIRST], row)
                 on_book = self.roster.listeners("on_book")
-        self.now_ns = control[NOW]
+            if row >= rows:
+                return
+            row = advance(flat, batch, row)
+            wake = control[WAKE]
 
     def _look(self, wake: int, batch: Batch, first: int, end: int) -> None:
         """A frame left something that Python must see: state first, then fills, trades and the book."""

@@ -7,6 +7,11 @@ order traded, or the ring is full.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+
 from engine.core.book import (
     ASK,
     ASK_COUNT,
@@ -24,6 +29,7 @@ from engine.core.book import (
     set_level,
 )
 from engine.core.events import (
+    BATCH,
     CLEAR,
     CLOCK,
     CROSSED,
@@ -43,7 +49,7 @@ from engine.core.events import (
     UP,
     Batch,
 )
-from engine.core.jit import kernel
+from engine.core.jit import entry_point, kernel
 from engine.core.matching import displayed_at, match_crossed, refresh_taken
 from engine.core.queue import level_changed, traded
 from engine.core.state import (
@@ -99,6 +105,7 @@ from engine.core.state import (
     WAKE_SYMBOL,
     WAKE_TRADE,
 )
+from engine.core.types import NEVER_NS
 
 
 @kernel
@@ -318,3 +325,12 @@ def advance(flat: Int64s, batch: Batch, start: int) -> int:
             control[FRAME_FIRST] = first
             return row
     return row
+
+
+@cache
+def fast_advance() -> Callable[[Int64s, Batch, int], int]:
+    """``advance`` for a contiguous array of ``BATCH`` rows and a state's flat array, and nothing else."""
+    flat = np.zeros(CONTROL_FIELDS, np.int64)
+    flat[NEXT_DUE] = NEVER_NS
+    advance(flat, np.zeros(0, BATCH), 0)
+    return entry_point(advance)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from engine.core.strategy import Strategy
@@ -47,13 +48,16 @@ def resolve(group: str, name: str, *, fresh: bool = False) -> Any:
         PluginError: no such name, module or class.
     """
     module_name, _, attribute = target(group, name).partition(":")
+    if str(Path.cwd()) not in sys.path:  # a strategy beside the config is named like any other
+        sys.path.insert(0, str(Path.cwd()))
     try:
         if fresh and module_name in sys.modules:
             module = importlib.reload(sys.modules[module_name])
         else:
             module = importlib.import_module(module_name)
         return getattr(module, attribute)
-    except (ImportError, AttributeError, SyntaxError) as error:
+    except Exception as error:
+        # Importing runs the user's module, which may raise anything; all of it means the same to the caller.
         raise PluginError(f"expected a class at {name!r}, found {type(error).__name__}: {error}") from error
 
 
