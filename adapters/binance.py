@@ -43,6 +43,7 @@ import numpy as np
 
 from adapters import binance_instruments
 from adapters.binance_book import Channel, Difference, Market
+from adapters.binance_frame import FOLLOWS, LAST_ID, depth_frame
 from adapters.binance_wire import (
     DECODE_ERRORS,
     Data,
@@ -78,9 +79,17 @@ class _Binance(Venue):
             symbol: Market(symbol, index, instrument) for symbol, (index, instrument) in self.instruments.items()
         }
         self._routes: dict[str, tuple[Channel, Market]] = {}
+        self._quick: dict[bytes, tuple[Market, int]] = {}
+        self._depth_frame = depth_frame()
+        self._ids = np.zeros(2, np.int64)
+        self._read_ids: memoryview[int] = self._ids.data
         for symbol, market in self._markets.items():
             for speed in ("", "@0ms", "@100ms", "@250ms", "@500ms", "@1000ms"):
-                self._routes[f"{symbol.lower()}@depth{speed}"] = (self._depth, market)
+                stream = f"{symbol.lower()}@depth{speed}"
+                self._routes[stream] = (self._depth, market)
+                if symbol == symbol.upper():
+                    packed = market.scale.packed | int(self.names_previous) << 48
+                    self._quick[f'{{"stream":"{stream}'.encode()] = (market, packed)
             self._routes[f"{symbol.lower()}@trade"] = (self._trade, market)
             self._routes[f"{symbol.lower()}@aggTrade"] = (self._aggregate_trade, market)
             self._routes[f"{symbol.lower()}@bookTicker"] = (self._quote, market)
@@ -113,6 +122,18 @@ class _Binance(Venue):
         return [row(UP, symbol=market.index, recv_ns=now_ns) for market in self._markets.values()]
 
     def received(self, frame: bytes, recv_ns: int) -> Sequence[Output]:
+        name_end = frame.find(b'"', 11)
+        quick = self._quick.get(frame[:name_end])
+        if quick is not None:
+            market, packed = quick
+            scanner = self._scanner
+            rows, start = scanner.rows, scanner.at
+            end = self._depth_frame(rows, start, frame, name_end, packed, recv_ns, self._ids)
+            if end > 0:
+                scanner.at = end
+                return self._difference(
+                    market, self._read_ids[FOLLOWS], self._read_ids[LAST_ID], rows[start:end], recv_ns
+                )
         try:
             message = decode_frame(frame)
         except DECODE_ERRORS as error:
@@ -126,11 +147,19 @@ class _Binance(Venue):
     def _depth(self, market: Market, data: Data, recv_ns: int) -> Sequence[Output]:
         last_id = data.u
         follows = data.pu if self.names_previous else data.U - 1
-        if data.s != market.symbol or last_id < data.U or follows < -1 or data.U < 0 or data.E == 0:
+        if (
+            data.s != market.symbol
+            or not 0 <= data.U <= last_id
+            or data.E == 0
+            or (self.names_previous and follows < 0)
+        ):
             raise MalformedFrame(
-                f"{market.symbol}: expected a depth difference with s, E, U <= u (and pu), found others"
+                f"{market.symbol}: expected a depth frame with s, E, U <= u (futures: pu), found others"
             )
         batch = self._scanner.levels(market.scale, bytes(data.b), bytes(data.a), last_id, venue_ns(data), recv_ns)
+        return self._difference(market, follows, last_id, batch, recv_ns)
+
+    def _difference(self, market: Market, follows: int, last_id: int, batch: Batch, recv_ns: int) -> Sequence[Output]:
         if market.is_ready:
             if follows == market.last_id:  # step 7
                 market.last_id = last_id

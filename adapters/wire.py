@@ -87,39 +87,39 @@ def _decimal(text: bytes, at: int, decimals: int) -> tuple[int, int]:
 
 
 @kernel
-def _side(
-    rows: Batch, row: int, text: bytes, flags: int, scale: int, last_id: int, venue_ns: int, recv_ns: int,
-) -> int:  # fmt: skip
-    """Write the levels of one side from ``row`` on; the next free row, or a code."""
+def scan_side(
+    rows: Batch, row: int, text: bytes, at: int, flags: int, scale: int, last_id: int, venue_ns: int, recv_ns: int,
+) -> tuple[int, int]:  # fmt: skip
+    """Read one side's array at ``at`` into rows from ``row`` on: the next free row (or a code), and where it ended."""
     symbol = scale & 0xFFFF
     price_decimals = scale >> 16 & 0xFF
     size_decimals = scale >> 24 & 0xFF
     end = len(text)
-    at = _space(text, 0)
+    at = _space(text, at)
     if at >= end or text[at] != _OPEN:
-        return GRAMMAR
+        return GRAMMAR, at
     at = _space(text, at + 1)
     if at < end and text[at] == _CLOSE:
-        return row if _space(text, at + 1) == end else GRAMMAR
+        return row, at + 1
     while True:
         if at >= end or text[at] != _OPEN:
-            return GRAMMAR
+            return GRAMMAR, at
         price, at = _decimal(text, _space(text, at + 1), price_decimals)
         if at < 0:
-            return at
+            return at, at
         at = _space(text, at)
         if at >= end or text[at] != _COMMA:
-            return GRAMMAR
+            return GRAMMAR, at
         size, at = _decimal(text, _space(text, at + 1), size_decimals)
         if at < 0:
-            return at
+            return at, at
         at = _space(text, at)
         if at >= end or text[at] != _CLOSE:
-            return GRAMMAR
+            return GRAMMAR, at
         if price == 0:
-            return NO_PRICE
+            return NO_PRICE, at
         if row >= len(rows):
-            return FULL
+            return FULL, at
         slot = rows[row]
         slot.kind = LEVEL
         slot.flags = flags
@@ -133,26 +133,19 @@ def _side(
         row += 1
         at = _space(text, at + 1)
         if at >= end:
-            return GRAMMAR
+            return GRAMMAR, at
         if text[at] == _CLOSE:
-            return row if _space(text, at + 1) == end else GRAMMAR
+            return row, at + 1
         if text[at] != _COMMA:
-            return GRAMMAR
+            return GRAMMAR, at
         at = _space(text, at + 1)
 
 
 @kernel
-def _levels(
-    rows: Batch, start: int, bids: bytes, asks: bytes, scale: int, last_id: int, venue_ns: int, recv_ns: int,
-) -> int:  # fmt: skip
-    """A whole depth frame: bids, asks, LAST on its last row, or one MARK row; the row behind it, or a code."""
-    flags = scale >> 32
-    row = _side(rows, start, bids, flags, scale, last_id, venue_ns, recv_ns)
-    if row < 0:
-        return row
-    row = _side(rows, row, asks, flags | ASK, scale, last_id, venue_ns, recv_ns)
-    if row < 0:
-        return row
+def finish_levels(
+    rows: Batch, start: int, row: int, flags: int, scale: int, last_id: int, venue_ns: int, recv_ns: int
+) -> int:
+    """LAST on the last of the rows from ``start`` to ``row``, or a MARK row where there are none; the next row."""
     if row == start:
         if row >= len(rows):
             return FULL
@@ -169,6 +162,25 @@ def _levels(
         row += 1
     rows[row - 1].flags |= LAST
     return row
+
+
+@kernel
+def _levels(
+    rows: Batch, start: int, bids: bytes, asks: bytes, scale: int, last_id: int, venue_ns: int, recv_ns: int,
+) -> int:  # fmt: skip
+    """A whole depth frame: bids, asks, LAST on its last row, or one MARK row; the row behind it, or a code."""
+    flags = scale >> 32
+    row, at = scan_side(rows, start, bids, 0, flags, scale, last_id, venue_ns, recv_ns)
+    if row < 0:
+        return row
+    if _space(bids, at) != len(bids):
+        return GRAMMAR
+    row, at = scan_side(rows, row, asks, 0, flags | ASK, scale, last_id, venue_ns, recv_ns)
+    if row < 0:
+        return row
+    if _space(asks, at) != len(asks):
+        return GRAMMAR
+    return finish_levels(rows, start, row, flags, scale, last_id, venue_ns, recv_ns)
 
 
 @kernel
@@ -212,22 +224,25 @@ def _quote(
     return _pair(rows, row, QUOTE, ASK | LAST, ask, ask_size, scale, id_, venue_ns, recv_ns)
 
 
+def entry_point(compiled: Callable[..., int], *sample: object) -> Callable[..., int]:
+    """A compiled kernel without numba's lookup by argument types, which costs 0.3 µs a call.
+
+    It must then always be called with arguments of the types in ``sample``; where numba is switched off, or has
+    compiled for other types before, the kernel comes back as it is.
+    """
+    compiled(*sample)
+    overloads = list(getattr(compiled, "overloads", {}).values())
+    return cast("Callable[..., int]", overloads[0].entry_point) if len(overloads) == 1 else compiled
+
+
 @cache
 def _entry_points() -> tuple[Callable[..., int], Callable[..., int], Callable[..., int]]:
-    """The compiled kernels without numba's lookup by argument types, which costs 0.3 µs a call.
-
-    Their arguments are always of these types: the rows are the scanner's own, the texts are ``bytes``.
-    """
     rows, empty = np.zeros(4, BATCH), b"[]"
-    _levels(rows, 0, empty, empty, 0, 0, 0, 0)
-    _pair(rows, 0, TRADE, 0, empty, empty, 0, 0, 0, 0)
-    _quote(rows, 0, empty, empty, empty, empty, 0, 0, 0, 0)
-    return _direct(_levels), _direct(_pair), _direct(_quote)
-
-
-def _direct(compiled: Callable[..., int]) -> Callable[..., int]:
-    overloads = list(getattr(compiled, "overloads", {}).values())  # none where numba is switched off
-    return cast("Callable[..., int]", overloads[0].entry_point) if len(overloads) == 1 else compiled
+    return (
+        entry_point(_levels, rows, 0, empty, empty, 0, 0, 0, 0),
+        entry_point(_pair, rows, 0, TRADE, 0, empty, empty, 0, 0, 0, 0),
+        entry_point(_quote, rows, 0, empty, empty, empty, empty, 0, 0, 0, 0),
+    )
 
 
 class Scale:
@@ -253,12 +268,12 @@ class Scanner:
     (6173763, 50000)
     """
 
-    __slots__ = ("_at", "_levels", "_pair", "_quote", "_rows")
+    __slots__ = ("_levels", "_pair", "_quote", "at", "rows")
 
     def __init__(self) -> None:
         self._levels, self._pair, self._quote = _entry_points()
-        self._rows: Batch = np.zeros(CHUNK_ROWS, BATCH)
-        self._at = 0
+        self.rows: Batch = np.zeros(CHUNK_ROWS, BATCH)
+        self.at = 0
 
     def levels(
         self, scale: Scale, bids: bytes, asks: bytes, last_id: int, venue_ns: int, recv_ns: int, flags: int = 0
@@ -268,15 +283,15 @@ class Scanner:
         Raises:
             MalformedFrame: anything but arrays of two quoted plain decimals in the instrument's units.
         """
-        start = self._at
-        end = self._levels(self._rows, start, bids, asks, scale.packed | flags << 32, last_id, venue_ns, recv_ns)
+        start = self.at
+        end = self._levels(self.rows, start, bids, asks, scale.packed | flags << 32, last_id, venue_ns, recv_ns)
         if end < 0:
             if end != FULL:
                 raise _malformed(end, scale.instrument)
             self._renew((len(bids) + len(asks)) // 9 + 1)  # the shortest level, ["1","0"], has nine bytes
             return self.levels(scale, bids, asks, last_id, venue_ns, recv_ns, flags)
-        self._at = end
-        return self._rows[start:end]
+        self.at = end
+        return self.rows[start:end]
 
     def trade(
         self, scale: Scale, price: bytes, size: bytes, flags: int, trade_id: int, venue_ns: int, recv_ns: int
@@ -286,18 +301,18 @@ class Scanner:
         Raises:
             MalformedFrame: not quoted plain decimals in the instrument's units, or not above zero.
         """
-        start = self._at
-        if start + 1 > len(self._rows):
+        start = self.at
+        if start + 1 > len(self.rows):
             self._renew(1)
             start = 0
         packed = scale.packed
-        end = self._pair(self._rows, start, TRADE, flags | LAST, price, size, packed, trade_id, venue_ns, recv_ns)
+        end = self._pair(self.rows, start, TRADE, flags | LAST, price, size, packed, trade_id, venue_ns, recv_ns)
         if end < 0:
             raise _malformed(end, scale.instrument)
-        batch = self._rows[start:end]
+        batch = self.rows[start:end]
         if batch["price"][0] == 0 or batch["size"][0] == 0:
             raise _malformed(NO_PRICE, scale.instrument)
-        self._at = end
+        self.at = end
         return batch
 
     def quote(
@@ -309,20 +324,20 @@ class Scanner:
         Raises:
             MalformedFrame: not quoted plain decimals in the instrument's units.
         """
-        start = self._at
-        if start + 2 > len(self._rows):
+        start = self.at
+        if start + 2 > len(self.rows):
             self._renew(2)
             start = 0
         packed = scale.packed
-        end = self._quote(self._rows, start, bid, bid_size, ask, ask_size, packed, update_id, venue_ns, recv_ns)
+        end = self._quote(self.rows, start, bid, bid_size, ask, ask_size, packed, update_id, venue_ns, recv_ns)
         if end < 0:
             raise _malformed(end, scale.instrument)
-        self._at = end
-        return self._rows[start:end]
+        self.at = end
+        return self.rows[start:end]
 
     def _renew(self, rows: int) -> None:
-        self._rows = np.zeros(max(CHUNK_ROWS, rows), BATCH)
-        self._at = 0
+        self.rows = np.zeros(max(CHUNK_ROWS, rows), BATCH)
+        self.at = 0
 
 
 def _malformed(code: int, instrument: Instrument) -> MalformedFrame:
