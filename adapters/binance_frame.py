@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from adapters.wire import entry_point, finish_levels, scan_side
+from adapters.wire import finish_levels, scan_side
 from engine.core.events import ASK, BATCH, Batch
-from engine.core.jit import kernel
+from engine.core.jit import entry_point, kernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable

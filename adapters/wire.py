@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import cast
 
 import numpy as np
 
 from adapters.contract import MalformedFrame
 from engine.core.events import ASK, BATCH, LAST, LEVEL, MARK, QUOTE, TRADE, Batch
-from engine.core.jit import kernel
+from engine.core.jit import entry_point, kernel
 from engine.core.types import Instrument
 
 CHUNK_ROWS = 8192
@@ -222,17 +221,6 @@ def _quote(
     if row < 0:
         return row
     return _pair(rows, row, QUOTE, ASK | LAST, ask, ask_size, scale, id_, venue_ns, recv_ns)
-
-
-def entry_point(compiled: Callable[..., int], *sample: object) -> Callable[..., int]:
-    """A compiled kernel without numba's lookup by argument types, which costs 0.3 µs a call.
-
-    It must then always be called with arguments of the types in ``sample``; where numba is switched off, or has
-    compiled for other types before, the kernel comes back as it is.
-    """
-    compiled(*sample)
-    overloads = list(getattr(compiled, "overloads", {}).values())
-    return cast("Callable[..., int]", overloads[0].entry_point) if len(overloads) == 1 else compiled
 
 
 @cache

@@ -332,5 +332,4 @@ def fast_advance() -> Callable[[Int64s, Batch, int], int]:
     """``advance`` for a contiguous array of ``BATCH`` rows and a state's flat array, and nothing else."""
     flat = np.zeros(CONTROL_FIELDS, np.int64)
     flat[NEXT_DUE] = NEVER_NS
-    advance(flat, np.zeros(0, BATCH), 0)
-    return entry_point(advance)
+    return entry_point(advance, flat, np.zeros(0, BATCH), 0)
