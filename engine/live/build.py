@@ -152,19 +152,27 @@ def offline_problems(config: AppConfig) -> list[str]:
             venue_class(section.use)
         except UnknownVenue as error:
             problems.append(f"venue.{name}.use: {error}")
-    if not config.venue:
-        problems.append("venue: expected at least one [venue.NAME], found none")
-    guessed = [
-        Instrument(venue=name, symbol=symbol, base="", quote="", price_decimals=8, size_decimals=8)
-        for name, section in config.venue.items()
-        for symbol in section.symbols
-    ]
+    guessed = _guessed(config)
     for part in (strategy_factories, lambda config, guessed: build_models(config, guessed, inline_training=False)):
         try:
             part(config, guessed)
         except ConfigError as error:
             problems.extend(error.problems)
     return problems
+
+
+def _guessed(config: AppConfig) -> list[Instrument]:
+    """Instruments as far as the config names them; one without venues is for replays, where the tape has them."""
+    names = [f"{name}:{symbol}" for name, section in config.venue.items() for symbol in section.symbols]
+    if not config.venue:
+        asked = [*(section.own.get("symbol") for section in config.strategy), *(one.symbol for one in config.model)]
+        texts = dict.fromkeys(symbol for symbol in asked if isinstance(symbol, str) and symbol != "*")
+        names = [symbol if ":" in symbol else f"tape:{symbol}" for symbol in texts] or ["tape:ANY"]
+    parts = [name.partition(":") for name in dict.fromkeys(names)]
+    return [
+        Instrument(venue=venue, symbol=symbol, base="", quote="", price_decimals=8, size_decimals=8)
+        for venue, _, symbol in parts
+    ]
 
 
 def build_models(config: AppConfig, instruments: Sequence[Instrument], *, inline_training: bool) -> Models:

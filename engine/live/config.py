@@ -191,7 +191,29 @@ class AppConfig(Section):
 
     def plain(self) -> dict[str, Any]:
         """Plain values for a tape's header: what decides the run, without addresses of services and their secrets."""
-        return self.model_dump(mode="json", exclude={"redis", "alerts", "http", "record"}, exclude_none=True)
+        plain = self.model_dump(mode="json", exclude={"redis", "alerts", "http", "record"}, exclude_none=True)
+        for told, strategy in zip(plain["strategy"], self.strategy, strict=True):
+            told.update(_numbers(strategy.own))
+        for told, model in zip(plain["model"], self.model, strict=True):
+            told["options"] = _numbers(model.options)
+        return plain
+
+
+def _numbers(value: Any) -> Any:
+    """A plug-in's own settings as JSON can hold them: a number stays a number, which its own types will ask for.
+
+    >>> _numbers({"enter": Decimal("0.25"), "levels": [Decimal("1.5")], "fine": Decimal("0.12345678901234567890")})
+    {'enter': 0.25, 'levels': [1.5], 'fine': '0.12345678901234567890'}
+    """
+    match value:
+        case Decimal():
+            return float(value) if Decimal(repr(float(value))) == value else str(value)
+        case dict():
+            return {key: _numbers(inner) for key, inner in value.items()}
+        case list():
+            return [_numbers(inner) for inner in value]
+        case _:
+            return value
 
 
 def load_config(path: Path | str) -> AppConfig:
