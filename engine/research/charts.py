@@ -76,7 +76,7 @@ class Chart:
             f'<svg class="chart" viewBox="0 0 {WIDTH} {self.height}" role="img" aria-label="{escape(self.label)}">',
             *_grid(view, ticks, decimals, self.zero),
             *(_line(view, line) for line in self.lines if len(line.ns)),
-            *(_mark(view, mark) for mark in self.marks),
+            *(_mark(view, mark, 4.5 if len(self.marks) < 150 else 3.0) for mark in self.marks),
             *_end_labels(view, self.lines, decimals),
             "</svg>",
         ]
@@ -204,8 +204,8 @@ def _line(view: _View, line: Line) -> str:
     return f'<path class="area {line.colour}" d="{area}"/>{stroke}'
 
 
-def _mark(view: _View, mark: Mark) -> str:
-    x, y, size = view.x(mark.ns), view.y(mark.value), 4.5
+def _mark(view: _View, mark: Mark, size: float) -> str:
+    x, y = view.x(mark.ns), view.y(mark.value)
     up = 1 if mark.side == "buy" else -1
     y += up * (size + 2)
     points = f"{x - size:.1f},{y + up * size:.1f} {x + size:.1f},{y + up * size:.1f} {x:.1f},{y - up * size:.1f}"

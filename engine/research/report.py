@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 from typing import Any, Final
@@ -88,10 +89,10 @@ def _equity(run: Run) -> Iterable[str]:
     if not curves:
         yield "<h2>Profit</h2>" + _empty("Nothing was traded, so there is no profit or loss to show.")
     for currency, found in curves.items():
-        colours = ["c0"] if len(found) == 1 else ["c0", *COLOURS[1:]]
+        colours = _colours(run)
         lines = [
-            Line(curve.name, curve.ns, curve.values, colour, is_step=True, is_filled=colour == "c0")
-            for curve, colour in zip(found, colours, strict=False)
+            Line(curve.name, curve.ns, curve.values, colours.get(curve.name, "c0"), is_step=True, is_filled=at == 0)
+            for at, curve in enumerate(found)
         ]
         down = data.drawdown(found[0])
         below = Line("drawdown", down.ns, down.values, "loss", is_step=True, is_filled=True)
@@ -121,13 +122,20 @@ def _markets(run: Run) -> Iterable[str]:
             parts.append(f'<p class="note">Every {left_out}th of the {fills.height} fills is drawn.</p>')
         held = data.positions(run, symbol)
         if held:
+            colours = _colours(run)
             lines = [
-                Line(one.name, one.ns, one.values, colour, is_step=True, is_filled=len(held) == 1)
-                for one, colour in zip(held, COLOURS, strict=False)
+                Line(one.name, one.ns, one.values, colours.get(one.name, "c0"), is_step=True, is_filled=len(held) == 1)
+                for one in held
             ]
             drawn = Chart(start_ns, end_ns, lines, height=130, zero=True, label=f"{symbol} position")
             parts += [f"<h3>Position</h3>{_legend(lines)}", drawn.svg()]
         yield f'<h2>{escape(symbol)}</h2><div class="card">{"".join(parts)}</div>'
+
+
+def _colours(run: Run) -> Mapping[str, str]:
+    """A strategy has one colour on the whole page; the first belongs to all of them together."""
+    names = [row["name"] for row in data.strategies(run)]
+    return {name: COLOURS[1 + at % (len(COLOURS) - 1)] for at, name in enumerate(names)}
 
 
 def _marks(fills: pl.DataFrame) -> tuple[list[Mark], int]:
@@ -248,9 +256,14 @@ def _empty(text: str) -> str:
 
 
 def _money(value: Any, sign: bool = False) -> str:
-    """Two decimals for large amounts, enough to see small ones."""
+    r"""Two decimals for large amounts, four digits of small ones.
+
+    >>> _money("1234.567"), _money("0.00102104"), _money("0.00000012")
+    ('1\u202f234.57', '0.001021', '0.00000012')
+    """
     amount = float(value)
-    text = number(amount, 2 if abs(amount) >= 1 or amount == 0 else 4 if abs(amount) >= 0.01 else 8)
+    leading = -math.floor(math.log10(abs(amount))) if amount else 0
+    text = number(amount, 2 if leading <= 0 else min(8, leading + 3))
     return f"+{text}" if sign and amount > 0 else text
 
 
