@@ -1,0 +1,101 @@
+"""What moves a simulated market from outside: a latent price that only some agents see, and regimes that change.
+
+Prices are in ticks, sizes in lots, time in ns; rates are a second of the market's own time.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+
+import msgspec
+
+SECOND_NS = 1_000_000_000
+
+
+class SymbolSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A symbol that the simulated exchange trades; ``tick`` and ``lot`` are in 1e-8 of the currency, as the wire is.
+
+    ``typical`` is the scale of an order's size in lots; ``volatility`` that of the latent price in ticks per square
+    root of a second.
+    """
+
+    symbol: str
+    base: str
+    quote: str
+    tick: int
+    lot: int
+    start: int
+    typical: int
+    volatility: float = 5.0
+
+
+class Regime(msgspec.Struct, frozen=True, kw_only=True):
+    """A way in which the market behaves for a while.
+
+    ``volatility`` and ``activity`` are factors; ``trend`` is the drift of the latent price in ticks a second; ``news``
+    the jumps a second; ``honesty`` how much the sizes of quotes betray where the price goes (1 fully, below 0 they
+    mislead); ``momentum`` whether trend followers follow (1), stay out (0) or fade a move (-1).
+    """
+
+    name: str
+    volatility: float
+    trend: float
+    activity: float
+    news: float
+    honesty: float
+    momentum: float
+
+
+REGIMES = (
+    Regime(name="calm", volatility=0.5, trend=0.0, activity=0.7, news=0.02, honesty=1.0, momentum=0.0),
+    Regime(name="rising", volatility=0.8, trend=2.5, activity=1.0, news=0.04, honesty=0.8, momentum=1.0),
+    Regime(name="falling", volatility=0.8, trend=-2.5, activity=1.0, news=0.04, honesty=0.8, momentum=1.0),
+    Regime(name="wild", volatility=2.0, trend=0.0, activity=1.6, news=0.15, honesty=0.5, momentum=1.0),
+    Regime(name="choppy", volatility=1.0, trend=0.0, activity=1.0, news=0.03, honesty=-0.3, momentum=-1.0),
+)
+"""All ways to behave; each is followed by another one."""
+
+STEP_NS = 50_000_000
+SHORTEST_REGIME_S = 15.0
+MEAN_REGIME_S = 45.0
+PULL_S = 4 * 3600.0
+"""The latent price is drawn back to where it began with this time constant, so that weeks of it stay sensible."""
+SMALLEST_NEWS_TICKS = 12.0
+LARGEST_NEWS_TICKS = 150.0
+
+
+class World:
+    """The latent price and the regime of one symbol; ``news`` is how excited the market still is by the last jump."""
+
+    def __init__(self, spec: SymbolSpec, chance: random.Random) -> None:
+        self.price = float(spec.start)
+        self.regime = REGIMES[0]
+        self.changes: list[tuple[int, str]] = []
+        """The last regimes as (ns since the start, name); bounded."""
+        self._spec = spec
+        self._chance = chance
+        self._until_ns = 0
+
+    def act(self, now_ns: int) -> int:
+        """Move by one step; the time of the next."""
+        if now_ns >= self._until_ns:
+            self._change(now_ns)
+        chance, regime = self._chance, self.regime
+        seconds = STEP_NS / SECOND_NS
+        self.price += (self._spec.start - self.price) * seconds / PULL_S
+        self.price += regime.trend * seconds
+        self.price += chance.gauss(0.0, self._spec.volatility * regime.volatility * math.sqrt(seconds))
+        if chance.random() < regime.news * seconds:
+            jump = min(SMALLEST_NEWS_TICKS * chance.paretovariate(1.5), LARGEST_NEWS_TICKS)
+            self.price += math.copysign(jump, chance.random() - 0.5)
+        self.price = max(self.price, self._spec.start * 0.1)
+        return now_ns + STEP_NS
+
+    def _change(self, now_ns: int) -> None:
+        first = not self.changes
+        self.regime = self._chance.choice([each for each in REGIMES if first or each is not self.regime])
+        lasts = SHORTEST_REGIME_S + self._chance.expovariate(1.0 / (MEAN_REGIME_S - SHORTEST_REGIME_S))
+        self._until_ns = now_ns + int(lasts * SECOND_NS)
+        self.changes.append((now_ns, self.regime.name))
+        del self.changes[:-64]
