@@ -6,14 +6,14 @@ Redis cannot keep up or is away; a consumer sees the hole in ``seq``, the daemon
 
 Keys, all below ``PREFIX:RUN:`` (see ``deploy/README.md``):
 
-====================  ======  ==================================================================================
+===================== ======  ==================================================================================
 ``records``           stream  one entry a record: ``seq``, ``ns``, ``type``, ``fact`` (JSON), trimmed by length
-``book:VENUE:SYMBOL``  hash   the best prices as exact text
+``book:VENUE:SYMBOL`` hash    the best prices as exact text
 ``positions``         hash    ``VENUE:SYMBOL`` to exact text
 ``health``            hash    state of the daemon; expires, so that a dead daemon looks dead
 ``commands``          stream  in: ``name`` and ``args`` (JSON), read by the consumer group ``papertape``
 ``replies``           stream  out: ``id`` of the command's entry, ``name``, ``ok``, ``detail``
-====================  ======  ==================================================================================
+===================== ======  ==================================================================================
 """
 
 from __future__ import annotations
@@ -229,7 +229,7 @@ class RedisPublisher:
         """One round trip; what Redis did not take goes back to the front of the outbox."""
         batch = [self._outbox.popleft() for _ in range(min(BATCH, len(self._outbox)))]
         status, self._status = self._status, None
-        pipe = client.pipeline(transaction=False)
+        pipe = client.pipeline(transaction=status is not None)
         for record in batch:
             pipe.execute_command("XADD", self.settings.key("records"), *self._trimmed(), "*", *self._fields(record))
         if status is not None:
@@ -258,9 +258,11 @@ class RedisPublisher:
         commands: list[tuple[str | int, ...]] = []
         for symbol, best in status.books.items():
             commands.append(("HSET", key("book", symbol), *_flat(best)))
+        # What is not there any more must not stay: a hash is made anew, within one transaction.
+        commands += [("DEL", key("positions")), ("DEL", key("health"))]
         if status.positions:
             commands.append(("HSET", key("positions"), *_flat(status.positions)))
-        health = {**status.health, "redis_dropped": str(self.stats.dropped)}
+        health = {"state": "running", **status.health, "redis_dropped": str(self.stats.dropped)}
         commands.append(("HSET", key("health"), *_flat(health)))
         commands.append(("PEXPIRE", key("health"), round(self.settings.health_ttl_s * 1000)))
         return commands

@@ -138,6 +138,10 @@ def _why(built: Built, player: Player, scans: Mapping[str, VenueScan], summary: 
             yield f"{symbol}: its book was not ready at the end ({reason})"
     if player.doubts and scans:
         yield f"{player.doubts} times a book was crossed or negative: not used again until the tape's next snapshot"
+    refused = summary["orders"]["refused"]
+    if refused and not summary["orders"]["sent"]:
+        rules = ", ".join(f"{rule} {count}" for rule, count in refused.items())
+        yield f"no order was sent: risk refused every request ({rules})"
     guessed = [one.name for one in built.engine.instruments if one.source == "wire"]
     if guessed:
         yield f"price and size units of {_few(guessed)} were inferred from the frames; ticks and lots may be coarser"

@@ -122,6 +122,18 @@ async def test_records_and_status_reach_streams_and_hashes(server: Server) -> No
         assert client.hget("papertape:t:health", "state") == "stopped"
 
 
+async def test_a_position_that_is_closed_leaves_the_hash(server: Server) -> None:
+    publisher = RedisPublisher(settings(server), ignore)
+    async with running(publisher):
+        publisher.publish([note(1)], STATUS)
+        await until(lambda: publisher.stats.published == 1)
+        publisher.publish([note(2)], RedisStatus(health={"ready": "true"}))
+        await until(lambda: publisher.stats.published == 2)
+        with server.client() as client:
+            assert client.hgetall("papertape:t:positions") == {}
+            assert client.hget("papertape:t:health", "state") == "running"
+
+
 async def test_the_stream_is_trimmed(server: Server) -> None:
     publisher = RedisPublisher(settings(server, stream_length=100), ignore)
     async with running(publisher):
