@@ -56,6 +56,7 @@ class App:
         self._reached: list[Reached] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._view: View | None = None
+        self._why: list[str] = []
         self._http: HttpServer | None = None
         self._tape: TapeWriter | None = None
         self._runner: Runner | None = None
@@ -121,7 +122,7 @@ class App:
             self._training.warm()
         self._view = View(runner, built.models, feeds, config.run.name, started_ns)
         if config.http.enabled:
-            self._http = HttpServer(self._view, config.http.host, config.http.port)
+            self._http = HttpServer(self._view, runner.command, config.http.host, config.http.port)
             self.url = await self._http.start()
             log.info("page", url=self.url)
         self.state.write("daemon.json", json.dumps({"pid": os.getpid(), "url": self.url}))
@@ -212,6 +213,7 @@ class App:
 
     async def _shut(self) -> None:
         """Stop in stages: no more market, the engine's last word, then everything that only listens."""
+        self._why = self._view.summary()["why"] if self._view is not None else []  # as it was while it ran
         last = (self._runner_task, self._redis_task)
         await self._stage("connections", self._cancel(lambda task: task not in last))
         if self._runner is not None and self._runner_task is not None:
@@ -256,7 +258,7 @@ class App:
         extra: dict[str, Any] = {"failed": self.failed} if self.failed else {}
         if tape is not None:
             extra["tape"] = str(tape.path)
-        return self.view.summary() | extra
+        return self.view.summary() | {"why": self._why} | extra
 
 
 def _notice(venue: str) -> Callable[[str, str], None]:

@@ -64,7 +64,12 @@ def models(url: Url = "", run: Run = HERE, json_: Json = False) -> None:
 def why(url: Url = "", run: Run = HERE, json_: Json = False) -> None:
     """Why nothing is traded."""
     answer = _ask(_find(url, run), "/why")
-    typer.echo(json.dumps(answer) if json_ else "\n".join(str(one) for one in answer) or "nothing stands in the way")
+    if json_:
+        typer.echo(json.dumps(answer))
+        return
+    typer.echo("\n".join(answer["reasons"]) or "nothing stands in the way")
+    for name, heard in answer["strategies"].items():
+        typer.echo(f"{name}: asked {heard['requests']}, refused {heard['refused']}, fills {heard['fills']}")
 
 
 def halt(
