@@ -151,7 +151,7 @@ class HttpServer:
     async def _health(self, request: web.Request) -> web.Response:
         """Alive as long as this loop answers."""
         view = self._view
-        return _json({"status": "ok", "name": view.run_name, "uptime_s": view.uptime_s()})
+        return _json({"status": "ok", "run": view.run_name, "uptime_s": view.uptime_s()})
 
     async def _ready(self, request: web.Request) -> web.Response:
         is_ready, problems = self._view.ready()

@@ -101,7 +101,7 @@ class View:
         """The run so far: the line that ends ``run --json``."""
         told = self.runner.engine.summary()
         return {
-            "name": self.run_name,
+            "run": self.run_name,
             "uptime_s": self.uptime_s(),
             "digest": told["digest"],
             "records": told["records"],
@@ -120,16 +120,19 @@ class View:
             "why": reasons(self),
         }
 
-    def state(self, since_ms: int = 0) -> dict[str, Any]:
-        """Everything that the page shows; of the history what is newer than ``since_ms`` (UTC)."""
+    def state(self, since_ms: int | None = None) -> dict[str, Any]:
+        """Everything that the page shows; with ``since_ms`` (UTC) also the history that is newer than that."""
         runner, engine = self.runner, self.runner.engine
         is_ready, problems = self.ready()
         status = engine.status()
-        return self.summary() | {
+        history = {} if since_ms is None else {"history": self._history(since_ms)}
+        return {
+            **self.summary(),
+            "started_ns": self.started_ns,
             "now_ns": runner.clock.now_ns(),
             "engine_ns": engine.now_ns,
             "ready": is_ready,
-            "problems": problems,
+            "reasons": problems,
             "book_tops": [
                 book | {"levels": self._levels(index), "mid": self._mid(index)}
                 for index, book in enumerate(status["book_tops"])
@@ -148,7 +151,7 @@ class View:
             "longest_turn_ms": round(runner.longest_turn_ns / 1e6, 3),
             "recent_fills": self.fills(),
             "notable": self.notable(),
-            "history": self._history(since_ms),
+            **history,
         }
 
     def fills(self) -> list[dict[str, Any]]:
