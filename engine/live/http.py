@@ -43,6 +43,8 @@ ASSETS: Final = {
     "/": ("index.html", "text/html"),
     "/app.js": ("app.js", "text/javascript"),
     "/chart.js": ("chart.js", "text/javascript"),
+    "/format.js": ("format.js", "text/javascript"),
+    "/table.js": ("table.js", "text/javascript"),
     "/style.css": ("style.css", "text/css"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
