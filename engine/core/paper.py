@@ -209,7 +209,7 @@ class PaperVenue:
             order.venue_left,
             intent.order,
         )
-        order.venue_left -= found
+        order.venue_left -= int(found)
         rows = state.fills[: state.control[FILL_COUNT]].tolist()
         return [Match(row[F_ORDER], row[F_PRICE], row[F_SIZE], is_maker=False, ahead=0) for row in rows]
 

@@ -33,6 +33,18 @@ def test_levels_agree_with_a_dictionary(changes: list[tuple[int, int]], room: in
         assert (at >= 0 and keys[at] == key) if key in model else at == -1
 
 
+def test_levels_far_from_the_touch_are_found_too() -> None:
+    keys, sizes = np.zeros(64, np.int64), np.zeros(64, np.int64)
+    count = 0
+    for key in range(2, 122, 2):
+        count = set_level(keys, sizes, count, key, key)
+    for key in (3, 1, 4, 60, 61, 2):  # new, first, changed, changed, new, gone
+        count = set_level(keys, sizes, count, key, 0 if key == 2 else 7)
+    assert count == 62
+    assert dict(zip(keys[:5].tolist(), sizes[:5].tolist(), strict=True)) == {1: 7, 3: 7, 4: 7, 6: 6, 8: 8}
+    assert keys[:count].tolist() == sorted({*range(4, 122, 2), 1, 3, 61})
+
+
 def test_the_view_reads_both_sides() -> None:
     rig = Rig()
     rig.feed(snapshot(5, [(99, 2), (100, 1)], [(103, 4), (102, 3)], id=7))

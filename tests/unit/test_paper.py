@@ -6,8 +6,10 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 
+from engine.core import events as ev
 from engine.core.paper import PaperSettings
 from engine.core.records import Accepted, Cancelled, CancelRejected, Fill, Rejected, Sent
 from engine.core.strategy import Context
@@ -111,6 +113,14 @@ def test_maker_waits_behind_the_displayed_queue() -> None:
     assert fills(made) == [(100, 2, True), (100, 2, True)]
     assert made.facts(Fill)[0].queue_ahead == 10
     assert made.engine.working("s") == []
+
+
+def test_two_prints_in_one_frame_are_one_fill() -> None:
+    made = maker()
+    both = np.concatenate([trade(2 * S, 100, 11, sell=True), trade(2 * S, 100, 2, sell=True)])
+    both["flags"][0] &= ~np.uint8(ev.LAST)
+    made.feed(both)
+    assert fills(made) == [(100, 3, True)]
 
 
 def test_buying_aggressors_do_not_fill_our_bid() -> None:
