@@ -171,7 +171,7 @@ class AlertsSection(Section):
 class RedisSection(Section):
     """Optional. A ``url`` with a password belongs into the environment variable PAPERTAPE_REDIS_URL."""
 
-    url: str = ""
+    url: str = Field(default="", pattern=r"^(|rediss?://.+|unix://.+)$")
     prefix: str = "papertape"
 
 
@@ -246,8 +246,23 @@ def parse_config(data: Mapping[str, Any], source: str) -> AppConfig:
         raise ConfigError([_problem(source, detail) for detail in error.errors()]) from error
     url = os.environ.get("PAPERTAPE_REDIS_URL", "")
     if url:
-        config = config.model_copy(update={"redis": config.redis.model_copy(update={"url": url})})
+        redis = _redis_from_environment(url, config.redis.prefix)
+        config = config.model_copy(update={"redis": redis})
     return config
+
+
+def _redis_from_environment(url: str, prefix: str) -> RedisSection:
+    """The Redis section with the address from the environment.
+
+    Raises:
+        ConfigError: not an address of Redis.
+    """
+    try:
+        return RedisSection(url=url, prefix=prefix)
+    except ValidationError as error:
+        raise ConfigError(
+            ["environment: PAPERTAPE_REDIS_URL: expected redis://, rediss:// or unix://, found another text"]
+        ) from error
 
 
 def _problem(source: str, detail: Mapping[str, Any]) -> str:
@@ -264,7 +279,8 @@ def _problem(source: str, detail: Mapping[str, Any]) -> str:
     else:
         expected = str(detail["msg"]).replace("Input should be ", "").replace("String should ", "text that should ")
     expected = expected.removeprefix("expected ").removeprefix("Value error, ")
-    return f"{source}: {place}: expected {expected}, found {detail['input']!r}"
+    found = "another text" if place == "redis.url" else repr(detail["input"])  # it may hold a password
+    return f"{source}: {place}: expected {expected}, found {found}"
 
 
 def _known(place: tuple[Any, ...]) -> str:
