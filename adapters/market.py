@@ -88,7 +88,10 @@ def spec_of(symbol: str) -> SymbolSpec:
 
 
 class SymbolMarket:
-    """One symbol: its book, its world and its crowd. It begins at ``start_ns``."""
+    """One symbol: its book, its world and its crowd.
+
+    It begins at ``start_ns``; its agents count time from there, so that the seed alone decides what they do.
+    """
 
     def __init__(self, spec: SymbolSpec, seed: int, start_ns: int) -> None:
         self.spec = spec
@@ -97,17 +100,19 @@ class SymbolMarket:
         self.world = World(spec, random.Random(f"{seed}:{spec.symbol}:world"))
         patient, agents = crowd(spec, self.book, self.world, str(seed))
         self._agents: list[Agent] = [self.world, *agents]
-        patient.fill_book(start_ns)
-        self._due = [(start_ns + 1 + place, place) for place in range(len(self._agents))]
+        patient.fill_book(0)
+        self._start_ns = start_ns
+        self._due = [(1 + place, place) for place in range(len(self._agents))]
         self._top = (0, 0, 0, 0)
         self._opening: list[Event] = []
-        self._report(start_ns, self._opening)
+        self._report(0, self._opening)
 
     def advance(self, until_ns: int) -> list[Event]:
         """Everything that happens up to and including ``until_ns``, in order."""
         events, self._opening = self._opening, []
         due, agents, book = self._due, self._agents, self.book
-        while due[0][0] <= until_ns:
+        last_ns = until_ns - self._start_ns
+        while due[0][0] <= last_ns:
             now_ns, place = due[0]
             heapq.heapreplace(due, (agents[place].act(now_ns), place))
             if book.changed:
@@ -115,9 +120,9 @@ class SymbolMarket:
         self.now_ns = max(self.now_ns, until_ns)
         return events
 
-    def _report(self, now_ns: int, events: list[Event]) -> None:
+    def _report(self, since_ns: int, events: list[Event]) -> None:
         """What one action of an agent did: its trades, then the new levels, then the new top."""
-        book, symbol = self.book, self.spec.symbol
+        book, symbol, now_ns = self.book, self.spec.symbol, self._start_ns + since_ns
         events.extend(MarketTrade(symbol, now_ns, fill.number, fill.side, fill.price, fill.size) for fill in book.fills)
         update_id = book.update_id
         for side, price in sorted(book.changed):

@@ -46,16 +46,21 @@ class _Trader:
         """Nanoseconds until the next event of a Poisson process of ``rate`` a second."""
         return 1 + int(self.chance.expovariate(rate) * SECOND_NS)
 
+    @property
+    def mid(self) -> float:
+        """The middle of the book in ticks; the latent price where nobody quotes."""
+        return self.book.mid2 / 2 or self.world.price
+
     def gap(self) -> float:
         """How far the latent price is above the middle of the book, in ticks."""
-        return self.world.price - self.book.mid2 / 2
+        return self.world.price - self.mid
 
 
 class Patient(_Trader):
     """Limit orders at power-law distances from the other side, often at round prices, taken back after a while."""
 
     RATE = 24.0
-    LIFE_S = 45.0
+    LIFE_S = 80.0
     FARTHEST = 3_000
 
     def __init__(self, spec: SymbolSpec, book: MatchingBook, world: World, chance: random.Random) -> None:
@@ -97,15 +102,15 @@ class Noise(_Trader):
     """Market orders without reason whose arrivals excite each other: a Hawkes process of buys and sells.
 
     The intensity of a side is ``BASE`` plus what each past trade adds: ``SAME`` after one of the same side and
-    ``OTHER`` after one of the other, decaying by ``DECAY`` a second. Exact by thinning; trades of other agents count
-    from the next candidate on.
+    ``OTHER`` after one of the other, decaying by ``DECAY`` a second; the regime's herding scales ``SAME``. Drawn by
+    thinning; trades of other agents count from the next candidate on.
     """
 
     BASE = 0.7
     SAME = 0.9
     OTHER = 0.2
     DECAY = 2.2
-    MOST = 25.0
+    MOST = 10.0
 
     def __init__(self, spec: SymbolSpec, book: MatchingBook, world: World, chance: random.Random) -> None:
         super().__init__(spec, book, world, chance)
@@ -131,8 +136,9 @@ class Noise(_Trader):
         self._bought, self._sold = self.book.bought, self.book.sold
         # A sweep through many orders is one decision: it excites as few do.
         buys, sells = min(buys, 3), min(sells, 3)
-        self._buying = min(self.MOST, self._buying + self.SAME * buys + self.OTHER * sells)
-        self._selling = min(self.MOST, self._selling + self.SAME * sells + self.OTHER * buys)
+        same = self.SAME * self.world.regime.herding
+        self._buying = min(self.MOST, self._buying + same * buys + self.OTHER * sells)
+        self._selling = min(self.MOST, self._selling + same * sells + self.OTHER * buys)
         return now_ns + self.wait(self._intensity())
 
     def _intensity(self) -> float:
@@ -155,7 +161,7 @@ class Follower(_Trader):
     def act(self, now_ns: int) -> int:
         seconds = (now_ns - self._then_ns) / SECOND_NS
         self._then_ns = now_ns
-        mid = self.book.mid2 / 2
+        mid = self.mid
         self._fast += (mid - self._fast) * (1.0 - math.exp(-seconds / self.FAST_S))
         self._slow += (mid - self._slow) * (1.0 - math.exp(-seconds / self.SLOW_S))
         push = (self._fast - self._slow) * self.world.regime.momentum / self.MOVE_TICKS
@@ -167,7 +173,7 @@ class Follower(_Trader):
 class Informed(_Trader):
     """Knows the latent price and buys below it and sells above it, the faster the farther the market is off."""
 
-    RATE = 8.0
+    RATE = 10.0
     NEAR_TICKS = 1.5
     FAR_TICKS = 12.0
 
@@ -187,16 +193,16 @@ class Maker(_Trader):
     order a band. The sizes of its best orders lean to where it expects the price to go, as far as the regime is honest.
     """
 
-    RATE = 4.0
+    RATE = 8.0
     BANDS = (0, 1, 2, 3, 5, 8, 12, 18, 26, 36)
-    HEARS = 0.35
-    MOST_TICKS = 2.5
-    LEAN_TICKS = 4.0
+    HEARS = 0.7
+    MOST_TICKS = 10.0
+    LEAN_TICKS = 8.0
 
     def __init__(self, spec: SymbolSpec, book: MatchingBook, world: World, chance: random.Random, number: int) -> None:
         super().__init__(spec, book, world, chance)
         self.number = number
-        self.half_spread = chance.uniform(0.5, 1.3)
+        self.half_spread = chance.uniform(0.6, 1.8)
         self.noise = chance.uniform(0.5, 2.5)
         self._bids: list[Order] = []
         self._asks: list[Order] = []
@@ -206,10 +212,11 @@ class Maker(_Trader):
         heard = self.gap() + self.chance.gauss(0.0, self.noise)
         inventory = book.positions.get(self.number, 0) / (40.0 * self.spec.typical)
         moved = max(-self.MOST_TICKS, min(self.MOST_TICKS, self.HEARS * heard)) - max(-3.0, min(3.0, inventory))
-        center = book.mid2 / 2 + moved
+        center = self.mid + moved
         lean = math.tanh(heard / self.LEAN_TICKS) * self.world.regime.honesty
-        bid = math.floor(center - self.half_spread + 0.5)
-        ask = math.ceil(center + self.half_spread - 0.5)
+        half_spread = self.half_spread * (0.6 + 0.4 * self.world.regime.volatility)
+        bid = math.floor(center - half_spread + 0.5)
+        ask = math.ceil(center + half_spread - 0.5)
         # What would cross is taken back first, so that the other side can then be quoted there.
         for order in [each for each in self._bids if each.price > bid] + [
             each for each in self._asks if each.price < ask

@@ -124,8 +124,9 @@ class MatchingBook:
 
     @property
     def mid2(self) -> int:
-        """Twice the middle of the book: best bid plus best ask, in ticks."""
-        return self.bids.best + self.asks.best
+        """Twice the middle of the book: best bid plus best ask, in ticks; of one side alone twice that, 0 of none."""
+        bid, ask = self.bids.best, self.asks.best
+        return (bid or ask) + (ask or bid)
 
     def half(self, side: Side) -> Half:
         """The side on which an order of ``side`` rests."""

@@ -34,12 +34,13 @@ MOST_LEVELS = 5_000
 MANDATORY = "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed."
 
 
-class Address(NamedTuple):
-    """Where a server listens."""
+class Listening(NamedTuple):
+    """Where a server listens; ``pace`` runs its market and ends only by a fault."""
 
     port: int
     rest_url: str
     ws_url: str
+    pace: asyncio.Task[None]
 
 
 class MarketServer:
@@ -179,7 +180,7 @@ def _refuse(code: int, text: str) -> web.Response:
 
 
 @asynccontextmanager
-async def serve_market(server: MarketServer, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Address]:
+async def serve_market(server: MarketServer, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Listening]:
     """Serve a market while the block runs; port 0 takes a free one.
 
     Raises:
@@ -194,7 +195,7 @@ async def serve_market(server: MarketServer, host: str = "127.0.0.1", port: int 
         bound = runner.addresses[0][1]
         name = f"[{host}]" if ":" in host else host
         pace = asyncio.create_task(server.pace())
-        yield Address(bound, f"http://{name}:{bound}", f"ws://{name}:{bound}")
+        yield Listening(bound, f"http://{name}:{bound}", f"ws://{name}:{bound}", pace)
     finally:
         if pace is not None:
             pace.cancel()
@@ -217,10 +218,12 @@ async def _run(arguments: argparse.Namespace) -> int:
         sys.stderr.write(f"--symbols: {error}\n")
         return 2
     try:
-        async with serve_market(server, arguments.host, arguments.port) as address:
-            line = json.dumps(address._asdict()) if arguments.json else f"simulated exchange on {address.rest_url}"
+        async with serve_market(server, arguments.host, arguments.port) as listening:
+            told = {"port": listening.port, "rest_url": listening.rest_url, "ws_url": listening.ws_url}
+            line = json.dumps(told) if arguments.json else f"simulated exchange on {listening.rest_url}"
             sys.stdout.write(line + "\n")
             sys.stdout.flush()
+            listening.pace.add_done_callback(lambda _: stop.set())
             await stop.wait()
     except OSError as error:
         sys.stderr.write(f"cannot listen on {arguments.host}:{arguments.port}: {error.strerror or error}\n")

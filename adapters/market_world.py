@@ -35,7 +35,8 @@ class Regime(msgspec.Struct, frozen=True, kw_only=True):
 
     ``volatility`` and ``activity`` are factors; ``trend`` is the drift of the latent price in ticks a second; ``news``
     the jumps a second; ``honesty`` how much the sizes of quotes betray where the price goes (1 fully, below 0 they
-    mislead); ``momentum`` whether trend followers follow (1), stay out (0) or fade a move (-1).
+    mislead); ``momentum`` whether trend followers follow (1), stay out (0) or fade a move (-1);
+    ``herding`` how much noise traders excite each other, and so how long an imbalance of trades lasts.
     """
 
     name: str
@@ -45,14 +46,15 @@ class Regime(msgspec.Struct, frozen=True, kw_only=True):
     news: float
     honesty: float
     momentum: float
+    herding: float
 
 
 REGIMES = (
-    Regime(name="calm", volatility=0.5, trend=0.0, activity=0.7, news=0.02, honesty=1.0, momentum=0.0),
-    Regime(name="rising", volatility=0.8, trend=2.5, activity=1.0, news=0.04, honesty=0.8, momentum=1.0),
-    Regime(name="falling", volatility=0.8, trend=-2.5, activity=1.0, news=0.04, honesty=0.8, momentum=1.0),
-    Regime(name="wild", volatility=2.0, trend=0.0, activity=1.6, news=0.15, honesty=0.5, momentum=1.0),
-    Regime(name="choppy", volatility=1.0, trend=0.0, activity=1.0, news=0.03, honesty=-0.3, momentum=-1.0),
+    Regime(name="calm", volatility=0.5, trend=0.0, activity=0.7, news=0.02, honesty=1.0, momentum=0.0, herding=0.6),
+    Regime(name="rising", volatility=0.8, trend=2.5, activity=1.0, news=0.04, honesty=0.8, momentum=1.0, herding=1.3),
+    Regime(name="falling", volatility=0.8, trend=-2.5, activity=1.0, news=0.04, honesty=0.8, momentum=1.0, herding=1.3),
+    Regime(name="wild", volatility=2.0, trend=0.0, activity=1.6, news=0.15, honesty=0.3, momentum=1.0, herding=1.0),
+    Regime(name="choppy", volatility=1.0, trend=0.0, activity=1.0, news=0.03, honesty=-0.9, momentum=-1.0, herding=0.3),
 )
 """All ways to behave; each is followed by another one."""
 
@@ -66,13 +68,13 @@ LARGEST_NEWS_TICKS = 150.0
 
 
 class World:
-    """The latent price and the regime of one symbol; ``news`` is how excited the market still is by the last jump."""
+    """The latent price (ticks) and the regime of one symbol."""
 
     def __init__(self, spec: SymbolSpec, chance: random.Random) -> None:
         self.price = float(spec.start)
         self.regime = REGIMES[0]
         self.changes: list[tuple[int, str]] = []
-        """The last regimes as (ns since the start, name); bounded."""
+        """The last regimes as (ns since the market began, name); at most 64."""
         self._spec = spec
         self._chance = chance
         self._until_ns = 0
