@@ -42,6 +42,7 @@ OPEN_TO_ANY_HOST: Final = frozenset({"/health", "/ready", "/metrics"})
 ASSETS: Final = {
     "/": ("index.html", "text/html"),
     "/app.js": ("app.js", "text/javascript"),
+    "/books.js": ("books.js", "text/javascript"),
     "/chart.js": ("chart.js", "text/javascript"),
     "/format.js": ("format.js", "text/javascript"),
     "/table.js": ("table.js", "text/javascript"),

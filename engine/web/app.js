@@ -1,8 +1,9 @@
 // The page of a running daemon: asks /state each second and shows it. Everything is set as text; nothing is ever parsed as HTML.
 
+import { showBooks } from "/books.js";
 import { Chart } from "/chart.js";
 import { make, setText, showTable } from "/table.js";
-import { age, count, digits, micros, money, price, short, signed, span, time, tone } from "/format.js";
+import { age, count, micros, money, short, signed, span, stepped, time, tone, trimmed } from "/format.js";
 
 const KEPT = 3600;
 const $ = (id) => document.getElementById(id);
@@ -12,7 +13,6 @@ let state = null;
 let heardAt = 0;
 let history = emptyHistory();
 let tab = "profit";
-let markOf = {};
 
 function emptyHistory() {
   return { ms: [], profit: {}, mid: {}, ic: {} };
@@ -58,7 +58,7 @@ function showHead() {
       make("b", "", "", one);
       make("small", "", "", one);
     }
-    setText(one.firstChild, signed(value));
+    setText(one.firstChild, signed(value, Math.abs(Number(value)) >= 0.01));
     one.firstChild.className = tone(value);
     one.title = `${value} ${currency}`;
     setText(one.lastChild, currency);
@@ -97,8 +97,8 @@ function showTiles() {
     ["rejected", count(state.orders.rejected), "", words(state.orders.rejections)],
     ["fills", count(state.fills)],
     [fees ? `fees ${fees[0]}` : "fees", fees ? money(fees[1]) : "–"],
-    ["tick to decision p50", micros(decision.p50)],
-    ["p99", micros(decision.p99)],
+    ["decision p50", micros(decision.p50), "", "from a frame's receipt until the engine was done with it"],
+    ["decision p99", micros(decision.p99)],
     ["missed", count(state.missed), state.missed ? "down" : ""],
     ["bus", count(state.bus.depth), state.bus.depth * 2 > state.bus.capacity ? "down" : "", `of ${state.bus.capacity}`],
   ];
@@ -118,65 +118,6 @@ function showTiles() {
 
 const words = (counts) => Object.entries(counts).map(([word, number]) => `${word} ${number}`).join("\n");
 
-function showBooks() {
-  const box = $("books");
-  const mine = new Set(state.working_orders.map((order) => `${order.symbol} ${order.side} ${order.price}`));
-  while (box.children.length > state.book_tops.length) box.lastChild.remove();
-  state.book_tops.forEach((book, at) => showLadder(box.children[at] ?? newLadder(box), book, mine));
-}
-
-const LEVELS = 5;
-
-function newLadder(box) {
-  const ladder = make("div", "ladder", undefined, box);
-  const name = make("div", "name", undefined, ladder);
-  make("span", "", "", name);
-  make("span", "", "", name);
-  for (let row = 0; row < LEVELS * 2 + 1; row += 1) {
-    const line = make("div", row === LEVELS ? "touch" : `level ${row < LEVELS ? "ask" : "bid"}`, undefined, ladder);
-    if (row === LEVELS) {
-      make("b", "", "", line);
-      make("span", "faint", "", line);
-    } else {
-      make("span", "price", "", line);
-      make("span", "size", "", line);
-    }
-  }
-  return ladder;
-}
-
-function showLadder(ladder, book, mine) {
-  ladder.classList.toggle("off", !book.ready);
-  const [name, note] = ladder.firstChild.children;
-  setText(name, book.symbol);
-  setText(note, book.ready ? "" : book.reason);
-  note.className = "warn";
-  const { bids, asks } = book.levels;
-  const most = Math.max(...[...bids, ...asks].map(([, size]) => Number(size)), 0) || 1;
-  const lines = [...ladder.children].slice(1);
-  for (let row = 0; row < LEVELS; row += 1) {
-    showLevel(lines[LEVELS - 1 - row], asks[row], most, `${book.symbol} sell`, mine);
-    showLevel(lines[LEVELS + 1 + row], bids[row], most, `${book.symbol} buy`, mine);
-  }
-  const [mid, spread] = lines[LEVELS].children;
-  const decimals = digits(book.bid ?? book.ask ?? "0");
-  setText(mid, book.mid === null ? "–" : price(book.mid, decimals + (Number.isInteger(book.mid * 10 ** decimals) ? 0 : 1)));
-  const before = markOf[book.symbol];
-  if (before !== undefined && book.mid !== null && before !== book.mid) mid.className = before < book.mid ? "up" : "down";
-  markOf[book.symbol] = book.mid;
-  if (book.bid !== null && book.ask !== null) {
-    const gap = Number(book.ask) - Number(book.bid);
-    setText(spread, `${gap.toFixed(decimals)} · ${((gap / book.mid) * 1e4).toFixed(2)} bp`);
-  } else setText(spread, "");
-}
-
-function showLevel(line, level, most, key, mine) {
-  setText(line.firstChild, level ? level[0] : "");
-  setText(line.lastChild, level ? level[1] : "");
-  line.style.setProperty("--share", level ? `${((Number(level[1]) / most) * 100).toFixed(1)}%` : "0%");
-  line.classList.toggle("mine", Boolean(level) && mine.has(`${key} ${level[0]}`));
-}
-
 const side = (row) => [row.side, row.side === "buy" ? "up" : "down"];
 
 function showTables() {
@@ -192,20 +133,20 @@ function showTables() {
   showTable($("positions"), [
     { head: "strategy", left: true, cell: (row) => row.strategy },
     { head: "symbol", left: true, grow: true, cell: (row) => [row.symbol, "soft", row.symbol] },
-    { head: "size", cell: (row) => [row.size, tone(row.size)] },
-    { head: "average", cell: (row) => row.average },
-    { head: "mark", cell: (row) => [row.mark, "soft"] },
+    { head: "size", cell: (row) => [trimmed(row.symbol, "size", row.size), tone(row.size)] },
+    { head: "average", cell: (row) => trimmed(row.symbol, "price", row.average, 1) },
+    { head: "mark", cell: (row) => [trimmed(row.symbol, "price", row.mark, 1), "soft"] },
     { head: "open profit", cell: (row) => [signed(row.unrealised), tone(row.unrealised), `${row.unrealised} ${row.currency}`] },
   ], state.positions, "Flat.");
   setText($("orders-count"), state.working_orders.length || "");
   showTable($("orders"), [
     { head: "id", left: true, cell: (row) => [row.id, "faint"] },
     { head: "strategy", left: true, cell: (row) => row.strategy },
-    { head: "symbol", left: true, grow: true, cell: (row) => [row.symbol, "soft", row.symbol] },
+    { head: "symbol", left: true, cell: (row) => [row.symbol, "soft"] },
     { head: "side", left: true, cell: side },
-    { head: "price", cell: (row) => row.price ?? row.kind },
-    { head: "size", cell: (row) => row.size },
-    { head: "filled", cell: (row) => [row.filled, Number(row.filled) ? "" : "faint"] },
+    { head: "price", cell: (row) => (row.price === null ? row.kind : trimmed(row.symbol, "price", row.price)) },
+    { head: "size", cell: (row) => trimmed(row.symbol, "size", row.size) },
+    { head: "filled", cell: (row) => [trimmed(row.symbol, "size", row.filled), Number(row.filled) ? "" : "faint"] },
     { head: "state", cell: (row) => [row.state, row.state === "open" ? "" : "soft"] },
   ], state.working_orders.toReversed(), "No order works.");
   showTable($("fills"), [
@@ -213,8 +154,8 @@ function showTables() {
     { head: "strategy", left: true, cell: (row) => row.strategy },
     { head: "symbol", left: true, grow: true, cell: (row) => [row.symbol, "soft", row.symbol] },
     { head: "side", left: true, cell: side },
-    { head: "price", cell: (row) => row.price },
-    { head: "size", cell: (row) => row.size },
+    { head: "price", cell: (row) => trimmed(row.symbol, "price", row.price) },
+    { head: "size", cell: (row) => trimmed(row.symbol, "size", row.size) },
     { head: "", cell: (row) => [row.maker ? "maker" : "taker", "soft", row.maker ? `queue ahead ${row.queue_ahead}` : ""] },
     { head: "fee", cell: (row) => [short(row.fee), "soft", `${row.fee} ${row.fee_currency}`] },
   ], state.recent_fills.toReversed(), "No fill yet.");
@@ -295,7 +236,7 @@ function showChart() {
   tabs();
   const label = tab === "profit" ? "Profit" : tab === "ic" ? "Information coefficient" : `Mid of ${tab.slice(4)}`;
   setText($("chart-title"), label);
-  const format = (value, step) => (step ? value.toFixed(Math.max(0, Math.min(8, 2 - Math.floor(Math.log10(step) + 1.0001)))) : short(value));
+  const format = (value, step) => (step ? stepped(value, step) : short(value));
   let series, zero = true;
   if (tab === "profit") {
     const moving = Object.entries(history.profit).filter(([, values]) => values.some((value) => value));
@@ -316,7 +257,10 @@ function showChart() {
     });
   }
   $("chart-title").after(legend);
-  chart.show(history.ms, series, { zero, format, empty: "Waiting for the first samples" });
+  const marks = state.recent_fills
+    .filter((fill) => tab === `mid ${fill.symbol}`)
+    .map((fill) => ({ ms: fill.ns / 1e6, value: Number(fill.price), tone: fill.side === "buy" ? "up" : "down", name: fill.strategy }));
+  chart.show(history.ms, series, { zero, format, marks, empty: "Waiting for the first samples" });
 }
 
 // ---- commands: a second click within three seconds confirms
@@ -377,7 +321,7 @@ async function poll() {
   }
   showHead();
   showTiles();
-  showBooks();
+  showBooks($("books"), state);
   showTables();
   showChart();
 }

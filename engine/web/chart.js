@@ -78,6 +78,7 @@ export class Chart {
     this.scale = { x, y, width, height, first, last };
     this.axes(low, high, data);
     data.series.forEach((one, index) => this.line(one, index, data));
+    for (const mark of data.marks ?? []) this.mark(mark);
     this.marker = element("g", { class: "marker" }, svg);
     this.drawPointer();
   }
@@ -127,6 +128,15 @@ export class Chart {
       element("circle", { cx: end[0], cy: end[1], r: 6, class: `halo ${tone}` }, svg);
       element("circle", { cx: end[0], cy: end[1], r: 2.6, class: `dot ${tone}` }, svg);
     }
+  }
+
+  // A fill: a triangle that points up for a buy, down for a sell.
+  mark({ ms, value, tone, name }) {
+    const { x, y, first, last, height } = this.scale;
+    if (ms < first || ms > last) return;
+    const px = x(ms), py = Math.min(Math.max(y(value), PAD.top), height - PAD.bottom), d = tone === "up" ? 1 : -1;
+    const at = `${px.toFixed(1)} ${py.toFixed(1)}l4.5 ${7 * d}h-9z`;
+    element("title", {}, element("path", { d: `M${at}`, class: `mark ${tone}` }, this.svg)).textContent = name;
   }
 
   drawPointer() {

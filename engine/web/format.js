@@ -10,16 +10,38 @@ export function short(value) {
   return number.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: most });
 }
 
-export function signed(text) {
-  const shown = short(text).replace("-", "−");
+export function signed(text, coarse = false) {
+  const shown = (coarse ? money(text) : short(text)).replace("-", "−");
   return Number(text) > 0 ? `+${shown}` : shown;
 }
 
 export const tone = (value) => (Number(value) > 0 ? "up" : Number(value) < 0 ? "down" : "");
 
-export const price = (value, decimals) => value.toFixed(decimals);
+// A number on an axis: as many decimals as its step needs.
+export function stepped(value, step) {
+  let decimals = 0;
+  while (decimals < 8 && Math.abs(step * 10 ** decimals - Math.round(step * 10 ** decimals)) > 1e-6) decimals += 1;
+  return value.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+}
 
-export const digits = (text) => (text.split(".")[1] ?? "").length;
+// Venues send more decimals than their tick needs. Per symbol and quantity the most that were ever used are shown.
+const used = {};
+const significant = (text) => (text.split(".")[1] ?? "").replace(/0+$/, "").length;
+
+export function see(symbol, what, text) {
+  const key = `${symbol} ${what}`;
+  used[key] = Math.max(used[key] ?? 0, significant(text));
+}
+
+export const decimalsOf = (symbol, what) => used[`${symbol} ${what}`] ?? 0;
+
+// Exact text without the zeros that say nothing; up to `more` decimals beyond the symbol's own may stay.
+export function trimmed(symbol, what, text, more = 0) {
+  const known = decimalsOf(symbol, what);
+  const wanted = Math.max(known, more ? Math.min(significant(text), known + more) : significant(text));
+  const [whole, fraction = ""] = text.split(".");
+  return wanted ? `${whole}.${fraction.padEnd(wanted, "0").slice(0, wanted)}` : whole;
+}
 
 export function micros(value) {
   if (!value) return "–";
