@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from concurrent.futures import ProcessPoolExecutor
 
 from engine.learn.contract import TrainJob, model_class
@@ -31,6 +32,15 @@ def make_pool(workers: int = 1) -> ProcessPoolExecutor:
 
 
 def _settle() -> None:
-    """In the worker: give way to the engine, and let the parent decide when to stop."""
+    """In the worker: give way to the engine, and let the parent decide when to stop; without it, end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A killed parent tells nobody: without this its worker would wait for work for ever, with all of torch loaded."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
