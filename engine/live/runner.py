@@ -67,12 +67,21 @@ class Runner:
         self.recent_fills: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self.notable: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self.turned_ns = clock.now_ns()
+        self.is_serving = False
+        self._is_busy = False
         self._tape = tape
 
     def take(self, batch: Batch, recv_ns: int) -> bool:
-        """Market data from a connection; False when the engine fell behind."""
+        """Market data from a connection; False when the engine fell behind.
+
+        When nothing waits the engine sees it at once: a hop through the queue would cost more than the decision. While
+        the engine is at work (it may doubt a book, and the venue answers with a gap) it goes to the bus.
+        """
         self.batches_taken += 1
-        return self.bus.put_market(batch, recv_ns)
+        if self._is_busy or not self.is_serving or len(self.bus):
+            return self.bus.put_market(batch, recv_ns)
+        self._process(Item(batch, recv_ns))
+        return True
 
     def command(self, name: str, args: Mapping[str, Any] | None = None) -> None:
         """Put a user's word on the tape and on the bus.
@@ -96,6 +105,7 @@ class Runner:
 
     async def run(self) -> None:
         """Serve the bus until cancelled."""
+        self.is_serving = True
         while True:
             if not await self.bus.wait(QUIET_S):
                 self.tell_time()
@@ -127,7 +137,11 @@ class Runner:
         return self.batches_taken - self.batches_processed - waiting
 
     def _process(self, item: Item) -> None:
-        records = self.engine.process(item.payload)
+        self._is_busy = True
+        try:
+            records = self.engine.process(item.payload)
+        finally:
+            self._is_busy = False
         self.processed += 1
         if item.stamp_ns:
             took_ns = self.clock.now_ns() - item.stamp_ns
