@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -84,7 +85,7 @@ def record(
         fail(f"{out}: expected a file that does not exist yet; a tape is never overwritten", 2)
     tape = _daemon(quiet, seconds(for_), as_json=json_, source=config)
     if out is not None:
-        Path(tape).replace(out)
+        shutil.move(tape, out)
         typer.echo(f"tape: {out}", err=True)
     else:
         typer.echo(f"tape: {tape}", err=True)
