@@ -201,10 +201,11 @@ class View:
             price = abs(cost / worth)
         return format(price.quantize(Decimal(1).scaleb(-instrument.price_decimals - 2)), "f")
 
-    def _mark(self, symbol: int) -> str:
+    def _mark(self, symbol: int) -> str | None:
+        """The mid at which positions are valued; None before the first."""
         instrument = self.runner.engine.instruments[symbol]
         twice = self.runner.engine.ledger.mark2(symbol)
-        return format(Decimal(twice).scaleb(-instrument.price_decimals) / 2, "f")
+        return None if not twice else format(Decimal(twice).scaleb(-instrument.price_decimals) / 2, "f")
 
     def _mid(self, symbol: int) -> float | None:
         book = self.runner.engine.book_views[symbol]

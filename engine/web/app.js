@@ -3,7 +3,7 @@
 import { showBooks } from "/books.js";
 import { Chart } from "/chart.js";
 import { make, setText, showTable } from "/table.js";
-import { age, count, micros, money, short, signed, span, stepped, time, tone, trimmed } from "/format.js";
+import { age, count, fee, micros, money, short, signed, span, stepped, time, tone, trimmed } from "/format.js";
 
 const KEPT = 3600;
 const $ = (id) => document.getElementById(id);
@@ -86,7 +86,7 @@ function showTiles() {
   const refused = Object.values(state.orders.refused).reduce((sum, value) => sum + value, 0);
   const decision = state.latency_us.tick_to_decision;
   const frames = Object.values(state.venues).reduce((sum, venue) => sum + venue.frames, 0);
-  const fees = Object.entries(state.fees)[0];
+  const paid = Object.entries(state.fees)[0];
   const tiles = [
     ["frames", count(frames)],
     ["books ready", `${state.books.ready}/${state.books.total}`, state.books.ready < state.books.total ? "warn" : ""],
@@ -96,7 +96,7 @@ function showTiles() {
     ["refused", count(refused), "", words(state.orders.refused)],
     ["rejected", count(state.orders.rejected), "", words(state.orders.rejections)],
     ["fills", count(state.fills)],
-    [fees ? `fees ${fees[0]}` : "fees", fees ? money(fees[1]) : "–"],
+    [paid ? `fees ${paid[0]}` : "fees", paid ? money(paid[1]) : "–"],
     ["decision p50", micros(decision.p50), "", "from a frame's receipt until the engine was done with it"],
     ["decision p99", micros(decision.p99)],
     ["missed", count(state.missed), state.missed ? "down" : ""],
@@ -135,7 +135,7 @@ function showTables() {
     { head: "symbol", left: true, grow: true, cell: (row) => [row.symbol, "soft", row.symbol] },
     { head: "size", cell: (row) => [trimmed(row.symbol, "size", row.size), tone(row.size)] },
     { head: "average", cell: (row) => trimmed(row.symbol, "price", row.average, 1) },
-    { head: "mark", cell: (row) => [trimmed(row.symbol, "price", row.mark, 1), "soft"] },
+    { head: "mark", cell: (row) => (row.mark === null ? "–" : [trimmed(row.symbol, "price", row.mark, 1), "soft"]) },
     { head: "open profit", cell: (row) => [signed(row.unrealised), tone(row.unrealised), `${row.unrealised} ${row.currency}`] },
   ], state.positions, "Flat.");
   setText($("orders-count"), state.working_orders.length || "");
@@ -157,7 +157,7 @@ function showTables() {
     { head: "price", cell: (row) => trimmed(row.symbol, "price", row.price) },
     { head: "size", cell: (row) => trimmed(row.symbol, "size", row.size) },
     { head: "", cell: (row) => [row.maker ? "maker" : "taker", "soft", row.maker ? `queue ahead ${row.queue_ahead}` : ""] },
-    { head: "fee", cell: (row) => [short(row.fee), "soft", `${row.fee} ${row.fee_currency}`] },
+    { head: "fee", cell: (row) => [fee(row.fee), "soft", `${row.fee} ${row.fee_currency}`] },
   ], state.recent_fills.toReversed(), "No fill yet.");
   const training = state.training;
   setText($("training"), training.running ? `${training.running} training` : training.failed ? `${training.failed} failed` : "");
@@ -210,6 +210,10 @@ const toneOf = (row) => (BAD.has(row.what) ? "down" : row.what === "DriftAlarm" 
 function sentence(row) {
   const { ns, what, ...rest } = row;
   if (what === "FeedState") return `${rest.symbol} ${rest.ready ? "ready" : `not ready: ${rest.reason}`}`;
+  if (what === "Commanded") {
+    const { name, ...args } = rest;
+    return [name, ...Object.entries(args).map(([key, value]) => `${key} ${value}`)].join(" · ");
+  }
   return Object.entries(rest).map(([key, value]) => `${key} ${typeof value === "object" ? JSON.stringify(value) : key === "version" ? String(value).slice(0, 8) : value}`).join(" · ");
 }
 

@@ -96,6 +96,7 @@ export class Chart {
     const wanted = Math.max(2, Math.round(width / 110));
     const timeStep = TIME_STEPS.find((s) => (last - first) / s <= wanted) ?? TIME_STEPS.at(-1);
     for (let at = Math.ceil(first / timeStep) * timeStep; at <= last; at += timeStep) {
+      if (x(at) < 26 || x(at) > width - PAD.right + 4) continue;
       const text = element("text", { x: x(at), y: height - 6, class: "tick middle" }, svg);
       text.textContent = clock(at, timeStep < 60_000);
     }

@@ -4,6 +4,8 @@ export const count = (value) => Number(value).toLocaleString("en-US");
 
 export const money = (text) => Number(text).toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 
+export const fee = (text) => Number(text).toLocaleString("en-US", { minimumFractionDigits: 4, maximumFractionDigits: 4 });
+
 export function short(value) {
   const number = Number(value), size = Math.abs(number);
   const most = size >= 1 || size === 0 ? 2 : Math.min(10, 3 - Math.floor(Math.log10(size)));

@@ -1,0 +1,115 @@
+"""The metrics: one table, and a page that Prometheus reads."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.parser import text_string_to_metric_families
+
+from engine.live.latency import Latency
+from engine.live.measures import measure
+from engine.live.metrics import BOUNDS_NS, LABELS, PREFIX, TABLE, Exporter, Snapshot, markdown
+from tests.data import ROOT
+from tests.market import BTC, MS, Script
+from tests.watched import Watched, buys
+
+
+def traded() -> Watched:
+    """A run in which each metric has a value: a fill, a refusal, a rejection."""
+    watched = Watched(buys(1_000))
+
+    def on_fill(_: object, ctx: object) -> None:
+        order = getattr(ctx, "order")  # noqa: B009 - a Context by duck
+        order("ETHUSDT", 1, 10**9)
+        order("BTCUSDT", 1, 1_000, price=20_000, post_only=True)
+
+    watched.script.on["fill"] = on_fill
+    watched.make_ready()
+    watched.pass_time(200 * MS)
+    return watched
+
+
+def page(watched: Watched) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    text = Exporter().render(measure(watched.view)).decode()
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_every_metric_of_the_table_is_measured_and_nothing_else() -> None:
+    watched = traded()
+    snapshot = measure(watched.view)
+    told = set(snapshot.values) | set(snapshot.histograms)
+    assert told <= {metric.name for metric in TABLE}
+    assert {metric.name for metric in TABLE} - told == set()
+
+
+def test_every_sample_has_the_labels_of_the_table() -> None:
+    snapshot = measure(traded().view)
+    for metric in TABLE:
+        for labels, value in snapshot.values.get(metric.name, ()):
+            assert len(labels) == len(metric.labels), metric.name
+            assert isinstance(value, float), metric.name
+
+
+def test_the_table_keeps_the_rules_of_names() -> None:
+    names = [metric.name for metric in TABLE]
+    assert len(set(names)) == len(names)
+    for metric in TABLE:
+        assert (metric.kind == "counter") == metric.name.endswith("_total"), metric.name
+        assert set(metric.labels) <= set(LABELS), metric.name
+        assert metric.help.endswith("."), metric.name
+        assert not metric.name.endswith(("_ms", "_us", "_ns", "_percent")), "base units only"
+
+
+def test_the_page_says_what_happened() -> None:
+    values = page(traded())
+    assert values["papertape_ready", frozenset()] == 1
+    assert values["papertape_orders_sent_total", frozenset()] >= 1
+    assert values["papertape_fills_total", frozenset({("strategy", "s")})] == 1
+    assert values["papertape_book_price", frozenset({("symbol", BTC.name), ("side", "bid")})] == 100.0
+    assert values["papertape_position", frozenset({("strategy", "s"), ("symbol", BTC.name)})] == 1.0
+    assert values["papertape_tick_to_decision_seconds_count", frozenset()] == 2
+    assert values["papertape_tick_to_decision_seconds_bucket", frozenset({("le", "+Inf")})] == 2
+
+
+def test_a_snapshot_does_not_change_afterwards() -> None:
+    watched = Watched(Script())
+    before = measure(watched.view)
+    rendered = before.values["batches_total"], before.histograms["tick_to_decision_seconds"].count
+    watched.make_ready()
+    assert (before.values["batches_total"], before.histograms["tick_to_decision_seconds"].count) == rendered
+
+
+def test_buckets_run_up_and_hold_what_they_say() -> None:
+    latency = Latency()
+    for ns in (500, 1_500, 3_000_000, 10**11):
+        latency.observe(ns)
+    text = Exporter().render(Snapshot({}, {"tick_to_order_seconds": latency})).decode()
+    samples = [
+        sample
+        for family in text_string_to_metric_families(text)
+        if family.name == "papertape_tick_to_order_seconds"
+        for sample in family.samples
+    ]
+    buckets = {sample.labels["le"]: sample.value for sample in samples if sample.name.endswith("_bucket")}
+    assert len(buckets) == len(BOUNDS_NS) + 1
+    assert list(buckets.values()) == sorted(buckets.values())
+    assert (buckets["1.024e-06"], buckets["2.048e-06"], buckets["8.589934592"], buckets["+Inf"]) == (1, 2, 3, 4)
+    total = next(sample.value for sample in samples if sample.name.endswith("_sum"))
+    assert total == (500 + 1_500 + 3_000_000 + 10**11) / 1e9
+
+
+def test_the_written_page_of_metrics_is_the_table() -> None:
+    assert (ROOT / "deploy" / "METRICS.md").read_text() == markdown(), (
+        "write it anew: python -m engine.live.metrics > deploy/METRICS.md"
+    )
+
+
+def test_an_exporter_without_a_snapshot_has_nothing_to_tell() -> None:
+    registry = CollectorRegistry()
+    registry.register(Exporter())
+    families = [family for family in registry.collect() if isinstance(family, GaugeMetricFamily)]
+    assert [family for family in families if family.name.startswith(PREFIX)] == []
