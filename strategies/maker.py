@@ -63,7 +63,7 @@ class Maker(Strategy[MakerConfig]):
             is_off = abs(order.price - price) * 10_000 > self.config.requote_bps * price
             if order.state != "closing" and (is_off or size <= 0):
                 ctx.cancel(order.id)
-        if not working and price > 0 and size >= max(lot, book.instrument.min_size):
+        if not working and price > 0 and size >= book.instrument.least_size(price):
             ctx.order(self.config.symbol, side, size, price, post_only=True)
 
     def on_fill(self, fill: Fill, ctx: Context) -> None:

@@ -6,6 +6,7 @@ Prices and sizes are integers in the instrument's smallest units: a price of ``6
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 from enum import IntEnum, StrEnum
 
@@ -148,8 +149,25 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
         """
         if price <= 0:
             return 0
-        per_unit = self.contract_size.scaleb(-self.size_decimals)
-        if self.kind is not ContractKind.INVERSE:
-            per_unit *= Decimal(price).scaleb(-self.price_decimals)
-        size = int(notional / per_unit)
+        size = int(notional / self._per_unit(price))
         return size - size % self.lot
+
+    def least_size(self, price: int) -> int:
+        """The smallest size, a whole number of lots, that the venue takes at ``price`` in units.
+
+        >>> btc = Instrument(venue="b", symbol="X", base="BTC", quote="USDT", price_decimals=2, size_decimals=5,
+        ...                  min_notional=Decimal(5))
+        >>> btc.least_size(6_000_000)
+        9
+        """
+        size = max(self.min_size, self.lot)
+        if price > 0:
+            size = max(size, math.ceil(self.min_notional / self._per_unit(price)))
+        return -(-size // self.lot) * self.lot
+
+    def _per_unit(self, price: int) -> Decimal:
+        """What one unit of size is worth at a price in units, quote currency."""
+        per_unit = self.contract_size.scaleb(-self.size_decimals)
+        if self.kind is ContractKind.INVERSE:
+            return per_unit
+        return per_unit * Decimal(price).scaleb(-self.price_decimals)
