@@ -172,7 +172,7 @@ function showTables() {
     { head: "version", cell: (row) => (row.training ? ["training", "warn"] : [row.version ? row.version.slice(0, 8) : "–", "soft mono", row.version]) },
   ], state.models, "No model in the config.");
   showTable($("latency"), [
-    { head: "microseconds", left: true, grow: true, cell: (row) => row.name },
+    { head: "from receipt", left: true, grow: true, cell: (row) => row.name },
     { head: "p50", cell: (row) => micros(row.p50) },
     { head: "p99", cell: (row) => micros(row.p99) },
     { head: "p99.9", cell: (row) => micros(row.p999) },
@@ -205,11 +205,12 @@ function profitCell(profit) {
 const spaced = (name) => name.replace(/([a-z])([A-Z])/g, (_, before, after) => `${before} ${after.toLowerCase()}`);
 
 const BAD = new Set(["StrategyStopped", "ModelRefused", "RiskAction"]);
-const toneOf = (row) => (BAD.has(row.what) ? "down" : row.what === "DriftAlarm" || (row.what === "FeedState" && !row.ready) ? "warn" : row.what === "FeedState" || row.what === "ModelSwapped" ? "up" : "");
+const toneOf = (row) => (row.rule === "resume" ? "" : BAD.has(row.what) ? "down" : row.what === "DriftAlarm" || (row.what === "FeedState" && !row.ready) ? "warn" : row.what === "FeedState" || row.what === "ModelSwapped" ? "up" : "");
 
 function sentence(row) {
   const { ns, what, ...rest } = row;
   if (what === "FeedState") return `${rest.symbol} ${rest.ready ? "ready" : `not ready: ${rest.reason}`}`;
+  if (what === "RiskAction") return `${rest.rule.replaceAll("_", " ")} for ${rest.scope}: ${rest.detail}`;
   if (what === "Commanded") {
     const { name, ...args } = rest;
     return [name, ...Object.entries(args).map(([key, value]) => `${key} ${value}`)].join(" · ");

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from engine.live.http import ASSETS, COMMANDS, HttpError, HttpServer, is_trusted
+from tests.data import ROOT
 from tests.watched import Watched, buys
 
 JSON = {"Content-Type": "application/json"}
@@ -97,6 +98,8 @@ async def test_the_page_needs_nothing_from_elsewhere(served: Served) -> None:
         assert "default-src 'none'" in policy and "unsafe" not in policy
         assert "https://" not in text
         assert "innerHTML" not in text
+    folder = ROOT / "engine" / "web"
+    assert {path.name for path in folder.iterdir()} - {"README.md"} == {name for name, _ in ASSETS.values()}
     index = (await served.get("/"))[1]
     for name in ("/app.js", "/style.css", "/icon.svg"):
         assert name in index and name in ASSETS
