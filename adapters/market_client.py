@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
-from aiohttp import WSCloseCode, web
+from aiohttp import web
 
 QUEUE_FRAMES = 2_000
 """A client that is so many frames behind is disconnected."""
@@ -19,14 +20,14 @@ METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GE
 
 
 class Client:
-    """A client; ``is_combined`` wraps each payload into ``{"stream":…,"data":…}``."""
+    """A client; ``is_combined`` wraps a payload into ``{"stream":…,"data":…}``, ``cut`` ends its connection at once."""
 
-    def __init__(self, names: Sequence[str], is_combined: bool) -> None:
+    def __init__(self, names: Sequence[str], is_combined: bool, cut: Callable[[], None] = lambda: None) -> None:
         self.names = dict.fromkeys(names[:MOST_STREAMS])
         self.is_combined = is_combined
         self.is_slow = False
-        self._queue: asyncio.Queue[str | None] = asyncio.Queue()
-        self._socket: web.WebSocketResponse | None = None
+        self._queue: asyncio.Queue[str] = asyncio.Queue()
+        self._cut = cut
 
     def tell(self, frames: Iterable[tuple[str, str]]) -> None:
         """Queue those (stream, payload) that it listens to."""
@@ -42,27 +43,15 @@ class Client:
             self.is_slow = True
             while not self._queue.empty():
                 self._queue.get_nowait()
-            self._queue.put_nowait(None)
-            # The writer may wait on a socket that takes nothing: only the transport's end frees it.
-            if self._socket is not None and (transport := self._socket.get_extra_info("transport")) is not None:
-                transport.abort()
+            self._cut()  # the writer waits on a socket that takes nothing: only the connection's end frees it
             return
         self._queue.put_nowait(frame)
 
     async def write(self, socket: web.WebSocketResponse) -> None:
-        """Send what is owed until it is found too slow or gone."""
-        self._socket = socket
-        try:
-            while (frame := await self._queue.get()) is not None:
-                await socket.send_str(frame)
-        except ConnectionError:
-            return
-        await self.end(WSCloseCode.POLICY_VIOLATION, b"too slow")
-
-    async def end(self, code: WSCloseCode, why: bytes) -> None:
-        """Close its socket."""
-        if self._socket is not None:
-            await self._socket.close(code=code, message=why, drain=False)
+        """Send what is owed until it is gone; its reader sees the end."""
+        with suppress(ConnectionError):
+            while True:
+                await socket.send_str(await self._queue.get())
 
     def asked(self, text: str) -> None:
         """A message of the client: queue the answer."""

@@ -58,7 +58,7 @@ class MarketServer:
         opens_ns = clock() // FLUSH_NS * FLUSH_NS
         self.market = Market(symbols, seed, opens_ns - int(warm_up_s * 1e9))
         self.streams = {symbol: Streams(one) for symbol, one in self.market.symbols.items()}
-        self.clients: set[Client] = set()
+        self.clients: dict[Client, web.WebSocketResponse] = {}
         self.now_ns = opens_ns
         self.market.advance(opens_ns)
         for streams in self.streams.values():
@@ -150,25 +150,26 @@ class MarketServer:
 
     async def _serve(self, request: web.Request, names: Sequence[str], is_combined: bool) -> web.WebSocketResponse:
         """One client from its opening to its end."""
-        socket = web.WebSocketResponse(heartbeat=20.0, compress=False, max_msg_size=64 * 1024)
+        socket = web.WebSocketResponse(heartbeat=20.0, timeout=1.0, compress=False, max_msg_size=64 * 1024)
         await socket.prepare(request)
-        client = Client(names, is_combined)
-        self.clients.add(client)
+        assert request.transport is not None  # it has just been prepared
+        client = Client(names, is_combined, request.transport.abort)
+        self.clients[client] = socket
         writer = asyncio.create_task(client.write(socket))
         try:
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
                     client.asked(message.data)
         finally:
-            self.clients.discard(client)
+            self.clients.pop(client, None)
             writer.cancel()
             with suppress(asyncio.CancelledError, ConnectionError):
                 await writer
         return socket
 
     async def _close_clients(self, app: web.Application) -> None:
-        for client in list(self.clients):
-            await client.end(WSCloseCode.GOING_AWAY, b"the market closes")
+        ends = [each.close(code=WSCloseCode.GOING_AWAY, message=b"the market closes") for each in self.clients.values()]
+        await asyncio.gather(*ends, return_exceptions=True)
 
 
 def _page(body: bytes) -> web.Response:
@@ -197,11 +198,13 @@ async def serve_market(server: MarketServer, host: str = "127.0.0.1", port: int 
         pace = asyncio.create_task(server.pace())
         yield Listening(bound, f"http://{name}:{bound}", f"ws://{name}:{bound}", pace)
     finally:
-        if pace is not None:
-            pace.cancel()
-            with suppress(asyncio.CancelledError):
-                await pace
-        await runner.cleanup()
+        try:
+            if pace is not None:
+                pace.cancel()
+                with suppress(asyncio.CancelledError):
+                    await pace
+        finally:
+            await runner.cleanup()
 
 
 async def _run(arguments: argparse.Namespace) -> int:
@@ -226,7 +229,8 @@ async def _run(arguments: argparse.Namespace) -> int:
             listening.pace.add_done_callback(lambda _: stop.set())
             await stop.wait()
     except OSError as error:
-        sys.stderr.write(f"cannot listen on {arguments.host}:{arguments.port}: {error.strerror or error}\n")
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
+        sys.stderr.write(f"cannot listen on {arguments.host}:{arguments.port}: {why}\n")
         return 1
     return 0
 
