@@ -155,6 +155,7 @@ def _daemon(config: AppConfig, run_s: float | None, *, as_json: bool, source: Pa
     from engine.live.http import HttpError
     from engine.live.logs import Logs
     from engine.live.statedir import StateDir, StateDirError
+    from engine.live.status import farewell
     from engine.live.venues import StartError
 
     try:
@@ -171,6 +172,8 @@ def _daemon(config: AppConfig, run_s: float | None, *, as_json: bool, source: Pa
         fail(str(error), 1)
     if as_json:
         typer.echo(json.dumps(summary))
+    else:
+        typer.echo(farewell(summary), err=True)
     if summary.get("failed"):
         fail(summary["failed"], 1)
     return str(summary.get("tape", ""))

@@ -48,15 +48,15 @@ def _books(state: dict[str, Any]) -> Table:
         table.add_column(name, justify="left" if name in ("symbol", "state") else "right")
     held: dict[str, list[str]] = {}
     for one in state["positions"]:
-        held.setdefault(one["symbol"], []).append(f"{one['strategy']} {one['size']}")
+        held.setdefault(one["symbol"], []).append(f"{one['strategy']} {_trim(one['size'])}")
     for book in state["book_tops"]:
         words = Text("ready", "green") if book["ready"] else Text(book["reason"], "yellow")
         table.add_row(
             book["symbol"],
-            Text(book["bid"] or "–", "green"),
-            Text(book["bid_size"] or "", "dim"),
-            Text(book["ask"] or "–", "red"),
-            Text(book["ask_size"] or "", "dim"),
+            Text(_trim(book["bid"] or "–"), "green"),
+            Text(_trim(book["bid_size"] or ""), "dim"),
+            Text(_trim(book["ask"] or "–"), "red"),
+            Text(_trim(book["ask_size"] or ""), "dim"),
             ", ".join(held.get(book["symbol"], ["flat"])),
             words,
         )
@@ -95,6 +95,32 @@ def _tail(state: dict[str, Any]) -> Text:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+def farewell(summary: dict[str, Any]) -> str:
+    """What a run did, for the person who stopped it."""
+    orders = summary["orders"]
+    profit = ", ".join(f"{_short(value)} {currency}" for currency, value in summary["profit"].items())
+    learned = sum(model["learned"] for model in summary["models"])
+    lines = [
+        f"ran {_span(summary['uptime_s'])}: {orders['sent']} orders sent, {sum(orders['refused'].values())} refused, "
+        f"{summary['fills']} fills, profit {profit or 'none'}; {learned} labels learned; {summary['missed']} ticks missed",
+        *summary["why"],
+        f"digest {summary['digest']}",
+    ]
+    if "tape" in summary:
+        lines += [f"tape {summary['tape']}: replay it with `papertape replay {summary['tape']}`"]
+    return "\n".join(lines)
+
+
+def _trim(text: str) -> str:
+    """A decimal text without the zeros that only say how fine the units are.
+
+    >>> _trim("59907.5000"), _trim("60000.00"), _trim("7")
+    ('59907.5', '60000.0', '7')
+    """
+    whole, dot, fraction = text.partition(".")
+    return f"{whole}.{fraction.rstrip('0') or '0'}" if dot else text
 
 
 def _short(value: str) -> str:
