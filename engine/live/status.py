@@ -104,7 +104,8 @@ def farewell(summary: dict[str, Any]) -> str:
     learned = sum(model["learned"] for model in summary["models"])
     lines = [
         f"ran {_span(summary['uptime_s'])}: {orders['sent']} orders sent, {sum(orders['refused'].values())} refused, "
-        f"{summary['fills']} fills, profit {profit or 'none'}; {learned} labels learned; {summary['missed']} ticks missed",
+        f"{summary['fills']} fills, profit {profit or 'none'}",
+        f"{learned} labels learned, {summary['missed']} ticks missed",
         *summary["why"],
         f"digest {summary['digest']}",
     ]
