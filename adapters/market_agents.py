@@ -173,7 +173,7 @@ class Follower(_Trader):
 class Informed(_Trader):
     """Knows the latent price and buys below it and sells above it, the faster the farther the market is off."""
 
-    RATE = 10.0
+    RATE = 12.0
     NEAR_TICKS = 1.5
     FAR_TICKS = 12.0
 
@@ -193,17 +193,17 @@ class Maker(_Trader):
     order a band. The sizes of its best orders lean to where it expects the price to go, as far as the regime is honest.
     """
 
-    RATE = 8.0
+    RATE = 6.0
     BANDS = (0, 1, 2, 3, 5, 8, 12, 18, 26, 36)
-    HEARS = 0.7
-    MOST_TICKS = 10.0
+    HEARS = 0.95
+    MOST_TICKS = 30.0
     LEAN_TICKS = 8.0
 
     def __init__(self, spec: SymbolSpec, book: MatchingBook, world: World, chance: random.Random, number: int) -> None:
         super().__init__(spec, book, world, chance)
         self.number = number
         self.half_spread = chance.uniform(0.6, 1.8)
-        self.noise = chance.uniform(0.5, 2.5)
+        self.noise = chance.uniform(1.5, 5.0)
         self._bids: list[Order] = []
         self._asks: list[Order] = []
 
