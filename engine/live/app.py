@@ -34,6 +34,7 @@ from engine.live.statedir import StateDir
 from engine.live.training import Training
 from engine.live.venues import MarketChild, Reached, StartError, numbered, reach
 from engine.live.view import View
+from engine.live.warm import warm_up
 
 log = structlog.get_logger("papertape.app")
 
@@ -111,6 +112,7 @@ class App:
         if not instruments:
             raise StartError("expected at least one [venue.NAME] with symbols, found none")
         built = build_engine(config, instruments, inline_training=False)
+        warm_up(one.venue for one in self._reached)
         started_ns = self._clock.now_ns()
         tape = self._open_tape(started_ns, instruments)
         runner = Runner(built.engine, Bus(), self._clock, tape)
