@@ -58,13 +58,16 @@ def warm_up(venues: Iterable[type[Venue]]) -> None:
     engine.process(ev.Command(0, "start"))
     for step in range(1, STEPS):
         engine.process(_frame(step * STEP_NS, is_first=step == 1))
-        trade = ev.row(
-            ev.TRADE, symbol=0, recv_ns=step * STEP_NS, flags=ev.LAST | ev.SELL * (step % 2), price=10_000, size=3
-        )
-        engine.process(trade)
+        engine.process(_trade(step * STEP_NS, is_sell=step % 2 == 1))
     engine.process(ev.Command(STEPS * STEP_NS, "stop"))
     for venue in set(venues):
         venue({"UP": (0, one)})
+
+
+def _trade(ns: int, *, is_sell: bool) -> ev.Batch:
+    """A print large enough to go through the queue at the touch."""
+    flags, price = (ev.LAST | ev.SELL, 9_999) if is_sell else (ev.LAST, 10_001)
+    return ev.row(ev.TRADE, symbol=0, recv_ns=ns, flags=flags, price=price, size=50)
 
 
 def _frame(ns: int, *, is_first: bool) -> ev.Batch:
