@@ -36,6 +36,7 @@ class _Busy(Strategy[Config]):
         if name == "go":
             ctx.order(symbol, Side.BUY, 10)
             ctx.order(symbol, Side.BUY, 10, 9_999)
+            ctx.order(symbol, Side.BUY, 10, 9_998)
             ctx.order(symbol, Side.SELL, 5, 10_001)
             ctx.timer("stop", 0.02)
         else:
