@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from hashlib import blake2b
+from types import FunctionType
+from typing import Any, TypeVar, cast
 
 import numba
 
 F = TypeVar("F", bound=Callable[..., object])
+
+_prints: dict[int, str] = {}
+"""Of every compiled kernel, by its id: what its machine code was made from. Kernels live as long as the process."""
 
 
 def kernel(function: F) -> F:
@@ -16,8 +21,26 @@ def kernel(function: F) -> F:
     Errors follow numpy, so a division by zero gives inf or nan as in the arrays around it. The original Python function
     is at ``.py_func``.
     """
-    compiled = numba.njit(cache=True, error_model="numpy")(function)
+    compiled: Any = numba.njit(cache=True, error_model="numpy")(function)
+    if compiled is not function:
+        # Numba compares the age of the kernel's own file only; what it took from other files is frozen in it too.
+        file = compiled._cache._cache_file
+        _prints[id(compiled)] = _fingerprint(cast("FunctionType", function))
+        file._source_stamp = (file._source_stamp, _prints[id(compiled)])
     return cast("F", compiled)
+
+
+def _fingerprint(function: FunctionType) -> str:
+    """A digest of the code, of the kernels that it calls and of the constants that it names."""
+    code = function.__code__
+    digest = blake2b(code.co_code + repr((code.co_consts, code.co_names)).encode(), digest_size=16)
+    for name in code.co_names:
+        value = function.__globals__.get(name)
+        if isinstance(value, int | float | str | tuple):
+            digest.update(repr(value).encode())
+        elif id(value) in _prints:
+            digest.update(_prints[id(value)].encode())
+    return digest.hexdigest()
 
 
 def entry_point(compiled: F, *sample: object) -> F:

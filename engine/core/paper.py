@@ -55,7 +55,7 @@ class PaperSettings(msgspec.Struct, frozen=True):
     taker_fee: Decimal = Decimal("0.001")
     max_orders: int = 256
     max_taken: int = 256
-    explain_ns: int = 1_000_000_000
+    explain_ns: int = 200_000_000
 
     @property
     def effect_ns(self) -> int:

@@ -3,8 +3,9 @@
 The rule is the *risk-averse* one (hftbacktest ``RiskAdverseQueueModel``): an order joins behind all displayed size,
 only trades move it forward, and it can never stand behind more than the level shows. A trade and the level change that
 it causes arrive apart and in either order. Trade first: the cap then changes nothing. Level first: the size by which
-the cap moved us is remembered as *early*, and the next trades at the price are set against it before they move us
-again. Sizes and prices are integers in the instrument's units.
+the last change's cap moved us is remembered as *early*, and the next trades at the price are set against it before they
+move us again. Only the last change waits: with the one after it, a cancel is the likelier cause. Sizes and prices are
+integers in the instrument's units.
 """
 
 from __future__ import annotations
@@ -68,6 +69,8 @@ def level_changed(control: Int64s, resting: Int64s, symbol: int, side: int, pric
             and resting[i, R_PRICE] == price
             and resting[i, R_AHEAD] > size
         ):
+            if resting[i, R_EARLY_NS] != control[NOW]:
+                resting[i, R_EARLY] = 0
             resting[i, R_EARLY] += resting[i, R_AHEAD] - size
             resting[i, R_EARLY_NS] = control[NOW]
             resting[i, R_AHEAD] = size

@@ -58,7 +58,7 @@ HEARS_BOOK, HEARS_TRADE, RESTING_HERE, TAKEN_HERE = 12, 13, 14, 15
 RESTING_FIELDS = 10
 # Columns of ``resting``.
 R_ORDER, R_SYMBOL, R_SIDE, R_PRICE, R_LEFT, R_AHEAD, R_EARLY, R_EARLY_NS, R_FIRST_AHEAD, R_MARK = range(10)
-"""AHEAD: public size in front. EARLY: how much of it left by level changes that no trade has explained yet."""
+"""AHEAD: public size in front. EARLY: how much of it left by the last level change and no trade has explained yet."""
 
 TAKEN_FIELDS = 4
 T_SYMBOL, T_SIDE, T_PRICE, T_SIZE = range(4)

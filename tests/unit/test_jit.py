@@ -1,0 +1,50 @@
+"""Compiled kernels on disk: never older than anything that went into them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.data import ROOT
+
+OUTER = """
+from engine.core.jit import kernel
+from inner import FACTOR, half
+
+@kernel
+def outer(x):
+    return half(x) * FACTOR
+
+print(outer(8), sum(outer.stats.cache_hits.values()))
+"""
+
+INNER = """
+from engine.core.jit import kernel
+
+FACTOR = {factor}
+
+@kernel
+def half(x):
+    return x // {by}
+"""
+
+
+def answer(folder: Path, factor: int, by: int) -> list[int]:
+    (folder / "inner.py").write_text(INNER.format(factor=factor, by=by))
+    os.utime(folder / "inner.py", ns=(1, 1))  # the age of the files says nothing
+    environment = os.environ | {"PYTHONPATH": f"{folder}:{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"}
+    told = subprocess.run([sys.executable, folder / "outer.py"], env=environment, capture_output=True, check=True)
+    return [int(word) for word in told.stdout.split()]
+
+
+@pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="nothing is compiled")
+def test_a_kernel_is_compiled_anew_when_what_it_calls_or_names_changed(tmp_path: Path) -> None:
+    (tmp_path / "outer.py").write_text(OUTER)
+    assert answer(tmp_path, factor=3, by=2) == [12, 0]
+    assert answer(tmp_path, factor=3, by=2) == [12, 1]
+    assert answer(tmp_path, factor=5, by=2) == [20, 0]
+    assert answer(tmp_path, factor=5, by=4) == [10, 0]
