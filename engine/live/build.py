@@ -136,12 +136,24 @@ def _spread(section: StrategySection, instruments: Sequence[Instrument]) -> list
     name = section.name or section.use.rpartition(":")[2]
     if section.own.get("symbol") != "*":
         return [(name, section.own)]
-    return [(f"{name}@{one.name}", _filled({**section.own, "symbol": one.name}, one.name)) for one in instruments]
+    return [(f"{name}@{one.name}", _filled({**section.own, "symbol": one.name}, one)) for one in instruments]
 
 
-def _filled(own: dict[str, Any], symbol: str) -> dict[str, Any]:
-    """Settings of one instance: ``{symbol}`` in a text becomes its symbol, so that it can name its own model."""
-    return {key: value.replace("{symbol}", symbol) if isinstance(value, str) else value for key, value in own.items()}
+def _filled(own: dict[str, Any], instrument: Instrument) -> dict[str, Any]:
+    """Settings of one instance: ``{symbol}`` in a text becomes its symbol, so that it can name its own model.
+
+    Of a table by currency it gets the value of its quote currency, or that of ``"*"``: 500 USDT is an order, 500 BTC
+    a mistake.
+    """
+    filled: dict[str, Any] = {}
+    for key, value in own.items():
+        if isinstance(value, str):
+            filled[key] = value.replace("{symbol}", instrument.name)
+        elif isinstance(value, dict) and "*" in value:
+            filled[key] = value.get(instrument.quote, value["*"])
+        else:
+            filled[key] = value
+    return filled
 
 
 def offline_problems(config: AppConfig) -> list[str]:

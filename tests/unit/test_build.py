@@ -1,0 +1,68 @@
+"""From a config to an engine: one strategy a symbol, and what each instance gets."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from engine.live.build import build_engine, offline_problems, override, strategy_factories
+from engine.live.config import ConfigError, InstrumentSection, parse_config
+from strategies.learner import Learner, LearnerConfig
+from tests.market import BTC, ETH
+
+SATS = msgspec.structs.replace(BTC, symbol="ETHBTC", base="ETH", quote="BTC")
+
+
+def test_a_star_makes_one_a_symbol_with_its_own_model_and_its_currencys_size() -> None:
+    sizes = {"*": 500, "BTC": "0.01"}
+    section = {"name": "l", "use": "learner", "symbol": "*", "model": "m@{symbol}", "notional": sizes}
+    config = parse_config({"strategy": [section]}, "test")
+    factories = strategy_factories(config, (BTC, SATS))
+    assert list(factories) == ["l@v:BTCUSDT", "l@v:ETHBTC"]
+    built = [factory() for factory in factories.values()]
+    assert all(isinstance(one, Learner) for one in built)
+    assert [one.config for one in built] == [
+        LearnerConfig(symbol="v:BTCUSDT", model="m@v:BTCUSDT", notional=Decimal(500)),
+        LearnerConfig(symbol="v:ETHBTC", model="m@v:ETHBTC", notional=Decimal("0.01")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "place"),
+    [
+        ({"use": "nope"}, "strategy.0.use"),
+        ({"use": "hold", "symbol": "DOGE"}, "strategy.0.symbol"),
+        ({"use": "hold", "symbol": "BTCUSDT", "size": 1}, "strategy.0"),
+        ({"use": "hold", "symbol": "BTCUSDT", "notional": "much"}, "strategy.0"),
+    ],
+)
+def test_a_strategy_that_cannot_be_built_names_its_place(strategy: dict[str, object], place: str) -> None:
+    config = parse_config({"strategy": [strategy]}, "test")
+    with pytest.raises(ConfigError) as caught:
+        build_engine(config, (BTC, ETH), inline_training=False)
+    assert caught.value.problems[0].startswith(place)
+
+
+def test_a_model_or_venue_that_does_not_exist_is_found_without_a_network() -> None:
+    data = {
+        "venue": {"x": {"use": "nope", "symbols": ["BTCUSDT"]}},
+        "model": [{"name": "m", "symbol": "x:BTCUSDT", "use": "nope"}],
+    }
+    problems = offline_problems(parse_config(data, "test"))
+    assert [problem.split(":")[0] for problem in problems] == ["venue.x.use", "model"]
+
+
+def test_the_config_overrides_what_the_venue_says() -> None:
+    section = InstrumentSection(tick=Decimal("0.5"), price_decimals=3, base="XBT")
+    changed = override(BTC, section, "here")
+    assert (changed.tick, changed.price_decimals, changed.base, changed.source) == (500, 3, "XBT", "config")
+    assert override(BTC, None, "here") is BTC
+    with pytest.raises(ConfigError, match="here: expected at most 2 decimals"):
+        override(BTC, InstrumentSection(tick=Decimal("0.001")), "here")
+    lots = Instrument(
+        venue="v", symbol="X", base="B", quote="Q", price_decimals=2, size_decimals=2, lot=10, min_size=20
+    )
+    finer = override(lots, InstrumentSection(size_decimals=3), "here")
+    assert (finer.lot, finer.min_size) == (100, 200)
