@@ -61,8 +61,6 @@ def test_the_config_overrides_what_the_venue_says() -> None:
     assert override(BTC, None, "here") is BTC
     with pytest.raises(ConfigError, match="here: expected at most 2 decimals"):
         override(BTC, InstrumentSection(tick=Decimal("0.001")), "here")
-    lots = Instrument(
-        venue="v", symbol="X", base="B", quote="Q", price_decimals=2, size_decimals=2, lot=10, min_size=20
-    )
+    lots = msgspec.structs.replace(BTC, size_decimals=2, lot=10, min_size=20)
     finer = override(lots, InstrumentSection(size_decimals=3), "here")
     assert (finer.lot, finer.min_size) == (100, 200)
