@@ -137,10 +137,11 @@ class Rig:
         risk: RiskSettings = LOOSE,
         instruments: Sequence[Instrument] = (BTC,),
         cash: Mapping[str, Decimal] | None = None,
+        depth: int = 64,
         **engine: Any,
     ) -> None:
         settings = EngineSettings(
-            paper=paper, risk=risk, cash=dict(cash or {"USDT": Decimal(1_000_000)}), book_depth=64
+            paper=paper, risk=risk, cash=dict(cash or {"USDT": Decimal(1_000_000)}), book_depth=depth
         )
         names = ["s"] if len(scripts) == 1 else [f"s{i}" for i in range(len(scripts))]
         factories = {name: (lambda script=script: script) for name, script in zip(names, scripts, strict=True)}

@@ -54,7 +54,7 @@ class PaperSettings(msgspec.Struct, frozen=True):
     maker_fee: Decimal = Decimal("0.001")
     taker_fee: Decimal = Decimal("0.001")
     max_orders: int = 256
-    max_taken: int = 256
+    max_taken: int = 8192
     explain_ns: int = 200_000_000
 
     @property

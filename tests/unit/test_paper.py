@@ -268,3 +268,11 @@ def test_the_memory_of_what_we_took_is_bounded() -> None:
     made.feed(snapshot(1, BIDS, [(101 + i, 10) for i in range(8)]), clock(1 * S), clock(2 * S))
     # The third level pushed the memory of the first out, so the next taker meets it again.
     assert [price for price, _, _ in fills(made)] == [101, 102, 103, 104, 101]
+
+
+def test_a_whole_book_is_not_taken_twice() -> None:
+    deep = [(101 + i, 1) for i in range(600)]
+    made = Rig(once(lambda ctx: [ctx.order("BTCUSDT", Side.BUY, 900), ctx.order("BTCUSDT", Side.BUY, 900)]), depth=1000)
+    made.feed(snapshot(1, BIDS, deep), clock(1 * S), clock(2 * S))
+    assert sum(fill.size for fill in made.facts(Fill)) == 600
+    assert made.facts(Rejected) == [Rejected(2, "no_liquidity")]
