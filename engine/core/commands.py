@@ -25,7 +25,7 @@ class Commands:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._flattening: set[tuple[str, int]] = set()
+        self._flattening: dict[tuple[str, int], int] = {}  # by scope: when to try (again)
         self._watching = False
         self._account_ns = 0
 
@@ -92,40 +92,52 @@ class Commands:
 
     def flatten(self, strategy: str, symbol: int | None = None) -> None:
         """Take a strategy's orders back and close its positions at the market, on one symbol or on all."""
-        symbols = range(len(self._engine.instruments)) if symbol is None else (symbol,)
+        engine = self._engine
+        symbols = range(len(engine.instruments)) if symbol is None else (symbol,)
         for one in symbols:
-            self._flattening.add((strategy, one))
-            self._engine.desk.cancel_all(strategy, self._engine.now_ns, "flatten", one)
+            self._flattening[strategy, one] = engine.now_ns
+            engine.risk.hold(strategy, one)
+            engine.desk.cancel_all(strategy, engine.now_ns, "flatten", one)
         self.start_watching()
         for one in symbols:
             self.progress(strategy, one)
 
     def progress(self, strategy: str, symbol: int) -> None:
-        """One of its orders changed: once nothing works there any more, close what is left."""
+        """One of its orders changed: once nothing works there any more, close what is left.
+
+        What the market did not take is tried again with the watch, not at once: an empty side stays empty for a while.
+        """
         engine = self._engine
-        if (strategy, symbol) not in self._flattening:
+        scope = (strategy, symbol)
+        if scope not in self._flattening:
             return
         if any(order.intent.symbol == symbol for order in engine.desk.of(strategy)):
             return
         position = engine.ledger.position(symbol, strategy)
         if position == 0:
-            self._flattening.discard((strategy, symbol))
-        elif engine.books.top[symbol, IS_READY]:  # otherwise the next watch tries again
-            engine.desk.request(
-                Intent(
-                    order=engine.next_order_id(),
-                    strategy=strategy,
-                    symbol=symbol,
-                    side=-1 if position > 0 else 1,
-                    kind=OrderKind.MARKET,
-                    time_in_force=TimeInForce.GTC,
-                    price=0,
-                    size=abs(position),
-                    post_only=False,
-                    reduce_only=True,
-                ),
-                engine.now_ns,
+            self._flat(scope)
+        elif engine.books.top[symbol, IS_READY] and engine.now_ns >= self._flattening[scope]:
+            self._flattening[scope] = engine.now_ns + WATCH_NS
+            instrument = engine.instruments[symbol]
+            most = instrument.max_size - instrument.max_size % instrument.lot or abs(position)
+            intent = Intent(
+                order=engine.next_order_id(),
+                strategy=strategy,
+                symbol=symbol,
+                side=-1 if position > 0 else 1,
+                kind=OrderKind.MARKET,
+                time_in_force=TimeInForce.GTC,
+                price=0,
+                size=min(abs(position), most),
+                post_only=False,
+                reduce_only=True,
             )
+            if not engine.desk.request(intent, engine.now_ns):
+                self._flat(scope)  # the venue takes no such order, and will not later
+
+    def _flat(self, scope: tuple[str, int]) -> None:
+        self._flattening.pop(scope, None)
+        self._engine.risk.release(*scope)
 
     def start_watching(self) -> None:
         """Value positions from here on, until there are none."""

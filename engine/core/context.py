@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from operator import index as whole
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
@@ -11,10 +12,10 @@ import msgspec
 from engine.core.book import Book
 from engine.core.ledger import Ledger
 from engine.core.orders import Working
-from engine.core.records import Signal
+from engine.core.records import Note, Record, Signal, encode
 from engine.core.risk import Intent
 from engine.core.strategy import Order
-from engine.core.types import Instrument, OrderKind, Side, TimeInForce
+from engine.core.types import INT64_MAX, NEVER_NS, Instrument, OrderKind, Side, TimeInForce
 
 
 class UnknownSymbol(LookupError):
@@ -88,6 +89,20 @@ class Symbols:
             raise UnknownSymbol(f"expected one of {', '.join(self.names)}, found {symbol!r}") from None
 
 
+def _units(value: int) -> int:
+    """A size or price as a plain integer that a record can hold; whether it makes sense is for risk to say."""
+    number = whole(value)
+    if abs(number) > INT64_MAX:
+        raise OverflowError(f"expected a size or price of 64 bits, found {number}")
+    return number
+
+
+def _word(value: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected a name as text, found {value!r}")
+    return str(value)
+
+
 class StrategyContext:
     """The ``Context`` of one strategy (see strategy.py for what each word means)."""
 
@@ -141,24 +156,22 @@ class StrategyContext:
         time_in_force: TimeInForce = TimeInForce.GTC,
         post_only: bool = False,
     ) -> int:
-        order = self._host.next_order_id()
-        self.said.append(
-            Intent(
-                order=order,
-                strategy=self._name,
-                symbol=self._symbols.index(symbol),
-                side=int(side),
-                kind=OrderKind.MARKET if price is None else OrderKind.LIMIT,
-                time_in_force=TimeInForce(time_in_force),
-                price=price or 0,
-                size=size,
-                post_only=post_only,
-            )
+        intent = Intent(
+            order=self._host.next_order_id(),
+            strategy=self._name,
+            symbol=self._symbols.index(symbol),
+            side=int(Side(side)),
+            kind=OrderKind.MARKET if price is None else OrderKind.LIMIT,
+            time_in_force=TimeInForce(time_in_force),
+            price=0 if price is None else _units(price),
+            size=_units(size),
+            post_only=bool(post_only),
         )
-        return order
+        self.said.append(intent)
+        return intent.order
 
     def cancel(self, order: int) -> None:
-        self.said.append(SayCancel(order))
+        self.said.append(SayCancel(_units(order)))
 
     def target(self, symbol: str, size: int) -> int | None:
         index = self._symbols.index(symbol)
@@ -170,7 +183,7 @@ class StrategyContext:
             if isinstance(saying, Intent) and saying.symbol == index:
                 expected += saying.side * saying.size
         lot = self._host.instruments[index].lot
-        distance = size - expected
+        distance = _units(size) - expected
         amount = abs(distance) - abs(distance) % lot
         if amount == 0:
             return None
@@ -178,10 +191,12 @@ class StrategyContext:
 
     def emit(self, symbol: str, name: str, value: float) -> None:
         full = self._symbols.names[self._symbols.index(symbol)]
-        self.said.append(SayEmit(Signal(full, self._name, name, float(value))))
+        self.said.append(SayEmit(Signal(full, self._name, _word(name), float(value))))
 
     def timer(self, name: str, after_s: float) -> None:
-        self.said.append(SayTimer(name, self._host.now_ns + round(after_s * 1e9)))
+        due_ns = min(self._host.now_ns + max(0, round(after_s * 1e9)), NEVER_NS)
+        self.said.append(SayTimer(_word(name), due_ns))
 
     def note(self, **fields: Any) -> None:
+        encode(Record(0, 0, Note(self._name, fields)))  # what cannot be recorded is refused here, behind the wall
         self.said.append(SayNote(fields))

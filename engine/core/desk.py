@@ -31,7 +31,7 @@ from engine.core.records import (
 )
 from engine.core.risk import Intent, Refused, Risk
 from engine.core.state import State
-from engine.core.types import Instrument
+from engine.core.types import ContractKind, Instrument
 
 Told = Match | AnyFact
 
@@ -69,6 +69,8 @@ class Desk:
         self._schedule = schedule
         self._on_order = on_order
         self._on_fill = on_fill
+        self._asks = state.books.views
+        self._promised: dict[str, int] = {}
         self._working = [[0, 0] for _ in instruments]  # per symbol: sizes still to buy, to sell, as owners know
 
     def of(self, strategy: str) -> list[Working]:
@@ -80,8 +82,20 @@ class Desk:
         buying, selling = self._working[symbol]
         return buying, selling
 
-    def request(self, intent: Intent, now_ns: int) -> None:
-        """A strategy wants an order: risk decides, and an approved one leaves."""
+    def promised(self, currency: str) -> int:
+        """Money that working buys on spot markets would take, as an exact amount."""
+        return self._promised.get(currency, 0)
+
+    def _promise(self, order: Working, size: int) -> None:
+        """Keep money back for this much of a buy, or (below 0) give it free."""
+        if order.promised:
+            symbol = order.intent.symbol
+            quote = self._instruments[symbol].quote
+            worth = self._ledger.worth[symbol].notional2(2 * order.promised, size) // 2
+            self._promised[quote] = self._promised.get(quote, 0) + worth
+
+    def request(self, intent: Intent, now_ns: int) -> bool:
+        """A strategy wants an order: risk decides, and an approved one leaves; the answer says whether it did."""
         instrument = self._instruments[intent.symbol]
         self._emit(
             Request(
@@ -104,13 +118,17 @@ class Desk:
             self.refused[decision.rule] = self.refused.get(decision.rule, 0) + 1
             self._emit(Refusal(intent.order, intent.strategy, instrument.name, decision.rule, decision.detail))
             self._on_order(order, decision.rule)
-            return
+            return False
         self.orders[intent.order] = order
         self._working[intent.symbol][0 if intent.side > 0 else 1] += intent.size
+        if intent.side > 0 and instrument.kind is ContractKind.SPOT:
+            order.promised = intent.price or self._asks[intent.symbol].ask
+            self._promise(order, intent.size)
         self.sent += 1
         arrives_ns = now_ns + self._settings.effect_ns
         self._emit(Sent(intent.order, arrives_ns))
         self._schedule(arrives_ns, "arrive", order)
+        return True
 
     def cancel(self, number: int, strategy: str, now_ns: int, reason: str = "user") -> None:
         """Ask the venue to take an order back; unknown, foreign and ended orders answer that it is too late."""
@@ -179,6 +197,7 @@ class Desk:
         rate: Decimal = self._settings.maker_fee if match.is_maker else self._settings.taker_fee
         fee, currency = self._ledger.fill(intent.strategy, intent.symbol, intent.side, match.price, match.size, rate)
         order.filled += match.size
+        self._promise(order, -match.size)
         self._working[intent.symbol][0 if intent.side > 0 else 1] -= match.size
         self.fills += 1
         fill = Fill(
@@ -205,5 +224,6 @@ class Desk:
         intent = order.intent
         order.tell(state)
         self._working[intent.symbol][0 if intent.side > 0 else 1] -= order.left
+        self._promise(order, -order.left)
         self.orders.pop(intent.order, None)
         self._on_order(order, reason)

@@ -23,7 +23,7 @@ from engine.core.kernel import fast_advance
 from engine.core.learning import Learning, NoLearning
 from engine.core.ledger import Ledger
 from engine.core.orders import Working
-from engine.core.paper import DueQueue, PaperSettings
+from engine.core.paper import Due, DueQueue, PaperSettings
 from engine.core.records import AnyFact, Digest, FeedState, Fill, Note, Record, Signal, StrategyStopped
 from engine.core.report import status, summary
 from engine.core.risk import Intent, Risk, RiskSettings
@@ -47,13 +47,13 @@ from engine.core.state import (
     State,
 )
 from engine.core.strategy import Gap, Trade
-from engine.core.timers import MAX_TIMERS, Timers
+from engine.core.timers import MAX_INSTANT, MAX_TIMERS, Instant, Timers
 from engine.core.types import NEVER_NS, Instrument, Side
 
 ROW_STRIDES = (BATCH.itemsize,)
 
 MAX_CASCADE = 256
-"""Sayings that one event may lead to; beyond it the speaking strategy is at fault and stopped."""
+"""What one strategy may say in answer to one event; beyond it the strategy is at fault and stopped."""
 
 
 class EngineSettings(msgspec.Struct, frozen=True):
@@ -95,12 +95,14 @@ class Engine:
         self.books = self._state.books
         self.book_views: tuple[Book, ...] = self.books.views
         self.ledger = Ledger(self.instruments, settings.cash)
-        self.risk = Risk(settings.risk, self.books, self.ledger, self._working_of)
+        working, promised = (lambda symbol: self.desk.working(symbol)), (lambda currency: self.desk.promised(currency))
+        self.risk = Risk(settings.risk, self.books, self.ledger, working, promised)
         self._control = self._state.control.data
         self._advance = fast_advance()
         self._flat = self._state.flat
         self._control[RING_ON] = int(learning is not None or frames_tap is not None)
         self._due = DueQueue()
+        self._instant = Instant()
         self._orders_made = 0
         self._agenda: deque[tuple[Slot, Saying]] = deque()
         self._timers = Timers(self.schedule)
@@ -108,7 +110,7 @@ class Engine:
         self._out: list[Record] = []
         self._digest = Digest()
         self.symbols = Symbols(self.instruments)
-        self.desk = Desk(
+        self.desk: Desk = Desk(
             self.instruments,
             settings.paper,
             self._state,
@@ -153,7 +155,7 @@ class Engine:
                 self._market(item, row, wake)
             self.now_ns = self._control[NOW]
         else:
-            self._run_due(item.recv_ns)
+            self._run_due(max(item.recv_ns, self._control[NOW]))
             self._set_now(item.recv_ns)
             if isinstance(item, Command):
                 self.commands.obey(item)
@@ -176,9 +178,6 @@ class Engine:
 
     def working(self, strategy: str) -> Sequence[Working]:
         return self.desk.of(strategy)
-
-    def _working_of(self, symbol: int) -> tuple[int, int]:
-        return self.desk.working(symbol)
 
     def latest_signal(self, symbol: int, name: str) -> Signal | None:
         return self.signals.latest(symbol, name)
@@ -232,7 +231,7 @@ class Engine:
                     self.settle()
                     on_book = self.roster.listeners("on_book")
             elif wake & WAKE_DUE:
-                self._run_due(int(batch[row]["recv_ns"]))
+                self._run_due(max(int(batch[row]["recv_ns"]), control[NOW]))
                 on_book = self.roster.listeners("on_book")
             else:
                 self.now_ns = control[NOW]
@@ -293,6 +292,8 @@ class Engine:
         while self._due.next_ns(NEVER_NS) <= until_ns:
             due = self._due.pop()
             self._set_now(due.ns)
+            if self._instant.is_too_long(self.now_ns):
+                self._blame(due)
             subject: Any = due.subject
             if due.what == "arrive":
                 self.desk.arrive(subject, self.now_ns)
@@ -311,6 +312,13 @@ class Engine:
             self.settle()
         self._control[NEXT_DUE] = self._due.next_ns(NEVER_NS)
 
+    def _blame(self, due: Due) -> None:
+        """Time does not go on: stop whose order or timer this is."""
+        owner = due.subject.intent.strategy if isinstance(due.subject, Working) else due.subject
+        name = owner[0] if due.what == "timer" and isinstance(owner, tuple) else owner
+        if isinstance(name, str) and name in self.roster.slots:
+            self.stop_strategy(name, f"kept the engine busy at one instant more than {MAX_INSTANT} times")
+
     def _set_now(self, ns: int) -> None:
         self.now_ns = max(self.now_ns, self._control[NOW], ns)
         self._control[NOW] = self.now_ns
@@ -326,7 +334,7 @@ class Engine:
 
     def settle(self) -> None:
         """Carry out what was said, first in first out, until nobody says more."""
-        spent = 0
+        spent: dict[str, int] = {}
         while self._agenda or self.roster.failed:
             while self.roster.failed:
                 self.stop_strategy(*self.roster.failed.pop(0))
@@ -335,8 +343,8 @@ class Engine:
             slot, saying = self._agenda.popleft()
             if slot.name in self.roster.stopped:
                 continue
-            spent += 1
-            if spent > MAX_CASCADE:
+            spent[slot.name] = spent.get(slot.name, 0) + 1
+            if spent[slot.name] > MAX_CASCADE:
                 self.roster.failed.append((slot.name, f"said more than {MAX_CASCADE} things in answer to one event"))
                 continue
             self._perform(slot, saying)

@@ -47,6 +47,7 @@ class Working:
     intent: Intent
     state: str
     venue_left: int
+    promised: int = 0  # price at which a buy keeps money back, 0: it does not
     filled: int = 0
     at_venue: bool = False  # rests in the venue's book
     ended: bool = False  # the venue is done with it

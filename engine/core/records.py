@@ -245,6 +245,10 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
     fact: AnyFact
 
 
+encode = msgspec.msgpack.Encoder(order="sorted").encode
+"""The one encoding of a record, by which runs are compared."""
+
+
 class Digest:
     """A running BLAKE2b over the msgpack encoding of records.
 
@@ -256,11 +260,10 @@ class Digest:
 
     def __init__(self) -> None:
         self._hash = hashlib.blake2b(digest_size=16)
-        self._encode = msgspec.msgpack.Encoder(order="sorted").encode
 
     def update(self, records: Iterable[Record]) -> None:
         for record in records:
-            self._hash.update(self._encode(record))
+            self._hash.update(encode(record))
 
     def hex(self) -> str:
         return self._hash.hexdigest()

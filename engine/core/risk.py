@@ -26,6 +26,8 @@ RULES: tuple[str, ...] = (
     "kill_switch",
     "stop_loss",
     "drawdown",
+    "flattening",
+    "terms",
     "lot",
     "tick",
     "book_not_ready",
@@ -81,7 +83,8 @@ class Risk:
     """The one gate between an intent and the venue.
 
     ``working_of(symbol)`` answers with the sizes working to buy and to sell of the other symbols for the total; without
-    it the total counts their positions only.
+    it the total counts their positions only. ``promised_of(currency)``: money that working buys would take; without it
+    only those of the order's own symbol count, at its price.
     """
 
     def __init__(
@@ -90,11 +93,14 @@ class Risk:
         books: Books,
         ledger: Ledger,
         working_of: Callable[[int], tuple[int, int]] | None = None,
+        promised_of: Callable[[str], int] | None = None,
     ) -> None:
         self.settings = settings
         self._books = books
         self._ledger = ledger
         self._working_of = working_of
+        self._promised_of = promised_of
+        self._held: set[tuple[str, int]] = set()
         self._instruments = books.instruments
         self._halted: str | None = None
         self._blocks: dict[tuple[str | None, int | None], tuple[str, int]] = {}
@@ -124,6 +130,13 @@ class Risk:
         """Refuse every order until ``resume``, but those that flatten."""
         self._halted = reason
 
+    def hold(self, strategy: str, symbol: int) -> None:
+        """Refuse a strategy's own orders on a symbol while the engine closes its position there."""
+        self._held.add((strategy, symbol))
+
+    def release(self, strategy: str, symbol: int) -> None:
+        self._held.discard((strategy, symbol))
+
     def resume(self) -> None:
         """Lift the kill switch and every block; peaks of equity are taken anew from here."""
         self._halted = None
@@ -150,6 +163,8 @@ class Risk:
             blocked = self._blocked(intent, now_ns, working_same)
             if blocked is not None:
                 return blocked
+            if (intent.strategy, symbol) in self._held:
+                return "flattening", "expected the position closed first, found the engine closing it"
         filtered = self._filter(intent)
         if filtered is not None or intent.reduce_only:
             return filtered
@@ -181,6 +196,10 @@ class Risk:
         """What the venue itself would refuse."""
         instrument = self._instruments[intent.symbol]
         size, price = intent.size, intent.price
+        if intent.post_only and intent.time_in_force is not TimeInForce.GTC:
+            return "terms", f"expected post_only with gtc, found it with {intent.time_in_force}"
+        if intent.post_only and intent.kind is OrderKind.MARKET:
+            return "terms", "expected post_only with a price, found it at the market"
         least = max(1, instrument.min_size)
         most = instrument.max_size or MAX_UNITS
         if size % instrument.lot or not least <= size <= most:
@@ -275,7 +294,11 @@ class Risk:
                 )
         elif intent.side > 0 and not self.settings.allow_debt:
             price = intent.price or self._books.views[symbol].ask
-            needed = self._ledger.worth[symbol].notional2(2 * price, wanted) // 2
+            worth = self._ledger.worth[symbol]
+            if self._promised_of is None:
+                needed = worth.notional2(2 * price, wanted) // 2
+            else:
+                needed = worth.notional2(2 * price, intent.size) // 2 + self._promised_of(instrument.quote)
             have = self._ledger.balance_of(instrument.quote)
             if needed > have:
                 return (

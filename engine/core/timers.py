@@ -9,6 +9,9 @@ from engine.core.types import NEVER_NS
 MAX_TIMERS = 4096
 """Timers at once, over all strategies."""
 
+MAX_INSTANT = 16_384
+"""Things due at one engine time; the strategy for which one more is done does not let time go on and is stopped."""
+
 Key = tuple[str, str]
 """Strategy and timer name."""
 
@@ -52,3 +55,16 @@ class Timers:
     def _enter(self, key: Key) -> None:
         self._entries[key] = self._due[key]
         self._schedule(self._due[key], "timer", key)
+
+
+class Instant:
+    """Counts what is due at one engine time: without latency, orders and timers could answer each other for ever."""
+
+    def __init__(self) -> None:
+        self._ns = self._count = 0
+
+    def is_too_long(self, ns: int) -> bool:
+        """One more thing is due at ``ns``."""
+        self._count = self._count + 1 if ns == self._ns else 1
+        self._ns = ns
+        return self._count > MAX_INSTANT

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from math import sqrt
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 
@@ -21,10 +21,10 @@ def agreement(probes: pl.DataFrame, predictions: pl.DataFrame) -> tuple[float, f
     deadline = (pl.col("t_full_fill_ns") + GRACE_NS).fill_null(pl.col("t_end_ns")).fill_null(2**62)
     said = both.select((pl.col("t_first_fill_ns_said") <= deadline).fill_null(value=False)).to_series().to_numpy()
     true = both["filled_size"].to_numpy() > 0
-    hits, wrong = np.sum(said & true), np.sum(said & ~true)
-    missed, rest = np.sum(~said & true), np.sum(~said & ~true)
-    scale = np.sqrt(float(hits + wrong) * float(hits + missed) * float(rest + wrong) * float(rest + missed))
-    return float((hits * rest - wrong * missed) / scale), float(np.mean(said)) - float(np.mean(true))
+    hits, wrong = float((said & true).sum()), float((said & ~true).sum())
+    missed, rest = float((~said & true).sum()), float((~said & ~true).sum())
+    scale = sqrt((hits + wrong) * (hits + missed) * (rest + wrong) * (rest + missed))
+    return (hits * rest - wrong * missed) / scale, (wrong - missed) / len(both)
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_signals_cascade_first_in_first_out_and_are_bounded() -> None:
     rig.feed(clock(2 * S))
     assert [fact.strategy for fact in rig.facts(StrategyStopped)] == ["s1"]
     values = [signal.value for signal in rig.facts(Signal)]
-    assert values == [float(i + 1) for i in range(MAX_CASCADE)]
+    assert values == [float(i + 1) for i in range(MAX_CASCADE + 1)]
 
 
 def test_the_latest_signal_can_be_read() -> None:
