@@ -276,3 +276,13 @@ def test_a_whole_book_is_not_taken_twice() -> None:
     made.feed(snapshot(1, BIDS, deep), clock(1 * S), clock(2 * S))
     assert sum(fill.size for fill in made.facts(Fill)) == 600
     assert made.facts(Rejected) == [Rejected(2, "no_liquidity")]
+
+
+def test_only_the_last_level_change_waits_for_its_trade() -> None:
+    made = maker()
+    # A cancel, then the change that a trade of 5 made, then that trade: it is explained by the last change only.
+    made.feed(depth(2 * S, bids=[(100, 7)]), depth(2 * S + MS, bids=[(100, 2)]))
+    made.feed(trade(2 * S + 2 * MS, 100, 5, sell=True))
+    assert fills(made) == []
+    made.feed(trade(2 * S + 3 * MS, 100, 3, sell=True))
+    assert fills(made) == [(100, 1, True)]
