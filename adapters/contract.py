@@ -14,6 +14,7 @@ from typing import ClassVar, TypeAlias
 
 import msgspec
 
+from engine.core.checksums import Checksum
 from engine.core.events import Batch
 from engine.core.types import Instrument
 
@@ -92,6 +93,8 @@ class Venue(abc.ABC):
     """
 
     spec: ClassVar[VenueSpec]
+    checksum: ClassVar[Checksum | None] = None
+    """The venue's own checksum of a book, where it sends one (a CHECK row ends the frame); a ``staticmethod``."""
     samples: ClassVar[str] = ""
     """A sample conversation for the conformance cards; empty: ``samples/<spec.name>.jsonl`` beside the module."""
 

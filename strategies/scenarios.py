@@ -13,11 +13,12 @@ import msgspec
 import numpy as np
 
 from engine.core import events as ev
-from engine.core.engine import Engine, EngineSettings
+from engine.core.engine import Engine
 from engine.core.events import Batch, Command, Frames, ModelReady
 from engine.core.paper import PaperSettings
 from engine.core.records import AnyFact, Record, Signal
 from engine.core.risk import RiskSettings
+from engine.core.settings import EngineSettings
 from engine.core.strategy import Strategy
 from engine.core.types import ContractKind, Instrument
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from engine.core import events as ev
-from engine.core.engine import Engine, EngineSettings
+from engine.core.engine import Engine
 from engine.core.events import Batch, Command
 from engine.core.paper import PaperSettings
 from engine.core.records import AnyFact, Record
 from engine.core.risk import RiskSettings
+from engine.core.settings import EngineSettings
 from engine.core.strategy import Config, Context, Strategy
 from engine.core.types import Instrument
 

@@ -8,26 +8,38 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from engine.core.book import DOUBT, IS_READY, Book
+from engine.core.checksums import Checksum, Checksums
 from engine.core.commands import Commands
 from engine.core.context import SayCancel, SayEmit, Saying, SayNote, SayTimer, Symbols
 from engine.core.desk import Desk
-from engine.core.events import BATCH, CROSSED, NEGATIVE, REASONS, SELL, TRADE, Batch, Command, Frames, ModelReady
+from engine.core.events import (
+    BATCH,
+    CHECKSUM,
+    CROSSED,
+    NEGATIVE,
+    REASONS,
+    SELL,
+    TRADE,
+    Batch,
+    Command,
+    Frames,
+    ModelReady,
+)
 from engine.core.kernel import fast_advance
 from engine.core.learning import Learning, NoLearning
 from engine.core.ledger import Ledger
 from engine.core.orders import Working
-from engine.core.paper import Due, DueQueue, PaperSettings
+from engine.core.paper import Due, DueQueue
 from engine.core.records import AnyFact, Digest, FeedState, Fill, Note, Record, Signal, StrategyStopped
 from engine.core.report import status, summary
-from engine.core.risk import Intent, Risk, RiskSettings
+from engine.core.risk import Intent, Risk
 from engine.core.roster import Factory, Roster, Slot
+from engine.core.settings import EngineSettings
 from engine.core.signals import Signals
 from engine.core.state import (
     FRAME_FIRST,
@@ -38,6 +50,7 @@ from engine.core.state import (
     RING_ON,
     WAKE,
     WAKE_BOOK,
+    WAKE_CHECK,
     WAKE_DUE,
     WAKE_FILL,
     WAKE_RING,
@@ -56,15 +69,6 @@ MAX_CASCADE = 256
 """What one strategy may say in answer to one event; beyond it the strategy is at fault and stopped."""
 
 
-class EngineSettings(msgspec.Struct, frozen=True):
-    """What a run is; ``cash`` is the starting balance by currency, ``book_depth`` bounds each side of a book."""
-
-    paper: PaperSettings = PaperSettings()
-    risk: RiskSettings = RiskSettings()
-    cash: dict[str, Decimal] = {}
-    book_depth: int = 6000
-
-
 class Engine:
     """All state of a run.
 
@@ -79,6 +83,7 @@ class Engine:
         settings: EngineSettings,
         learning: Learning | None = None,
         frames_tap: Callable[[Frames], None] | None = None,
+        checksums: Mapping[int, Checksum] | None = None,
     ) -> None:
         self.instruments = tuple(instruments)
         self.settings = settings
@@ -98,6 +103,7 @@ class Engine:
         working, promised = (lambda symbol: self.desk.working(symbol)), (lambda currency: self.desk.promised(currency))
         self.risk = Risk(settings.risk, self.books, self.ledger, working, promised)
         self._control = self._state.control.data
+        self._checksums = Checksums(self._state, checksums or {})
         self._advance = fast_advance()
         self._flat = self._state.flat
         self._control[RING_ON] = int(learning is not None or frames_tap is not None)
@@ -230,6 +236,8 @@ class Engine:
                 if self._agenda or self.roster.failed:
                     self.settle()
                     on_book = self.roster.listeners("on_book")
+            elif wake == WAKE_CHECK:
+                self._checksums.answer()
             elif wake & WAKE_DUE:
                 self._run_due(max(int(batch[row]["recv_ns"]), control[NOW]))
                 on_book = self.roster.listeners("on_book")
@@ -271,7 +279,7 @@ class Engine:
                 self.call(slot, handler, Gap(name, REASONS[reason]))
         if is_ready:
             self.emit(FeedState(name, ready=True, reason=""))
-        elif reason in (CROSSED, NEGATIVE):
+        elif reason in (CHECKSUM, CROSSED, NEGATIVE):
             self.doubted.append(symbol)
         self._was_ready[symbol] = is_ready
         self.signals.flush()

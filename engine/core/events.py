@@ -40,6 +40,7 @@ READY = 6  # snapshot and buffered differences are applied and verified: the boo
 GAP = 7  # the book is in doubt until the next READY
 DOWN = 8  # the connection that feeds this symbol is lost: the book is in doubt
 UP = 9  # the connection is open and subscribed (the book is still not ready)
+CHECK = 10  # last row of a depth frame: the venue's checksum of the book, in size
 
 # Flags.
 ASK = 1  # LEVEL, QUOTE: the sell side

@@ -30,6 +30,8 @@ from engine.core.book import (
 )
 from engine.core.events import (
     BATCH,
+    CHECK,
+    CHECKSUM,
     CLEAR,
     CLOCK,
     CROSSED,
@@ -53,8 +55,12 @@ from engine.core.jit import entry_point, kernel
 from engine.core.matching import displayed_at, match_crossed, refresh_taken
 from engine.core.queue import level_changed, traded
 from engine.core.state import (
+    ASKED,
+    CHECK_STATE,
+    CHECK_VALUE,
     CONTROL_FIELDS,
     DEPTH,
+    FAILED,
     FILL_COUNT,
     FILL_FIELDS,
     FILL_ROOM,
@@ -78,6 +84,11 @@ from engine.core.state import (
     GAPS_SEEN,
     HEARS_BOOK,
     HEARS_TRADE,
+    HELD_CHANGED,
+    HELD_FIRST,
+    HELD_FLAGS,
+    HELD_REASON,
+    HELD_WAKE,
     NEXT_DUE,
     NOW,
     R_AHEAD,
@@ -98,6 +109,7 @@ from engine.core.state import (
     TAKEN_ROOM,
     WAKE,
     WAKE_BOOK,
+    WAKE_CHECK,
     WAKE_DUE,
     WAKE_FILL,
     WAKE_RING,
@@ -217,21 +229,23 @@ def advance(flat: Int64s, batch: Batch, start: int) -> int:
     ring = flat[begin:end].reshape(control[RING_ROOM], FRAME_FIELDS)
 
     control[WAKE] = 0
-    control[FILL_COUNT] = 0
+    if control[CHECK_STATE] == 0:
+        control[FILL_COUNT] = 0
     row = start
     rows = batch.size
     while row < rows:
-        first = row
+        is_held = control[CHECK_STATE] != 0
+        first = control[HELD_FIRST] if is_held else row
         now = max(control[NOW], batch[row]["recv_ns"])
-        if control[NEXT_DUE] <= now:
+        if control[NEXT_DUE] <= now and not is_held:
             control[WAKE] = WAKE_DUE
             return row
         control[NOW] = now
         symbol = batch[row]["symbol"]
-        changed = 0
-        flags = 0
-        wake = 0
-        reason = 0
+        changed = control[HELD_CHANGED] if is_held else 0
+        flags = control[HELD_FLAGS] if is_held else 0
+        wake = control[HELD_WAKE] if is_held else 0
+        reason = control[HELD_REASON] if is_held else 0
         is_last = False
         while not is_last:
             kind = batch[row]["kind"]
@@ -281,6 +295,25 @@ def advance(flat: Int64s, batch: Batch, start: int) -> int:
                         settle_queues(control, top, levels, resting, symbol)
             elif kind == MARK:
                 flags |= FRAME_BOOK
+            elif kind == CHECK:
+                flags |= FRAME_BOOK
+                if is_held:
+                    if control[CHECK_STATE] == FAILED:
+                        reason = CHECKSUM
+                    control[CHECK_STATE] = 0
+                elif top[symbol, IS_READY]:
+                    # The frame waits here, whole but unseen, until Python has compared the venue's checksum.
+                    refresh_top(top, levels, symbol)
+                    control[CHECK_STATE] = ASKED
+                    control[CHECK_VALUE] = batch[row]["size"]
+                    control[HELD_FIRST] = first
+                    control[HELD_CHANGED] = changed
+                    control[HELD_FLAGS] = flags
+                    control[HELD_WAKE] = wake
+                    control[HELD_REASON] = reason
+                    control[WAKE] = WAKE_CHECK
+                    control[WAKE_SYMBOL] = symbol
+                    return row
             elif kind in (GAP, DOWN):
                 reason = batch[row]["reason"]
                 flags |= FRAME_BOOK

@@ -42,7 +42,16 @@ CONTROL_FIELDS = 32
     GAPS_SEEN,
     DEPTH,
     RING_ROOM,
-) = range(19)
+    CHECK_STATE,  # 0 none; ASKED: a frame waits for its checksum; PASSED or FAILED: Python's answer
+    CHECK_VALUE,  # what the venue says
+    HELD_FIRST,  # the frame that waits: its first row, and what was seen of it so far
+    HELD_CHANGED,
+    HELD_FLAGS,
+    HELD_WAKE,
+    HELD_REASON,
+) = range(26)
+
+ASKED, PASSED, FAILED = 1, 2, 3
 
 # Bits of WAKE.
 WAKE_DUE = 1  # something is due before the next frame
@@ -51,6 +60,7 @@ WAKE_TRADE = 4  # trades that a strategy listens to
 WAKE_STATE = 8  # a book became ready or fell in doubt
 WAKE_FILL = 16  # resting paper orders traded
 WAKE_RING = 32  # the ring of frames is full
+WAKE_CHECK = 64  # a frame waits for Python to compare the venue's checksum
 
 # Further columns of a symbol's row in ``top`` (see book.py for the first twelve).
 HEARS_BOOK, HEARS_TRADE, RESTING_HERE, TAKEN_HERE = 12, 13, 14, 15

@@ -111,7 +111,8 @@ class App:
         instruments = numbered(self._reached)
         if not instruments:
             raise StartError("expected at least one [venue.NAME] with symbols, found none")
-        built = build_engine(config, instruments, inline_training=False)
+        venues = {one.name: one.venue for one in self._reached}
+        built = build_engine(config, instruments, inline_training=False, venues=venues)
         warm_up(one.venue for one in self._reached)
         started_ns = self._clock.now_ns()
         tape = self._open_tape(started_ns, instruments)

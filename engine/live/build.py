@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from adapters.contract import Venue
 from adapters.registry import UnknownVenue, venue_class
 from engine.core.context import Symbols, UnknownSymbol
-from engine.core.engine import Engine, EngineSettings
+from engine.core.engine import Engine
 from engine.core.events import Frames
 from engine.core.paper import PaperSettings
 from engine.core.risk import RiskSettings
+from engine.core.settings import EngineSettings
 from engine.core.strategy import Config, Strategy
 from engine.core.types import Instrument, UnitsError
 from engine.learn.contract import ModelError, ModelSettings
@@ -66,8 +68,9 @@ def build_engine(
     *,
     inline_training: bool,
     frames_tap: Callable[[Frames], None] | None = None,
+    venues: Mapping[str, type[Venue]] | None = None,
 ) -> Built:
-    """An engine with its strategies and models.
+    """An engine with its strategies and models; ``venues`` by their name in the config bring their checksums.
 
     Raises:
         ConfigError: a strategy or model that cannot be had, or whose settings do not fit.
@@ -76,7 +79,12 @@ def build_engine(
     settings = EngineSettings(paper=paper_settings(config), risk=risk_settings(config), cash={**config.paper.cash})
     factories = strategy_factories(config, instruments)
     learning = models if config.model else None
-    return Built(Engine(instruments, factories, settings, learning, frames_tap), models)
+    rules = {
+        index: venue.checksum
+        for index, instrument in enumerate(instruments)
+        if (venue := (venues or {}).get(instrument.venue)) is not None and venue.checksum is not None
+    }
+    return Built(Engine(instruments, factories, settings, learning, frames_tap, rules), models)
 
 
 def paper_settings(config: AppConfig) -> PaperSettings:

@@ -13,9 +13,10 @@ import numpy as np
 
 from adapters.contract import Venue
 from engine.core import events as ev
-from engine.core.engine import Engine, EngineSettings
+from engine.core.engine import Engine
 from engine.core.paper import PaperSettings
 from engine.core.risk import RiskSettings
+from engine.core.settings import EngineSettings
 from engine.core.strategy import Config, Context, Strategy
 from engine.core.types import Instrument, Side
 from engine.learn.contract import ModelSettings

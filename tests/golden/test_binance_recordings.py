@@ -14,8 +14,9 @@ from adapters.feed import INSTRUMENTS, Feed, FeedStats
 from adapters.registry import venue_class
 from adapters.tape import read_tapes
 from engine.core.book import ASK, ASK_SIZE, BID, BID_SIZE, IS_READY, UPDATE_ID
-from engine.core.engine import Engine, EngineSettings
+from engine.core.engine import Engine
 from engine.core.events import LAST, LEVEL, MARK, QUOTE, READY, TRADE
+from engine.core.settings import EngineSettings
 from engine.core.types import Instrument
 from tests.data import recordings
 

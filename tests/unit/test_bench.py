@@ -9,7 +9,8 @@ import typer
 from typer.testing import CliRunner
 
 from adapters.binance import BinanceSpot
-from engine.core.engine import Engine, EngineSettings
+from engine.core.engine import Engine
+from engine.core.settings import EngineSettings
 from engine.live.commands_research import register
 from engine.research.bench import UnknownBench, run_bench
 from engine.research.bench_cases import BENCHES

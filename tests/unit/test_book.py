@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.core import events as ev
-from engine.core.book import Books, find_level, set_level
-from engine.core.records import FeedState
+from engine.core.book import Book, Books, find_level, set_level
+from engine.core.records import FeedState, Fill
 from engine.core.state import HEARS_BOOK
+from engine.core.types import Side
 from tests.market import BTC, ETH, Rig, Script, clock, depth, gap, snapshot, trade
 
 
@@ -169,6 +170,48 @@ def test_trades_are_heard_in_order_after_their_frame() -> None:
 def test_nobody_listening_costs_no_wake() -> None:
     rig = Rig()
     assert rig.engine.books.top[0, HEARS_BOOK] == 0
+
+
+def checked(ns: int, bids: list[tuple[int, int]], checksum: int) -> ev.Batch:
+    """A depth frame that ends with the venue's checksum."""
+    body = depth(ns, bids, id=ns)
+    body["flags"] &= ~np.uint8(ev.LAST)
+    return np.concatenate([body, ev.row(ev.CHECK, symbol=0, recv_ns=ns, size=checksum, id=ns)])
+
+
+def test_a_frame_is_held_until_the_venues_checksum_was_compared() -> None:
+    seen: list[tuple[int, int]] = []
+
+    def rule(book: Book) -> int:
+        seen.append((book.bid, book.bid_size))
+        return book.bid_size
+
+    script = Script()
+    rig = Rig(script, checksums={0: rule})
+    rig.feed(checked(1, [(100, 3)], 3))  # no book yet, nothing to compare
+    rig.feed(snapshot(2, [(100, 1)], [(101, 1)]), checked(3, [(100, 7)], 7), checked(4, [(99, 2)], 7))
+    assert seen == [(100, 7), (100, 7)]
+    assert len(script.all("book")) == 3 and rig.engine.book_views[0].update_id == 4
+    rig.feed(np.concatenate([trade(5, 100, 1, sell=True), checked(6, [(100, 8)], 9), depth(7, [(100, 9)])]))
+    assert (states(rig)[-1], rig.engine.doubted) == ((False, "checksum"), [0])
+    assert len(script.all("book")) == 3
+
+
+def test_a_resting_order_trades_once_in_a_frame_that_is_checked() -> None:
+    script = Script({"start": lambda _, ctx: ctx.timer("go", 1e-8)})
+    script.on["timer"] = lambda _, ctx: ctx.order("BTCUSDT", Side.BUY, 4, 100)
+    rig = Rig(script, checksums={0: lambda book: 5})
+    rig.feed(snapshot(1, [(99, 1)], [(102, 1)]), clock(20), clock(21))
+    both = np.concatenate([trade(30, 100, 3, sell=True), checked(30, [(99, 2)], 5)])
+    both["flags"][0] &= ~np.uint8(ev.LAST)
+    rig.feed(both)
+    assert [(fill.price, fill.size) for fill in rig.facts(Fill)] == [(100, 3)]
+
+
+def test_a_venue_without_a_rule_lets_its_checksums_pass() -> None:
+    rig = Rig()
+    rig.feed(snapshot(1, [(100, 1)], [(101, 1)]), checked(2, [(100, 7)], 1))
+    assert rig.engine.book_views[0].is_ready
 
 
 def test_frames_reach_the_tap() -> None:

@@ -12,7 +12,7 @@ import pytest
 from engine.core import events as ev
 from engine.core.commands import UnknownCommand
 from engine.core.context import UnknownSymbol
-from engine.core.engine import MAX_CASCADE, Engine, EngineSettings
+from engine.core.engine import MAX_CASCADE, Engine
 from engine.core.events import Command, Frames, ModelReady
 from engine.core.learning import NoLearning
 from engine.core.orders import IllegalTransition, Working
@@ -33,6 +33,7 @@ from engine.core.records import (
     StrategyStopped,
 )
 from engine.core.risk import Intent, RiskSettings
+from engine.core.settings import EngineSettings
 from engine.core.signals import MAX_SIGNALS
 from engine.core.strategy import Config, Context, Strategy
 from engine.core.timers import MAX_TIMERS

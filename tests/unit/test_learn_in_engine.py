@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine import Context, Signal, Strategy
-from engine.core.engine import Engine, EngineSettings
+from engine.core.engine import Engine
 from engine.core.events import (
     ASK,
     CLEAR,
@@ -26,6 +26,7 @@ from engine.core.events import (
 )
 from engine.core.events import SEQUENCE as LOST_SEQUENCE
 from engine.core.records import AnyFact, LabelScored, ModelSwapped, Note, Record, RetrainRequested
+from engine.core.settings import EngineSettings
 from engine.core.strategy import Config
 from engine.learn.models import Models
 from engine.learn.trainer import fit

@@ -12,9 +12,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.core.engine import Engine, EngineSettings
+from engine.core.engine import Engine
 from engine.core.events import Command
 from engine.core.risk import RiskSettings
+from engine.core.settings import EngineSettings
 from engine.core.types import ContractKind, Instrument
 from engine.learn.contract import ModelSettings
 from engine.learn.models import Models

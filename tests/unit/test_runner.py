@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from adapters.entry import Entry, EntryKind
-from engine.core.engine import Engine, EngineSettings
+from engine.core.engine import Engine
 from engine.core.events import CLOCK, Batch, Command, ModelReady, row
 from engine.core.records import FeedState, Fill, ModelRefused, Record
+from engine.core.settings import EngineSettings
 from engine.core.strategy import Context
 from engine.core.types import Side
 from engine.live.bus import Bus, BusFull
