@@ -74,16 +74,18 @@ def replay(
     instruments = _instruments(header, scans, settings, names)
     with ExitStack() as stack:
         outputs = stack.enter_context(Outputs(out, instruments)) if out is not None else None
+        feeds = _feeds(header, instruments, names)
         built = build_engine(
             settings,
             instruments,
             inline_training=not (is_own and config is None),
             frames_tap=outputs.frames if outputs is not None else None,
+            venues={name: feed.venue_class for name, feed in feeds.items()},
         )
         obeys = is_own and config is None
         player = Player(
             built.engine,
-            _feeds(header, instruments, names),
+            feeds,
             block=block,
             obeys=obeys,
             load_model=ModelStore(paths[0]).load if obeys else None,
