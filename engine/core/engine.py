@@ -111,7 +111,7 @@ class Engine:
         self._instant = Instant()
         self._orders_made = 0
         self._agenda: deque[tuple[Slot, Saying]] = deque()
-        self._timers = Timers(self.schedule)
+        self._timers = Timers(self.schedule, self._due.sweep)
         self._was_ready = [False] * len(self.instruments)
         self._out: list[Record] = []
         self._digest = Digest()

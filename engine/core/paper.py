@@ -8,7 +8,7 @@ told ``back - feed`` after that, at once when the private message is the faster 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -109,6 +109,11 @@ class DueQueue:
 
     def pop(self) -> Due:
         return heapq.heappop(self._heap)[2]
+
+    def sweep(self, keep: Callable[[Due], bool]) -> None:
+        """Forget what is not to be kept; the rest stays in its order."""
+        self._heap = [entry for entry in self._heap if keep(entry[2])]
+        heapq.heapify(self._heap)
 
     def __len__(self) -> int:
         return len(self._heap)

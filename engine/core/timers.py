@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+from engine.core.paper import Due
 from engine.core.types import NEVER_NS
 
 MAX_TIMERS = 4096
@@ -20,15 +22,19 @@ class Timers:
     """Moving a timer to a later time leaves its entry in the due queue; it is moved on when it comes up.
 
     >>> asked = []
-    >>> timers = Timers(lambda ns, what, key: asked.append(ns))
+    >>> timers = Timers(lambda ns, what, key: asked.append(ns), lambda keep: None)
     >>> timers.ask(("s", "t"), 10), timers.ask(("s", "t"), 30), asked
     (True, True, [10])
     >>> timers.fires(("s", "t"), 10), asked, timers.fires(("s", "t"), 30)
     (False, [10, 30], True)
     """
 
-    def __init__(self, schedule: Callable[[int, str, object], None]) -> None:
+    def __init__(
+        self, schedule: Callable[[int, str, object], None], sweep: Callable[[Callable[[Due], bool]], None]
+    ) -> None:
         self._schedule = schedule
+        self._sweep = sweep
+        self._queued = 0  # entries in the due queue, those that an earlier one has overtaken included
         self._due: dict[Key, int] = {}
         self._entries: dict[Key, int] = {}  # the earliest entry of each in the due queue
 
@@ -43,6 +49,7 @@ class Timers:
 
     def fires(self, key: Key, ns: int) -> bool:
         """An entry of the due queue came up: is it the timer's time?"""
+        self._queued -= 1
         if self._entries.get(key) != ns:
             return False
         del self._entries[key]
@@ -54,7 +61,15 @@ class Timers:
 
     def _enter(self, key: Key) -> None:
         self._entries[key] = self._due[key]
+        if self._queued >= 2 * MAX_TIMERS:
+            self._sweep(self._is_wanted)
+            self._queued = len(self._entries) - 1
+        self._queued += 1
         self._schedule(self._due[key], "timer", key)
+
+    def _is_wanted(self, due: Due) -> bool:
+        subject: Any = due.subject
+        return due.what != "timer" or self._entries.get(subject) == due.ns
 
 
 class Instant:

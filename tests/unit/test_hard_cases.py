@@ -23,7 +23,7 @@ from engine.core.records import (
 )
 from engine.core.risk import RiskSettings
 from engine.core.strategy import Context
-from engine.core.timers import MAX_INSTANT
+from engine.core.timers import MAX_INSTANT, MAX_TIMERS
 from engine.core.types import Side, TimeInForce
 from tests.market import BTC, ETH, MS, Rig, S, Script, clock, depth, gap, snapshot, trade
 
@@ -253,3 +253,15 @@ def test_the_account_does_not_promise_the_same_money_twice() -> None:
     made.say("halt", 3 * S)
     made.feed(clock(4 * S))
     assert desk.promised("USDT") == 0
+
+
+def test_a_timer_moved_to_and_fro_does_not_fill_the_queue() -> None:
+    def act(_: str, ctx: Context) -> None:
+        ctx.timer("t", 3600.0)
+        ctx.timer("t", 0.001)
+
+    made = Rig(Script({"start": lambda _, ctx: act("t", ctx), "timer": act}))
+    made.feed(clock(20 * S))
+    assert made.facts(StrategyStopped) == []
+    assert len(made.engine._due) <= 2 * MAX_TIMERS + 1
+    assert made.engine._due.next_ns(0) == 20 * S + MS
