@@ -28,8 +28,8 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 
 # The kernels run as plain Python here, so that coverage sees their branches.
-CORE_TESTS := $(addprefix tests/unit/test_,types.py engine.py paper.py book.py risk.py ledger.py) \
-  $(addprefix tests/property/test_,engine.py ledger.py risk.py) engine/core
+CORE_TESTS := $(addprefix tests/unit/test_,types.py engine.py paper.py book.py risk.py ledger.py hard_cases.py jit.py) \
+  $(addprefix tests/property/test_,engine.py ledger.py risk.py paper_model.py) engine/core
 coverage: $(READY)
 	NUMBA_DISABLE_JIT=1 $(BIN)/coverage run --branch --source=engine/core -m pytest -q $(CORE_TESTS)
 	$(BIN)/coverage report --fail-under=95
