@@ -27,9 +27,9 @@ import msgspec
 import numpy as np
 
 from adapters import conformance_mutants as mutants
-from adapters.conformance_player import KINDS, START_NS, CardFailed, Player, Subject
+from adapters.conformance_player import KINDS, START_NS, Player, Subject
 from adapters.contract import AdapterError, Fetch, MalformedFrame, Send, SubscriptionRefused, Venue
-from engine.core.conformance import CardResult
+from engine.core.conformance import CardFailed, CardResult, run_cards
 from engine.core.events import GAP, LEVEL, MARK, UP, Batch
 from engine.core.types import Instrument
 
@@ -281,14 +281,4 @@ def check_venue(cls: type[Venue]) -> list[CardResult]:
         subject = Subject(cls)
     except (CardFailed, AdapterError, msgspec.DecodeError, OSError) as error:
         return [CardResult("V00", "shows a sample conversation", False, str(error))]
-    results = []
-    for card, rule, check in CARDS:
-        try:
-            check(subject)
-        except CardFailed as failure:
-            results.append(CardResult(card, rule, False, str(failure)))
-        except Exception as error:  # noqa: BLE001 - users' code runs in there: whatever it raises is the finding
-            results.append(CardResult(card, rule, False, f"raised {type(error).__name__}: {error}"))
-        else:
-            results.append(CardResult(card, rule, True))
-    return results
+    return run_cards(subject, CARDS)

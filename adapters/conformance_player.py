@@ -10,6 +10,7 @@ import msgspec
 
 from adapters.contract import AdapterError, Fetch, Output, Send, Venue
 from engine.core import events
+from engine.core.conformance import CardFailed
 from engine.core.events import ASK, BATCH, CLEAR, DOWN, GAP, LAST, LEVEL, MARK, READY, TRADE, Batch
 
 START_NS = 1_700_000_000_000_000_000
@@ -18,10 +19,6 @@ EARLIEST_NS = 1_230_000_000 * 10**9
 LATEST_NS = 2**63 - 1
 KINDS = {getattr(events, name): name for name in (
     "CLOCK", "LEVEL", "TRADE", "CLEAR", "QUOTE", "MARK", "READY", "GAP", "DOWN", "UP")}  # fmt: skip
-
-
-class CardFailed(Exception):
-    """What a card found, in words."""
 
 
 class Line(msgspec.Struct, frozen=True, rename={"kind": "is"}):

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from engine.core.conformance import CardResult
+from engine.core.conformance import CardFailed, CardResult, run_cards
 from engine.core.events import Batch
 from engine.core.records import FeedState, Record, Refusal, Request
 from engine.core.strategy import Config, Strategy
@@ -59,10 +59,6 @@ FORBIDDEN_CALLS = frozenset(("open", "input", "print", "eval", "exec", "__import
 
 MOST_REQUESTS_PER_S = 50
 """Orders a second that a strategy may ask for while every one is refused; the scenario has 100 frames a second."""
-
-
-class CardFailed(Exception):
-    """What a card found, in words."""
 
 
 class Subject:
@@ -247,14 +243,4 @@ CARDS: tuple[tuple[str, str, Callable[[Subject], None]], ...] = (
 def check_strategy(cls: type[Strategy[Any]], values: Mapping[str, Any] | None = None) -> list[CardResult]:
     """Run every card on a strategy class; ``values`` are config fields that have no example of their own."""
     subject = Subject(cls, values)
-    results = []
-    for card, rule, check in CARDS:
-        try:
-            check(subject)
-        except CardFailed as failure:
-            results.append(CardResult(card, rule, False, str(failure)))
-        except Exception as error:  # noqa: BLE001 - users' code runs in there: whatever it raises is the finding
-            results.append(CardResult(card, rule, False, f"raised {type(error).__name__}: {error}"))
-        else:
-            results.append(CardResult(card, rule, True))
-    return results
+    return run_cards(subject, CARDS)

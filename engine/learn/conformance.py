@@ -8,16 +8,12 @@ from functools import cached_property
 import msgspec
 import numpy as np
 
-from engine.core.conformance import CardResult
+from engine.core.conformance import CardFailed, CardResult, run_cards
 from engine.features.set import Vector
 from engine.learn.contract import Model, ModelError, ModelSettings, TrainJob
 
 NAMES = tuple(f"feature_{number}" for number in range(8))
 ROWS = 600
-
-
-class CardFailed(Exception):
-    """What a card found, in words."""
 
 
 class Subject:
@@ -142,14 +138,4 @@ CARDS: tuple[tuple[str, str, Callable[[Subject], None]], ...] = (
 def check_model(cls: type[Model]) -> list[CardResult]:
     """Run every card on a model class."""
     subject = Subject(cls)
-    results = []
-    for card, rule, check in CARDS:
-        try:
-            check(subject)
-        except CardFailed as failure:
-            results.append(CardResult(card, rule, False, str(failure)))
-        except Exception as error:  # noqa: BLE001 - users' code runs in there: whatever it raises is the finding
-            results.append(CardResult(card, rule, False, f"raised {type(error).__name__}: {error}"))
-        else:
-            results.append(CardResult(card, rule, True))
-    return results
+    return run_cards(subject, CARDS)
