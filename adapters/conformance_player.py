@@ -18,7 +18,7 @@ STEP_NS = 50_000_000
 EARLIEST_NS = 1_230_000_000 * 10**9
 LATEST_NS = 2**63 - 1
 KINDS = {getattr(events, name): name for name in (
-    "CLOCK", "LEVEL", "TRADE", "CLEAR", "QUOTE", "MARK", "READY", "GAP", "DOWN", "UP")}  # fmt: skip
+    "CLOCK", "LEVEL", "TRADE", "CLEAR", "QUOTE", "MARK", "READY", "GAP", "DOWN", "UP", "CHECK")}  # fmt: skip
 
 
 class Line(msgspec.Struct, frozen=True, rename={"kind": "is"}):
