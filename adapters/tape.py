@@ -13,6 +13,7 @@ import io
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -24,9 +25,9 @@ import msgspec
 from adapters.entry import Entry, EntryKind
 from adapters.tape_bytes import ZSTD_MAGIC, Torn, compress_frame, lines, pieces
 from adapters.tape_formats import open_foreign
-from adapters.tape_types import FORMAT_VERSION, TapeError, TapeHeader, VenueHeader, shown
+from adapters.tape_types import FORMAT_VERSION, TORN_ADVICE, TapeError, TapeHeader, TapeNotWritten, VenueHeader, shown
 
-__all__ = ["TapeError", "TapeHeader", "TapeWriter", "VenueHeader", "read_tape", "read_tapes"]
+__all__ = ["TapeError", "TapeHeader", "TapeNotWritten", "TapeWriter", "VenueHeader", "read_tape", "read_tapes"]
 
 MAGIC = b"papertape "
 FLUSH_BYTES = 1 << 20
@@ -89,7 +90,7 @@ class TapeWriter:
 
     Raises:
         FileExistsError: a tape is never overwritten.
-        OSError: the disk refuses; raised by the next ``write`` or by ``close``.
+        TapeNotWritten: the disk refuses; raised by the next ``write`` or by ``close``.
     """
 
     def __init__(self, path: Path | str, header: TapeHeader, *, flush_s: float = FLUSH_SECONDS) -> None:
@@ -104,9 +105,11 @@ class TapeWriter:
         self._flush_s = flush_s
         try:
             self._store(MAGIC + b"%d " % FORMAT_VERSION + msgspec.json.encode(header) + b"\n")
-        except OSError:
-            self._file.close()
-            raise
+        except OSError as error:
+            with suppress(OSError):
+                self._file.close()
+            self.path.unlink(missing_ok=True)
+            raise TapeNotWritten(str(self.path), error.strerror or str(error)) from error
         self._thread = threading.Thread(target=self._run, name=f"tape {self.path.name}", daemon=True)
         self._thread.start()
 
@@ -119,7 +122,7 @@ class TapeWriter:
             while self._pending_bytes > PENDING_LIMIT and self._failure is None:
                 self._changed.wait()
             if self._failure is not None:
-                raise self._failure
+                raise self._refusal(self._failure)
             self._pending.append(line)
             self._pending_bytes += len(line)
             self.entries += 1
@@ -137,10 +140,12 @@ class TapeWriter:
                 if self._failure is None:
                     self._store(b"end %d\n" % self.entries)
                     os.fsync(self._file.fileno())
-            finally:
+            except OSError as error:
+                self._failure = error
+            with suppress(OSError):  # it flushes what could not be stored
                 self._file.close()
         if self._failure is not None:
-            raise self._failure
+            raise self._refusal(self._failure)
 
     def __enter__(self) -> TapeWriter:
         return self
@@ -169,6 +174,10 @@ class TapeWriter:
                     self._failure = error
                     self._changed.notify_all()
                 return
+
+    def _refusal(self, error: OSError) -> TapeNotWritten:
+        found = error.strerror or str(error)
+        return TapeNotWritten(str(self.path), found, "; replay --torn plays what was stored")
 
     def _store(self, text: bytes) -> None:
         self._file.write(compress_frame(text))
@@ -327,9 +336,10 @@ def _own_entries(name: str, blocks: Iterator[list[bytes]], allow_torn: bool) -> 
         if allow_torn:
             return
         where = f"torn at entry {count + 1} (byte {torn.offset})"
-        raise TapeError(name, where, "a whole tape", torn.found) from torn
+        raise TapeError(name, where, "a whole tape", torn.found + TORN_ADVICE) from torn
     if not ended and not allow_torn:
-        raise TapeError(name, f"torn at entry {count + 1}", "the line 'end <entries>'", "the end of the file")
+        found = "the end of the file" + TORN_ADVICE
+        raise TapeError(name, f"torn at entry {count + 1}", "the line 'end <entries>'", found)
 
 
 def _end(name: str, line: bytes, count: int, block: list[bytes]) -> bool:

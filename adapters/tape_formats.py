@@ -20,7 +20,7 @@ import msgspec
 from adapters.entry import Entry, EntryKind
 from adapters.tape_bytes import Torn, lines, pieces
 from adapters.tape_sniff import replied_token, sniff_use
-from adapters.tape_types import TapeError, TapeHeader, VenueHeader, shown
+from adapters.tape_types import TORN_ADVICE, TapeError, TapeHeader, VenueHeader, shown
 
 SNIFFED_FRAMES = 256
 
@@ -58,7 +58,7 @@ def _numbered_lines(name: str, allow_torn: bool) -> Iterator[tuple[int, bytes]]:
                     yield number, line
     except Torn as torn:
         if not allow_torn:
-            raise TapeError(name, f"torn after line {number}", "a whole file", torn.found) from torn
+            raise TapeError(name, f"torn after line {number}", "a whole file", torn.found + TORN_ADVICE) from torn
 
 
 class _LineTape:

@@ -11,6 +11,9 @@ from engine.core.types import Instrument
 FORMAT_VERSION = 1
 """Of Papertape's own tape; a reader refuses a newer one."""
 
+TORN_ADVICE = "; replay --torn plays what is whole"
+"""What can be done with a tape that has no end."""
+
 
 class TapeError(Exception):
     """A file that is no tape, or not a whole one.
@@ -27,6 +30,17 @@ class TapeError(Exception):
         self.where = where
         self.expected = expected
         self.found = found
+
+
+class TapeNotWritten(OSError):
+    """The disk takes no more of a tape; one line says which and why. What was stored before, if anything, is whole.
+
+    >>> print(TapeNotWritten("a.ptz", "No space left on device"))
+    a.ptz: expected room for the tape, found: No space left on device
+    """
+
+    def __init__(self, path: str, found: str, advice: str = "") -> None:
+        super().__init__(f"{path}: expected room for the tape, found: {found}{advice}")
 
 
 class VenueHeader(msgspec.Struct, frozen=True):

@@ -20,7 +20,7 @@ from adapters.connection import Connection
 from adapters.contract import AdapterError
 from adapters.entry import Entry
 from adapters.feed import Feed
-from adapters.tape import TapeWriter
+from adapters.tape import TapeNotWritten, TapeWriter
 from adapters.tape_types import TapeHeader, VenueHeader
 from engine.live.build import Built, build_engine
 from engine.live.bus import Bus
@@ -30,7 +30,7 @@ from engine.live.http import HttpServer
 from engine.live.redis_bus import RedisPublisher, RedisSettings
 from engine.live.redis_view import redis_status
 from engine.live.runner import Runner
-from engine.live.statedir import StateDir
+from engine.live.statedir import StateDir, StateDirError
 from engine.live.training import Training
 from engine.live.venues import MarketChild, Reached, StartError, numbered, reach
 from engine.live.view import View
@@ -86,6 +86,7 @@ class App:
             ConfigError: the config names what does not exist.
             StartError: a venue or the simulated exchange cannot be had.
             HttpError: the page's port is taken.
+            StateDirError, TapeNotWritten: the disk takes nothing.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -210,9 +211,18 @@ class App:
         """A part of the daemon ended by itself: with an error, the whole must not go on as if nothing were."""
         if task.cancelled() or task.exception() is None:
             return
-        self.failed = f"{task.get_name()}: {type(task.exception()).__name__}: {task.exception()}"
-        log.error("part failed", part=task.get_name(), exc_info=task.exception())
+        self._fail(task.get_name(), task.exception())
         self._stop.set()
+
+    def _fail(self, part: str, error: BaseException | None) -> None:
+        """Remember what went wrong first: it is the last line, and makes the code 1."""
+        if isinstance(error, (TapeNotWritten, StateDirError)):  # said in full already, and no fault of ours
+            words = str(error)
+            log.error("part failed", part=part, error=words)
+        else:
+            words = f"{part}: {type(error).__name__}: {error}"
+            log.error("part failed", part=part, exc_info=error)
+        self.failed = self.failed or words
 
     async def _shut(self) -> None:
         """Stop in stages: no more market, the engine's last word, then everything that only listens."""
@@ -221,9 +231,7 @@ class App:
         await self._stage("connections", self._cancel(lambda task: task not in last))
         if self._runner is not None and self._runner_task is not None:
             await self._stage("runner", self._cancel(lambda task: task is self._runner_task))
-            if self.failed is None or not self.failed.startswith("runner"):
-                self._runner.command("stop")
-                self._runner.drain(1_000_000)
+            await self._stage("last word", self._last_word(self._runner))
         if self._training is not None:
             await self._stage("training", self._training.close())
         if self._redis is not None and self._redis_task is not None:
@@ -238,8 +246,16 @@ class App:
         if self._tape is not None:
             await self._stage("tape", asyncio.to_thread(self._tape.close))
         if self._view is not None:
-            self.state.write("run.json", json.dumps(self.summary(), indent=1))
+            await self._stage("summary", self._write_summary())
         gc.unfreeze()
+
+    async def _last_word(self, runner: Runner) -> None:
+        if self.failed is None or not self.failed.startswith("runner"):
+            runner.command("stop")
+            runner.drain(1_000_000)
+
+    async def _write_summary(self) -> None:
+        self.state.write("run.json", json.dumps(self.summary(), indent=1))
 
     async def _cancel(self, which: Callable[[asyncio.Task[None]], bool]) -> None:
         tasks = [task for task in self._tasks if which(task)]
@@ -254,6 +270,8 @@ class App:
                 await work
         except TimeoutError:
             log.error("stage of the stop hangs and is left behind", stage=name, seconds=time.monotonic() - started)
+        except Exception as error:  # noqa: BLE001 - whatever one stage meets, the later ones must have their turn
+            self._fail(name, error)
 
     def summary(self) -> dict[str, Any]:
         """What ``run --json`` ends with."""

@@ -151,6 +151,7 @@ def serve(
 
 def _daemon(config: AppConfig, run_s: float | None, *, as_json: bool, source: Path) -> str:
     """Run the daemon to its end; the path of its tape."""
+    from adapters.tape import TapeNotWritten
     from engine.live.config import ConfigError
     from engine.live.http import HttpError
     from engine.live.logs import Logs
@@ -168,7 +169,7 @@ def _daemon(config: AppConfig, run_s: float | None, *, as_json: bool, source: Pa
                 logs.close()
     except ConfigError as error:
         fail("\n".join(f"{source}: {problem}" for problem in error.problems), 2)
-    except (StateDirError, StartError, HttpError) as error:
+    except (StateDirError, StartError, HttpError, TapeNotWritten) as error:
         fail(str(error), 1)
     if as_json:
         typer.echo(json.dumps(summary))

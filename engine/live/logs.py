@@ -20,7 +20,7 @@ class Logs:
     def __init__(self, file: Path | None, *, to_stderr: bool) -> None:
         handlers: list[logging.Handler] = []
         if file is not None:
-            handlers.append(RotatingFileHandler(file, maxBytes=FILE_BYTES, backupCount=FILES, encoding="utf-8"))
+            handlers.append(_File(file, maxBytes=FILE_BYTES, backupCount=FILES, encoding="utf-8"))
         if to_stderr:
             handlers.append(logging.StreamHandler(sys.stderr))
         shared: list[structlog.typing.Processor] = [
@@ -60,6 +60,17 @@ class Logs:
         for handler in self._handlers:
             handler.close()
         logging.getLogger().handlers = self._root_handlers
+
+
+class _File(RotatingFileHandler):
+    """A full disk is one line for the person at the terminal, not a traceback a line."""
+
+    _is_told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
+        if not self._is_told:
+            self._is_told = True
+            sys.stderr.write(f"papertape: {self.baseFilename}: expected room for the log, found: {sys.exc_info()[1]}\n")
 
 
 class _Pass(QueueHandler):

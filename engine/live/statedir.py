@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -39,17 +40,26 @@ class StateDir:
             ) from error
         self._file.seek(0)
         self._file.truncate()
-        self._file.write(f"{os.getpid()}\n")
-        self._file.flush()
+        with suppress(OSError):  # who it is is a courtesy; that it is held is the lock
+            self._file.write(f"{os.getpid()}\n")
+            self._file.flush()
 
     def write(self, name: str, text: str) -> None:
-        """Replace a file of the folder as a whole."""
+        """Replace a file of the folder as a whole.
+
+        Raises:
+            StateDirError: the disk refuses.
+        """
         part = self.path / f"{name}.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(self.path / name)
+        try:
+            part.write_text(text, encoding="utf-8")
+            part.replace(self.path / name)
+        except OSError as error:
+            raise StateDirError(f"{self.path / name}: expected room to write it, found: {error.strerror}") from error
 
     def close(self) -> None:
-        self._file.close()
+        with suppress(OSError):
+            self._file.close()
 
     def __enter__(self) -> StateDir:
         return self

@@ -109,7 +109,7 @@ def farewell(summary: dict[str, Any]) -> str:
         *summary["why"],
         f"digest {summary['digest']}",
     ]
-    if "tape" in summary:
+    if "tape" in summary and summary["tape"] not in summary.get("failed", ""):
         lines += [f"tape {summary['tape']}: replay it with `papertape replay {summary['tape']}`"]
     return "\n".join(lines)
 

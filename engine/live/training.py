@@ -25,6 +25,10 @@ def model_path(folder: Path, version: str) -> Path:
     return folder / f"{version}.ptm"
 
 
+NO_MODEL = hashlib.sha256(b"").hexdigest()
+"""The version that says that a training failed."""
+
+
 class Training:
     """Hands windows to the trainer and stores what it gives, by content, before anyone hears of it.
 
@@ -84,7 +88,12 @@ class Training:
             self.failed += 1
             payload = b""
         version = hashlib.sha256(payload).hexdigest()
-        await asyncio.to_thread(self._store, version, payload)
+        try:
+            await asyncio.to_thread(self._store, version, payload)
+        except OSError as error:  # a model that is not on disk must not be used: no replay could have it
+            log.warning("model cannot be stored", model=model, error=str(error))
+            self.failed += 1
+            version, payload = NO_MODEL, b""
         await self._room()
         self._deliver(model, version, payload)
 

@@ -24,6 +24,7 @@ from adapters.tape import TapeHeader, read_tapes
 from engine.core.types import Instrument
 from engine.live.build import Built, build_engine, override
 from engine.live.config import AppConfig, load_config, parse_config
+from engine.live.training import NO_MODEL
 from engine.research.outputs import Outputs
 from engine.research.player import DEFAULT_BLOCK, Player
 from engine.research.scan import VenueScan, scan
@@ -234,15 +235,16 @@ class ModelStore:
     """The trained models of a run, by the hash of their content: ``models/`` beside the tape or its folder."""
 
     def __init__(self, tape: Path) -> None:
-        self._folders = (tape.parent.parent / "models", tape.parent / "models")
+        folder = tape.resolve().parent  # resolved: the folder above "." is not "."
+        self._folders = (folder.parent / "models", folder / "models")
 
     def load(self, model: str, version: str) -> bytes:
-        """The payload of a version; empty for the empty version, which says that a training failed.
+        """The payload of a version; empty for the version of nothing, which says that a training failed.
 
         Raises:
             ReplayError: there is no such file, or its content is not what its name says.
         """
-        if not version:
+        if version in ("", NO_MODEL):
             return b""
         for folder in self._folders:
             path = folder / f"{version}.ptm"

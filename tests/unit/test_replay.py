@@ -21,7 +21,7 @@ from engine.core.types import Instrument
 from engine.live.commands_research import register
 from engine.live.config import ConfigError
 from engine.research.bench_data import SYMBOL, depth_frames, snapshot_frame
-from engine.research.replay import ReplayError, replay
+from engine.research.replay import ModelStore, ReplayError, replay
 from engine.research.report_run import report_run
 
 NS = 1_723_161_254_000_000_000
@@ -314,3 +314,13 @@ def test_doctor_json_lists_every_check(tmp_path: Path, invoke: Invoke) -> None:
     answer = msgspec.json.decode(result.stdout)
     assert answer["passed"] is True
     assert {"name", "verdict", "found", "advice"} == answer["checks"][0].keys()
+
+
+def test_a_tape_named_from_within_its_folder_finds_its_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tape").mkdir()
+    (tmp_path / "models").mkdir()
+    version = hashlib.sha256(b"x").hexdigest()
+    (tmp_path / "models" / f"{version}.ptm").write_bytes(b"x")
+    monkeypatch.chdir(tmp_path / "tape")
+    assert ModelStore(Path("a.ptz")).load("net", version) == b"x"
+    assert ModelStore(Path("a.ptz")).load("net", hashlib.sha256(b"").hexdigest()) == b"", "a training that failed"
