@@ -244,10 +244,16 @@ class App:
         for child in self._children:
             await self._stage("simulated exchange", child.stop())
         if self._tape is not None:
-            await self._stage("tape", asyncio.to_thread(self._tape.close))
+            await self._stage("tape", asyncio.to_thread(self._close_tape, self._tape))
         if self._view is not None:
             await self._stage("summary", self._write_summary())
         gc.unfreeze()
+
+    @staticmethod
+    def _close_tape(tape: TapeWriter) -> None:
+        tape.close()
+        if not tape.entries:  # the start failed: an empty tape would pass for the latest run
+            tape.path.unlink(missing_ok=True)
 
     async def _last_word(self, runner: Runner) -> None:
         if self.failed is None or not self.failed.startswith("runner"):

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from engine.live.terminal import console, money, score
 
 if TYPE_CHECKING:
     from engine.research.replay import ReplayResult
@@ -32,7 +33,12 @@ def register(app: typer.Typer) -> None:
 
 
 def replay(
-    tapes: Annotated[list[Path], typer.Argument(help="A tape, or the files of one recording in their order.")],
+    tapes: Annotated[
+        list[Path],
+        typer.Argument(
+            help="A tape, a daemon's folder for its latest one, or the files of one recording in their order."
+        ),
+    ],
     config: Annotated[Path | None, typer.Option(help="Instead of the tape's own, or configs/replay.toml.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the run's tables there, as parquet.")] = None,
     block: Annotated[
@@ -83,7 +89,7 @@ def doctor(
         table = Table(box=None, pad_edge=False, show_header=False)
         for check in checks:
             table.add_row(check.name, MARKS[check.verdict], check.found, check.advice)
-        Console().print(table)
+        console().print(table)
     raise typer.Exit(0 if passed(checks) else 1)
 
 
@@ -105,10 +111,10 @@ def bench(
             if as_json:
                 _line(results[-1])
     if not as_json:
-        console = Console()
+        screen = console()
         for result in results:
-            console.print(_bench_table(result.bench, [msgspec.structs.asdict(row) for row in result.rows]))
-        console.print(", ".join(f"{key}: {value}" for key, value in results[0].machine.items()), style="dim")
+            screen.print(_bench_table(result.bench, [msgspec.structs.asdict(row) for row in result.rows]))
+        screen.print(", ".join(f"{key}: {value}" for key, value in results[0].machine.items()), style="dim")
 
 
 def _bench_table(title: str, rows: list[dict[str, Any]]) -> Table:
@@ -125,7 +131,7 @@ def _bench_table(title: str, rows: list[dict[str, Any]]) -> Table:
 def _show(result: ReplayResult) -> None:
     """The human report: what came in, what was decided, what came of it."""
     summary = result.summary
-    console = Console()
+    screen = console()
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, venue in summary["venues"].items():
         counts = ", ".join(f"{count:,} {what}" for what, count in venue.items() if count or what == "frames")
@@ -138,29 +144,32 @@ def _show(result: ReplayResult) -> None:
         table.add_row("refused by risk", refused)
     table.add_row("fills", f"{summary['fills']:,}")
     for currency, profit in summary["profit"].items():
-        table.add_row(f"profit, {currency}", f"{profit} after fees of {summary['fees'].get(currency, '0')}")
+        table.add_row(
+            f"profit, {currency}", f"{money(profit)} after fees of {money(summary['fees'].get(currency, '0'))}"
+        )
     for model in summary["models"]:
-        scores = f"{model['predictions']:,} predictions, {model['learned']:,} learned, {model['swaps']} swaps"
-        table.add_row(f"model {model['name']}", f"{scores}, IC {model['ic']:.4f}, RMSE {model['rmse']:.4f} bps")
+        count = model["predictions"]
+        scores = f"{count:,} predictions, {model['learned']:,} learned, {model['swaps']} swaps"
+        ic, rmse = (score(model[key], count, 4) for key in ("ic", "rmse"))
+        table.add_row(f"model {model['name']}", f"{scores}, IC {ic}, RMSE {rmse} bps")
     rate = result.entries / result.seconds if result.seconds else 0.0
     table.add_row("speed", f"{result.entries:,} entries in {result.seconds:.2f} s, {rate:,.0f} a second")
     table.add_row("configuration", result.config)
     if result.out:
         table.add_row("tables", result.out)
-    console.print(table, highlight=False)
+    screen.print(table, highlight=False)
     for why in summary["why"]:
-        console.print(f"[yellow]note[/] {why}", highlight=False, soft_wrap=True)
-    console.print(f"digest {result.digest}", highlight=False)
+        screen.print(f"[yellow]note[/] {why}", highlight=False, soft_wrap=True)
+    screen.print(f"digest {result.digest}", highlight=False)
 
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[int], None] | None]:
     """Shows the entries played while a person waits at a terminal; nothing else ever sees it."""
-    console = Console(stderr=True)
     if quiet or not sys.stderr.isatty():
         yield None
         return
-    with console.status("working") as status:
+    with console(stderr=True).status("working") as status:
         yield lambda entries: status.update(f"{entries:,} entries")
 
 

@@ -52,6 +52,7 @@ class Player:
         self.last_ns = 0
         self.was_ready: set[str] = set()
         self.doubts = 0
+        self.reloads = 0
         self._block = block
         self._obeys = obeys
         self._load_model = load_model
@@ -80,6 +81,7 @@ class Player:
         elif kind is EntryKind.COMMAND:
             if self._obeys:
                 self.flush()
+                self.reloads += entry.token == "reload"
                 self._process(
                     Command(entry.ns, entry.token, msgspec.json.decode(entry.data or b"{}", type=dict[str, Any]))
                 )

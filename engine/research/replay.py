@@ -23,7 +23,7 @@ from adapters.registry import venue_class
 from adapters.tape import TapeHeader, read_tapes
 from engine.core.types import Instrument
 from engine.live.build import Built, build_engine, override
-from engine.live.config import AppConfig, load_config, parse_config
+from engine.live.config import AppConfig, ConfigError, load_config, parse_config
 from engine.live.training import NO_MODEL
 from engine.research.outputs import Outputs
 from engine.research.player import DEFAULT_BLOCK, Player
@@ -60,30 +60,41 @@ def replay(
     allow_torn: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> ReplayResult:
-    """Replay one tape, or several files of one recording. ``progress`` hears the number of entries played.
+    """Replay one tape, or several files of one recording; a daemon's folder stands for its latest tape.
+
+    ``progress`` hears the number of entries played.
 
     Raises:
         TapeError: a file that is no whole tape.
         ConfigError: the configuration does not fit the tape.
         ReplayError, ScanError, OutputError: see there.
     """
+    paths = [_tape(path) for path in paths]
     header, entries = read_tapes(paths, allow_torn)
     settings, source = _config(header, config)
     names = _venue_names(header, settings)
     is_own = bool(header.config)
+    obeys = is_own and config is None
+    if obeys and len(paths) > 1:
+        raise ReplayError(
+            f"{paths[1]}: expected one run's tape, found {len(paths)} tapes: each has its own start, stop and models; "
+            "name one of them, or give --config to trade on all of them anew"
+        )
     scans = {} if header.instruments else scan(*read_tapes(paths, allow_torn), names)
     instruments = _instruments(header, scans, settings, names)
     with ExitStack() as stack:
         outputs = stack.enter_context(Outputs(out, instruments)) if out is not None else None
         feeds = _feeds(header, instruments, names)
-        built = build_engine(
-            settings,
-            instruments,
-            inline_training=not (is_own and config is None),
-            frames_tap=outputs.frames if outputs is not None else None,
-            venues={name: feed.venue_class for name, feed in feeds.items()},
-        )
-        obeys = is_own and config is None
+        try:
+            built = build_engine(
+                settings,
+                instruments,
+                inline_training=not obeys,
+                frames_tap=outputs.frames if outputs is not None else None,
+                venues={name: feed.venue_class for name, feed in feeds.items()},
+            )
+        except ConfigError as error:
+            raise ConfigError([f"{source}: {problem}" for problem in error.problems]) from error
         player = Player(
             built.engine,
             feeds,
@@ -141,6 +152,13 @@ def _why(built: Built, player: Player, scans: Mapping[str, VenueScan], summary: 
             yield f"{symbol}: its book was not ready at the end ({reason})"
     if player.doubts and scans:
         yield f"{player.doubts} times a book was crossed or negative: not used again until the tape's next snapshot"
+    if not summary["strategies"]:
+        yield "the configuration names no strategy, so nothing was traded: give --config to trade on this tape"
+    if player.reloads:
+        yield (
+            f"reloads of strategies' code during the run: {player.reloads}; a replay runs the code as it is now, "
+            "so the digests agree only if it did not change"
+        )
     refused = summary["orders"]["refused"]
     if refused and not summary["orders"]["sent"]:
         rules = ", ".join(f"{rule} {count}" for rule, count in refused.items())
@@ -160,6 +178,20 @@ def _why(built: Built, player: Player, scans: Mapping[str, VenueScan], summary: 
 
 def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def latest_tape(folder: Path) -> Path | None:
+    """The newest tape of a daemon's folder; their names are their times."""
+    return max((folder / "tape").glob("*.ptz"), default=None)
+
+
+def _tape(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    found = latest_tape(path)
+    if found is None:
+        raise ReplayError(f"{path}: expected a tape, or a daemon's folder with tape/*.ptz, found neither")
+    return found
 
 
 def default_config() -> Path:

@@ -170,13 +170,12 @@ def _models(run: Run) -> Iterable[str]:
     models = run.summary.get("models", [])
     if not models:
         return
-    head = ["Model", "Predictions", "Scored", "IC", "RMSE, bps", "Retrains", "Swaps", "Drift alarms"]
+    head = ["Model", "Predictions", "Learned", "IC", "RMSE, bps", "Retrains", "Swaps", "Drift alarms"]
     rows = [
         [
             escape(str(one.get("name"))),
             *(str(one.get(key, 0)) for key in ("predictions", "learned")),
-            number(float(one.get("ic", 0.0)), 4),
-            number(float(one.get("rmse", 0.0)), 4),
+            *(number(float(one.get(key, 0.0)), 4) if one.get("predictions") else "–" for key in ("ic", "rmse")),
             *(str(one.get(key, 0)) for key in ("retrains", "swaps", "drift_alarms")),
         ]
         for one in models
@@ -229,8 +228,9 @@ def _venues(run: Run) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Cells are HTML; a column is set to the right where its first cell reads as a number."""
-    right = [bool(rows) and rows[0][at].lstrip("\u2212+<")[:1].isdigit() for at in range(len(head))]
+    """Cells are HTML; a column is set to the right where its cells read as numbers, or as the dash of none."""
+    firsts = [[row[at].lstrip("\u2212+")[:1] for row in rows] for at in range(len(head))]
+    right = [bool(rows) and all(first.isdigit() or first == "–" for first in column) for column in firsts]
     kind = [' class="n"' if one or name in ("Fees", "Profit") else "" for one, name in zip(right, head, strict=True)]
     top = "".join(f"<th{attribute}>{escape(name)}</th>" for attribute, name in zip(kind, head, strict=True))
     lines = ("".join(f"<td{attribute}>{cell}</td>" for attribute, cell in zip(kind, row, strict=True)) for row in rows)

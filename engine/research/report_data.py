@@ -55,7 +55,11 @@ def load_run(folder: Path) -> Run:
         path = folder / f"{name}.parquet"
         if not path.exists():
             raise ReportError(f"{folder}: expected {name}.parquet beside {SUMMARY}, found none: replay the tape again")
-        tables[name] = pl.read_parquet(path)
+        try:
+            tables[name] = pl.read_parquet(path)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            found = str(error).splitlines()[0]
+            raise ReportError(f"{path}: expected a table, found: {found}: replay the tape again") from error
     return Run(summary, tables)
 
 
@@ -81,8 +85,9 @@ def equity(run: Run) -> dict[str, list[Curve]]:
         if not any(np.any(curve.values) for curve in by_strategy):
             continue
         found = [_from_zero("all strategies", start_ns, part.group_by("ns", maintain_order=True).agg(pl.sum("equity")))]
+        traded = [curve for curve in by_strategy if np.any(curve.values)]
         if len(by_strategy) > 1:
-            found += sorted(by_strategy, key=lambda curve: -abs(float(curve.values[-1])))[:5]
+            found += sorted(traded, key=lambda curve: -abs(float(curve.values[-1])))[:5]
         curves[str(currency)] = found
     return curves
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from engine.research.outputs import SUMMARY
-from engine.research.replay import replay
+from engine.research.replay import latest_tape, replay
 from engine.research.report import render
 from engine.research.report_data import ReportError, Run, load_run
 
@@ -24,21 +24,21 @@ def report_run(folder: Path, target: Path | None = None, progress: Callable[[int
     only the live run knows (latencies) comes from its ``run.json``.
 
     Raises:
-        ReportError: the folder is neither.
+        ReportError: the folder is neither, or the page cannot be written.
     """
     if folder.name == SUMMARY:
         folder = folder.parent
     if (folder / SUMMARY).exists():
         return _write(load_run(folder), target or folder / PAGE, folder.name)
-    tapes = sorted((folder / "tape").glob("*.ptz"))
-    if not tapes:
+    tape = latest_tape(folder)
+    if tape is None:
         raise ReportError(
             f"{folder}: expected what replay --out wrote, or a daemon's folder with tape/*.ptz, found neither: "
             "run with [record] enabled, or replay --out first"
         )
     with tempfile.TemporaryDirectory(prefix="papertape-report-") as place:
         out = Path(place) / "run"
-        result = replay(tapes[-1:], out=out, allow_torn=True, progress=progress)
+        result = replay([tape], out=out, allow_torn=True, progress=progress)
         run = load_run(out)
         live = _live(folder / "run.json")
         run.summary["latency_us"] = live.get("latency_us", run.summary["latency_us"])
@@ -52,8 +52,13 @@ def report_run(folder: Path, target: Path | None = None, progress: Callable[[int
 
 def _write(run: Run, target: Path, title: str) -> Path:
     partial = target.with_name(f".{target.name}.partial")
-    partial.write_text(render(run, title), encoding="utf-8")
-    return partial.replace(target)
+    page = render(run, title)
+    try:
+        partial.write_text(page, encoding="utf-8")
+        return partial.replace(target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise ReportError(f"{target}: expected a place to write to, found: {error.strerror}") from error
 
 
 def _live(path: Path) -> dict[str, Any]:

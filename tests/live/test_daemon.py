@@ -113,6 +113,7 @@ def test_a_taken_port_is_one_clear_line(daemon: Daemon, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert str(port) in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+    assert list((tmp_path / "demo" / "tape").iterdir()) == [], "a start that failed is no run"
 
 
 def test_it_answers_the_commands(daemon: Daemon) -> None:

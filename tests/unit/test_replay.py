@@ -324,3 +324,52 @@ def test_a_tape_named_from_within_its_folder_finds_its_models(tmp_path: Path, mo
     monkeypatch.chdir(tmp_path / "tape")
     assert ModelStore(Path("a.ptz")).load("net", version) == b"x"
     assert ModelStore(Path("a.ptz")).load("net", hashlib.sha256(b"").hexdigest()) == b"", "a training that failed"
+
+
+def test_a_daemons_folder_stands_for_its_latest_tape(tmp_path: Path) -> None:
+    tape = own_tape(tmp_path / "t")
+    (tape.parent / "20240101T000000.ptz").write_bytes(b"an older one")
+    assert replay([tmp_path / "t"]).digest == replay([tape]).digest
+    with pytest.raises(ReplayError, match="expected a tape, or a daemon's folder"):
+        replay([tmp_path])
+
+
+def test_two_runs_are_not_one(tmp_path: Path, config: Path) -> None:
+    tapes = [own_tape(tmp_path / "a"), own_tape(tmp_path / "b")]
+    with pytest.raises(ReplayError, match="expected one run's tape, found 2 tapes"):
+        replay(tapes)
+
+
+def test_a_reload_on_the_tape_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.ptz"
+    header = TapeHeader(started_ns=NS, venues={}, config={"run": {"name": "t"}}, instruments=[SIM], papertape="0")
+    with TapeWriter(path, header) as tape:
+        for at, name in enumerate(("start", "reload", "stop")):
+            tape.write(Entry(EntryKind.COMMAND, NS + at, "", name, b"{}"))
+    why = replay([path]).summary["why"]
+    assert any("names no strategy" in one for one in why)
+    assert any("during the run: 1;" in one for one in why)
+
+
+def test_a_mistake_in_the_config_of_a_replay_names_the_file(tmp_path: Path, config: Path, invoke: Invoke) -> None:
+    config.write_text(TOML.replace("enter = 0.1", "entre = 0.1"))
+    wrong = invoke("replay", foreign_tape(tmp_path / "foreign.txt"), "--config", config)
+    assert wrong.exit_code == 2
+    assert wrong.stderr.startswith(f"papertape: {config}: strategy.0")
+
+
+def test_what_is_piped_is_neither_folded_nor_cut(tmp_path: Path, config: Path, invoke: Invoke) -> None:
+    result = invoke("replay", foreign_tape(tmp_path / "foreign.txt"), "--config", config)
+    (line,) = [one for one in result.stdout.splitlines() if one.startswith("model linear")]
+    assert line.rstrip().endswith("bps")
+
+
+def test_a_report_of_damaged_tables_is_one_line(tmp_path: Path, invoke: Invoke) -> None:
+    replay([own_tape(tmp_path / "t")], out=tmp_path / "out")
+    unwritable = invoke("report", tmp_path / "out", "--out", tmp_path / "missing" / "a.html")
+    assert (unwritable.exit_code, unwritable.stderr.count("\n")) == (1, 1)
+    assert "a.html: expected a place to write to, found: No such file or directory" in unwritable.stderr
+    (tmp_path / "out" / "fills.parquet").write_bytes(b"junk")
+    damaged = invoke("report", tmp_path / "out")
+    assert (damaged.exit_code, damaged.stderr.count("\n")) == (1, 1)
+    assert "fills.parquet: expected a table, found: " in damaged.stderr
