@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.request
+from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from engine.live.commands_live import Json, fail
+from engine.live.statedir import is_held
 
 TIMEOUT_S = 5.0
+OBEYED_S = 5.0
+"""How long a reload may take before it is called taken and no more."""
 
 Url = Annotated[str, typer.Option(help="The daemon's page; default: found through --run.")]
 Run = Annotated[Path, typer.Option("--run", help="The daemon's folder.")]
@@ -30,46 +36,51 @@ def register(app: typer.Typer) -> None:
 
 def status(url: Url = "", run: Run = HERE, json_: Json = False) -> None:
     """Books, positions, profit and models of a running daemon."""
-    state = _ask(_find(url, run), "/state")
+    state = _ask(_find(url, run), "/state", dict)
     if json_:
         typer.echo(json.dumps(state))
         return
-    from rich.console import Console
-
     from engine.live.status import render
+    from engine.live.terminal import console
 
-    Console().print(render(state, _find(url, run)))
+    screen = console()
+    screen.print(render(state, _find(url, run), fills=screen.is_terminal))
 
 
 def positions(url: Url = "", run: Run = HERE, json_: Json = False) -> None:
     """Open positions, by strategy."""
-    _table(_ask(_find(url, run), "/positions"), json_)
+    _list("positions", _find(url, run), json_)
 
 
 def orders(url: Url = "", run: Run = HERE, json_: Json = False) -> None:
     """Working orders."""
-    _table(_ask(_find(url, run), "/orders"), json_)
+    _list("orders", _find(url, run), json_)
 
 
 def fills(url: Url = "", run: Run = HERE, json_: Json = False) -> None:
     """Recent fills."""
-    _table(_ask(_find(url, run), "/fills"), json_)
+    _list("fills", _find(url, run), json_)
 
 
 def models(url: Url = "", run: Run = HERE, json_: Json = False) -> None:
     """Models and their scores."""
-    _table(_ask(_find(url, run), "/models"), json_)
+    _list("models", _find(url, run), json_)
 
 
 def why(url: Url = "", run: Run = HERE, json_: Json = False) -> None:
     """Why nothing is traded."""
-    answer = _ask(_find(url, run), "/why")
+    answer = _ask(_find(url, run), "/why", dict)
     if json_:
         typer.echo(json.dumps(answer))
         return
+    from engine.live.why import counts
+
     typer.echo("\n".join(answer["reasons"]) or "nothing stands in the way")
     for name, heard in answer["strategies"].items():
-        typer.echo(f"{name}: asked {heard['requests']}, refused {heard['refused']}, fills {heard['fills']}")
+        refused = f"{sum(heard['refused'].values())} refused"
+        if heard["refused"]:
+            refused += f" ({counts(heard['refused'])}; the last: {heard['last_refusal']})"
+        typer.echo(f"{name}: {heard['requests']} asked, {refused}, {heard['fills']} fills")
 
 
 def halt(
@@ -94,7 +105,22 @@ def flatten(url: Url = "", run: Run = HERE, strategy: Only = "", json_: Json = F
 
 def reload(url: Url = "", run: Run = HERE, strategy: Only = "", json_: Json = False) -> None:
     """Read the strategies' code anew; their state is carried over."""
-    _tell(_find(url, run), "reload", {"strategy": strategy} if strategy else {}, json_)
+    found = _find(url, run)
+    since_ns = _tell(found, "reload", {"strategy": strategy} if strategy else {}, json_=False, quiet=True)["ns"]
+    deadline = time.monotonic() + OBEYED_S
+    while not (obeyed := _ask(found, "/state", dict)["engine_ns"] >= since_ns) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    failed = {
+        name: one["reload_failed"]
+        for name, one in _ask(found, "/why", dict)["strategies"].items()
+        if one["reload_failed"] and strategy in ("", name)
+    }
+    if json_:
+        typer.echo(json.dumps({"taken": "reload", "obeyed": obeyed, "failed": failed}))
+    elif not failed:
+        typer.echo("reload: done" if obeyed else "reload: taken, and not yet done: the engine is busy")
+    if failed:
+        fail("\n".join(f"{name} goes on with its old code: {problem}" for name, problem in failed.items()), 1)
 
 
 def _find(url: str, run: Path) -> str:
@@ -103,49 +129,75 @@ def _find(url: str, run: Path) -> str:
     path = run / "daemon.json"
     try:
         found = json.loads(path.read_text())["url"]
-    except (OSError, ValueError, KeyError) as error:
-        fail(f"{path}: expected the address of a running daemon, found: {error}; start one or name --url or --run", 1)
+    except OSError as error:
+        fail(f"{path}: expected the address of a running daemon, found: {error.strerror}; {_advice(run)}", 1)
+    except (ValueError, KeyError, TypeError) as error:
+        fail(f"{path}: expected the address of a running daemon, found: {error}; {_advice(run)}", 1)
+    if not is_held(run):  # its port may be another daemon's by now
+        fail(f"{path}: expected a running daemon, found the address of one that ended; {_advice(run)}", 1)
     if not found:
         fail(f"{path}: expected a daemon with a page, found http.enabled = false", 1)
     return str(found).rstrip("/")
 
 
-def _ask(url: str, path: str) -> Any:
-    return _request(urllib.request.Request(url + path))
+def _advice(run: Path) -> str:
+    """Where a daemon runs instead, as far as its folder lies beside this one."""
+    for path in sorted(run.parent.glob("*/daemon.json")):
+        if is_held(path.parent):
+            return f"one runs with --run {path.parent}"
+    return "start one with `papertape run`, or name one with --url or --run"
 
 
-def _tell(url: str, name: str, args: dict[str, str], json_: bool) -> None:
-    body = json.dumps(args).encode()
-    headers = {"Content-Type": "application/json"}
-    answer = _request(urllib.request.Request(f"{url}/command/{name}", body, headers, method="POST"))
-    typer.echo(json.dumps(answer) if json_ else f"{name}: taken")
+def _ask(url: str, path: str, kind: type[Any]) -> Any:
+    answer = _request(url, path)
+    if not isinstance(answer, kind):
+        fail(f"{url}{path}: expected a Papertape daemon, found another program", 1)
+    return answer
 
 
-def _request(request: urllib.request.Request) -> Any:
-    if not request.full_url.startswith(("http://", "https://")):
-        fail(f"--url: expected http:// or https://, found {request.full_url!r}", 2)
+def _tell(url: str, name: str, args: dict[str, str], json_: bool, *, quiet: bool = False) -> Any:
+    answer = _request(url, f"/command/{name}", json.dumps(args).encode())
+    if not quiet:
+        typer.echo(json.dumps(answer) if json_ else f"{name}: taken")
+    return answer
+
+
+def _request(url: str, path: str, body: bytes | None = None) -> Any:
+    """What the daemon answers; with a body it is told something."""
+    if not url.startswith(("http://", "https://")):
+        fail(f"--url: expected http:// or https://, found {url!r}", 2)
+    headers = {} if body is None else {"Content-Type": "application/json"}
     try:
+        request = urllib.request.Request(url + path, body, headers, method="GET" if body is None else "POST")
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
             return json.loads(answer.read())
     except urllib.error.HTTPError as error:
-        fail(f"{request.full_url}: the daemon answered {error.code}: {error.read(500).decode(errors='replace')}", 1)
-    except (urllib.error.URLError, TimeoutError, ValueError) as error:
-        fail(f"{request.full_url}: expected a running daemon, found: {error}", 1)
+        _refused(url + path, error)
+    except (OSError, HTTPException, ValueError) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        words = (reason.strerror if isinstance(reason, OSError) else None) or str(reason) or type(reason).__name__
+        fail(f"{url}{path}: expected a running daemon, found: {words}", 1)
 
 
-def _table(rows: list[dict[str, Any]], json_: bool) -> None:
+def _refused(url: str, error: urllib.error.HTTPError) -> NoReturn:
+    """The daemon's own words; a wrong argument is wrong usage."""
+    try:
+        with error:
+            told = json.loads(error.read(2000))["error"]
+    except (OSError, HTTPException, ValueError, KeyError, TypeError):
+        fail(f"{url}: expected a Papertape daemon, found another program that answers {error.code}", 1)
+    fail(str(told), 2 if error.code == HTTPStatus.BAD_REQUEST else 1)
+
+
+def _list(name: str, url: str, json_: bool) -> None:
+    rows = _ask(url, f"/{name}", list)
     if json_:
         typer.echo(json.dumps(rows))
         return
     if not rows:
         typer.echo("none")
         return
-    from rich.console import Console
-    from rich.table import Table
+    from engine.live.listing import table
+    from engine.live.terminal import console
 
-    table = Table(box=None, header_style="dim")
-    for name in rows[0]:
-        table.add_column(name)
-    for row in rows:
-        table.add_row(*(str(row.get(name, "")) for name in rows[0]))
-    Console().print(table)
+    console().print(table(name, rows), highlight=False)

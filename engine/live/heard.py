@@ -29,6 +29,9 @@ class Heard:
         self.last_refusal: dict[str, str] = {}
         self.once_ready: set[str] = set()
         """Symbols whose book was ready at least once."""
+        self.reload_failed: dict[str, str] = {}
+        """By strategy, why the last reload left its old code at work."""
+        self._reload_ns = -1
         self.words: deque[dict[str, Any]] = deque(maxlen=KEPT)
         """Commands and strategies' own notes."""
 
@@ -52,8 +55,14 @@ class Heard:
                     self.once_ready.add(fact.symbol)
             elif isinstance(fact, Commanded):
                 self.words.append({"ns": record.ns, "what": kind.__name__, "name": fact.name, **fact.args})
+                if fact.name == "reload":
+                    self._reload_ns = record.ns
+                    for name in [str(fact.args["strategy"])] if "strategy" in fact.args else list(self.reload_failed):
+                        self.reload_failed.pop(name, None)
             elif isinstance(fact, Note):
                 self.words.append({"ns": record.ns, "what": kind.__name__, "strategy": fact.strategy, **fact.fields})
+                if record.ns == self._reload_ns and "reload" in fact.fields:  # the engine's word, not the strategy's
+                    self.reload_failed[fact.strategy] = str(fact.fields["reload"])
 
     def refused_of(self, strategy: str) -> dict[str, int]:
         """How many of a strategy's requests risk refused, by rule."""

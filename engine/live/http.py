@@ -178,11 +178,12 @@ class HttpServer:
         known = self._view.runner.engine.roster.slots
         if (strategy := args.get("strategy")) is not None and strategy not in known:
             raise Refused(400, f"strategy: expected one of {', '.join(known)}, found {strategy[:80]!r}")
+        since_ns = self._view.runner.clock.now_ns()  # the engine's clock passes this when it has obeyed
         try:
             self._command(name, args)
         except BusFull as error:
             raise Refused(503, str(error)) from error
-        return _json({"taken": name, "args": args}, status=202)
+        return _json({"taken": name, "args": args, "ns": since_ns}, status=202)
 
 
 class Refused(Exception):

@@ -15,6 +15,7 @@ from adapters.entry import Entry, EntryKind
 from engine.core.engine import Engine
 from engine.core.events import CLOCK, Batch, Command, ModelReady, row
 from engine.core.records import (
+    Commanded,
     DriftAlarm,
     FeedState,
     Fill,
@@ -44,6 +45,9 @@ KEPT = 500
 """Recent fills and notable facts kept for the page."""
 
 LOGGED = (FeedState, DriftAlarm, ModelSwapped, ModelRefused, RiskAction, StrategyStopped, Rejected)
+
+LOUD = {StrategyStopped: "error", ModelRefused: "warning", DriftAlarm: "warning", RiskAction: "warning"}
+"""Facts that a person must act on, or should look at, and the level of their log line; the rest is information."""
 
 Sink = Callable[[Sequence[Record]], None]
 
@@ -166,8 +170,11 @@ class Runner:
                 self.recent_fills.append(self._fill(record.ns, fact))
             elif isinstance(fact, LOGGED):
                 words = {name: getattr(fact, name) for name in fact.__struct_fields__}
-                log.info(type(fact).__name__, **words)
+                level = "warning" if isinstance(fact, FeedState) and not fact.ready else LOUD.get(type(fact), "info")
+                getattr(log, level)(type(fact).__name__, **words)
                 self.notable.append({"ns": record.ns, "what": type(fact).__name__, **words})
+            elif isinstance(fact, Commanded):
+                log.info("Commanded", name=fact.name, args=fact.args)
         for sink in self.sinks:
             sink(records)
 

@@ -8,10 +8,20 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from engine.live.terminal import score, trim
 
-def render(state: dict[str, Any], url: str) -> RenderableType:
-    """One screen out of ``View.state()``."""
-    return Group(_head(state, url), _books(state), _models(state), _tail(state))
+
+def render(state: dict[str, Any], url: str, *, fills: bool = True) -> RenderableType:
+    """One screen out of ``View.state()``; ``fills`` says whether its tables are as wide as the terminal."""
+    parts: list[RenderableType] = [_head(state, url), _books(state, fills)]
+    if state["models"]:
+        parts.append(_models(state, fills))
+    parts += [Text(f"strategy {name} is stopped: {reason}", "bold red") for name, reason in _stopped(state)]
+    return Group(*parts, _tail(state))
+
+
+def _stopped(state: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(name, one["stopped"]) for name, one in state["strategies"].items() if one["stopped"]]
 
 
 def line(state: dict[str, Any]) -> dict[str, Any]:
@@ -42,29 +52,29 @@ def _head(state: dict[str, Any], url: str) -> Text:
     return text
 
 
-def _books(state: dict[str, Any]) -> Table:
-    table = Table(expand=True, pad_edge=False, box=None, header_style="dim")
+def _books(state: dict[str, Any], fills: bool) -> Table:
+    table = Table(expand=fills, pad_edge=False, box=None, header_style="dim")
     for name in ("symbol", "bid", "size", "ask", "size", "position", "state"):
         table.add_column(name, justify="left" if name in ("symbol", "state") else "right")
     held: dict[str, list[str]] = {}
     for one in state["positions"]:
-        held.setdefault(one["symbol"], []).append(f"{one['strategy']} {_trim(one['size'])}")
+        held.setdefault(one["symbol"], []).append(f"{one['strategy']} {trim(one['size'])}")
     for book in state["book_tops"]:
         words = Text("ready", "green") if book["ready"] else Text(book["reason"], "yellow")
         table.add_row(
             book["symbol"],
-            Text(_trim(book["bid"] or "–"), "green"),
-            Text(_trim(book["bid_size"] or ""), "dim"),
-            Text(_trim(book["ask"] or "–"), "red"),
-            Text(_trim(book["ask_size"] or ""), "dim"),
+            Text(trim(book["bid"] or "–"), "green"),
+            Text(trim(book["bid_size"] or ""), "dim"),
+            Text(trim(book["ask"] or "–"), "red"),
+            Text(trim(book["ask_size"] or ""), "dim"),
             ", ".join(held.get(book["symbol"], ["flat"])),
             words,
         )
     return table
 
 
-def _models(state: dict[str, Any]) -> Table:
-    table = Table(expand=True, pad_edge=False, box=None, header_style="dim")
+def _models(state: dict[str, Any], fills: bool) -> Table:
+    table = Table(expand=fills, pad_edge=False, box=None, header_style="dim")
     for name in ("model", "predictions", "learned", "IC", "RMSE", "drift", "swaps"):
         table.add_column(name, justify="left" if name == "model" else "right")
     for model in state["models"]:
@@ -72,8 +82,8 @@ def _models(state: dict[str, Any]) -> Table:
             model["name"],
             str(model["predictions"]),
             str(model["learned"]),
-            _number(model["ic"]),
-            _number(model.get("rmse")),
+            score(model["ic"], model["predictions"]),
+            score(model.get("rmse"), model["predictions"]),
             str(model["drift_alarms"]),
             str(model["swaps"]),
         )
@@ -93,10 +103,6 @@ def _tail(state: dict[str, Any]) -> Text:
     return text
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
 def farewell(summary: dict[str, Any]) -> str:
     """What a run did, for the person who stopped it."""
     orders = summary["orders"]
@@ -112,16 +118,6 @@ def farewell(summary: dict[str, Any]) -> str:
     if "tape" in summary and summary["tape"] not in summary.get("failed", ""):
         lines += [f"tape {summary['tape']}: replay it with `papertape replay {summary['tape']}`"]
     return "\n".join(lines)
-
-
-def _trim(text: str) -> str:
-    """A decimal text without the zeros that only say how fine the units are.
-
-    >>> _trim("59907.5000"), _trim("60000.00"), _trim("7")
-    ('59907.5', '60000.0', '7')
-    """
-    whole, dot, fraction = text.partition(".")
-    return f"{whole}.{fraction.rstrip('0') or '0'}" if dot else text
 
 
 def _short(value: str) -> str:

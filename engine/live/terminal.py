@@ -34,3 +34,13 @@ def money(text: str) -> str:
     amount = float(text)
     digits = 2 if not amount or abs(amount) >= 1 else min(12, 3 - math.floor(math.log10(abs(amount))))
     return f"{amount:,.{digits}f}"
+
+
+def trim(text: str) -> str:
+    """A decimal text without the zeros that only say how fine the units are.
+
+    >>> trim("59907.5000"), trim("60000.00"), trim("7")
+    ('59907.5', '60000.0', '7')
+    """
+    whole, dot, fraction = text.partition(".")
+    return f"{whole}.{fraction.rstrip('0') or '0'}" if dot else text

@@ -33,6 +33,7 @@ def strategies(view: View) -> dict[str, dict[str, Any]]:
             "last_refusal": heard.last_refusal.get(name, ""),
             "fills": heard.fills.get(name, 0),
             "stopped": engine.roster.stopped.get(name),
+            "reload_failed": heard.reload_failed.get(name, ""),
             "blocked": sorted({rule for (scope, _), rule in blocks.items() if scope in (None, name)}),
         }
         for name in engine.roster.slots
@@ -75,6 +76,8 @@ def _stopped(view: View) -> Iterator[str]:
         yield "the config names no strategy"
     for name, reason in roster.stopped.items():
         yield f"strategy {name} is stopped: {reason}"
+    for name, problem in view.heard.reload_failed.items():
+        yield f"strategy {name} goes on with its old code, the reload failed: {problem}"
 
 
 def _models(view: View) -> Iterator[str]:
@@ -91,7 +94,7 @@ def _orders(view: View) -> Iterator[str]:
     if not engine.roster.slots or desk.fills:
         return
     if desk.sent:
-        rejected = f", {desk.rejected} rejected ({_counts(desk.rejections)})" if desk.rejected else ""
+        rejected = f", {desk.rejected} rejected ({counts(desk.rejections)})" if desk.rejected else ""
         yield (
             f"{_some(desk.sent, 'order')} sent and none filled: {desk.cancelled} cancelled{rejected}, "
             f"{len(desk.orders)} working"
@@ -101,12 +104,13 @@ def _orders(view: View) -> Iterator[str]:
     for name in engine.roster.slots:
         refused = heard.refused_of(name)
         if refused:
-            yield f"risk refused every order of {name} ({_counts(refused)}); the last: {heard.last_refusal[name]}"
+            yield f"risk refused every order of {name} ({counts(refused)}); the last: {heard.last_refusal[name]}"
         elif name not in engine.roster.stopped:
             yield f"strategy {name} asked for no order"
 
 
-def _counts(by_word: Mapping[str, int]) -> str:
+def counts(by_word: Mapping[str, int]) -> str:
+    """Words with how often, in the order of the alphabet."""
     return ", ".join(f"{word} {count}" for word, count in sorted(by_word.items()))
 
 

@@ -87,7 +87,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     yield started
     if started.process.poll() is None:
         started.process.kill()
-        started.process.wait()
+        started.process.communicate()
     started.log.close()
 
 
@@ -129,7 +129,8 @@ def test_it_obeys_halt_and_resume(daemon: Daemon) -> None:
     daemon.wait(lambda: daemon.ask("/state")["halted"])
     assert papertape("resume", "--url", daemon.url, "--json").returncode == 0
     daemon.wait(lambda: not daemon.ask("/state")["halted"])
-    assert papertape("reload", "--url", daemon.url).returncode == 0
+    assert papertape("reload", "--url", daemon.url).stdout == "reload: done\n"
+    assert json.loads(papertape("reload", "--url", daemon.url, "--json").stdout)["obeyed"] is True
     assert papertape("flatten", "--url", daemon.url).returncode == 0
 
 

@@ -157,6 +157,25 @@ class TestWhy:
         assert "strategy s is stopped: on_book raised ZeroDivisionError: oops" in reasons
         assert watched.view.why()["strategies"]["s"]["stopped"] is not None
 
+    def test_a_reload_that_failed_is_told_until_one_works(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        watched = Watched()
+        watched.make_ready()
+        monkeypatch.setattr(watched.engine.roster, "reload", lambda name: "SyntaxError: oops")
+        watched.runner.command("reload")
+        watched.runner.drain(10)
+        told = "strategy s goes on with its old code, the reload failed: SyntaxError: oops"
+        assert told in watched.view.why()["reasons"]
+        assert watched.view.why()["strategies"]["s"]["reload_failed"] == "SyntaxError: oops"
+        monkeypatch.undo()
+        watched.runner.command("reload", {"strategy": "s"})
+        watched.runner.drain(10)
+        assert told not in watched.view.why()["reasons"]
+
+    def test_a_note_of_a_strategy_is_not_taken_for_a_reload_that_failed(self) -> None:
+        watched = Watched(Script({"book": lambda _, ctx: ctx.note(reload="mine")}))
+        watched.make_ready()
+        assert watched.view.why()["strategies"]["s"]["reload_failed"] == ""
+
     def test_the_kill_switch_comes_first(self) -> None:
         watched = Watched()
         watched.runner.command("halt", {"reason": "test"})
