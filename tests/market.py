@@ -11,7 +11,7 @@ import numpy as np
 from engine.core import events as ev
 from engine.core.engine import Engine
 from engine.core.events import Batch, Command
-from engine.core.paper import PaperSettings
+from engine.core.paper_settings import PaperSettings
 from engine.core.records import AnyFact, Record
 from engine.core.risk import RiskSettings
 from engine.core.settings import EngineSettings

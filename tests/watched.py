@@ -11,7 +11,7 @@ from adapters.entry import Entry
 from adapters.feed import Feed
 from engine.core.engine import Engine
 from engine.core.events import Batch
-from engine.core.paper import PaperSettings
+from engine.core.paper_settings import PaperSettings
 from engine.core.risk import RiskSettings
 from engine.core.settings import EngineSettings
 from engine.learn.contract import ModelSettings

@@ -16,7 +16,8 @@ from engine.core.orders import (
     SENT,
     Working,
 )
-from engine.core.paper import Match, PaperSettings, PaperVenue
+from engine.core.paper import Match, PaperVenue
+from engine.core.paper_settings import PaperSettings
 from engine.core.records import (
     Accepted,
     AnyFact,

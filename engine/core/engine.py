@@ -6,17 +6,18 @@ and no chance, so live, replay and recovery are the same code and the same input
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from engine.core.agenda import Agenda
 from engine.core.book import DOUBT, IS_READY, Book
 from engine.core.checksums import Checksum, Checksums
 from engine.core.commands import Commands
-from engine.core.context import SayCancel, SayEmit, Saying, SayNote, SayTimer, Symbols
+from engine.core.context import Symbols
 from engine.core.desk import Desk
+from engine.core.due import Due, DueQueue, Handler
 from engine.core.events import (
     BATCH,
     CHECKSUM,
@@ -34,10 +35,9 @@ from engine.core.kernel import fast_advance
 from engine.core.learning import Learning, NoLearning
 from engine.core.ledger import Ledger
 from engine.core.orders import Working
-from engine.core.paper import Due, DueQueue
-from engine.core.records import AnyFact, Digest, FeedState, Fill, Note, Record, Signal, StrategyStopped
+from engine.core.records import AnyFact, Digest, FeedState, Fill, Record, Signal, StrategyStopped
 from engine.core.report import status, summary
-from engine.core.risk import Intent, Risk
+from engine.core.risk import Risk
 from engine.core.roster import Factory, Roster, Slot
 from engine.core.settings import EngineSettings
 from engine.core.signals import Signals
@@ -60,13 +60,10 @@ from engine.core.state import (
     State,
 )
 from engine.core.strategy import Gap, Trade
-from engine.core.timers import MAX_INSTANT, MAX_TIMERS, Instant, Timers
+from engine.core.timers import MAX_INSTANT, Instant, Timers
 from engine.core.types import NEVER_NS, Instrument, Side
 
 ROW_STRIDES = (BATCH.itemsize,)
-
-MAX_CASCADE = 256
-"""What one strategy may say in answer to one event; beyond it the strategy is at fault and stopped."""
 
 
 class Engine:
@@ -110,8 +107,16 @@ class Engine:
         self._due = DueQueue()
         self._instant = Instant()
         self._orders_made = 0
-        self._agenda: deque[tuple[Slot, Saying]] = deque()
-        self._timers = Timers(self.schedule, self._due.sweep)
+        self.handlers: dict[str, Handler] = {
+            "arrive": lambda order, _: self.desk.arrive(order, self.now_ns),
+            "cancel": lambda asked, _: self.desk.cancel_arrives(asked[0], asked[1], self.now_ns),
+            "told": lambda words, _: self.desk.told(words),
+            "timer": self._timer_due,
+            "learn": lambda _, ns: self.signals.due(ns),
+            "watch": lambda *_: self.commands.watch(),
+        }
+        self.agenda = Agenda(self)
+        self.timers = Timers(self.schedule, self._due.sweep)
         self._was_ready = [False] * len(self.instruments)
         self._out: list[Record] = []
         self._digest = Digest()
@@ -200,7 +205,7 @@ class Engine:
         self._out.append(Record(self.seq, self.now_ns, fact))
 
     def schedule(self, ns: int, what: str, subject: object = None) -> None:
-        """Have something done at an engine time; see ``_run_due`` for the words."""
+        """Have something done at an engine time; ``handlers`` knows the words."""
         self._due.push(ns, what, subject)
         if ns < self._control[NEXT_DUE]:
             self._control[NEXT_DUE] = ns
@@ -212,14 +217,14 @@ class Engine:
 
     def take_down(self, slot: Slot) -> None:
         if slot.context.said:
-            self._agenda.extend((slot, saying) for saying in self.roster.said(slot))
+            self.agenda.said.extend((slot, saying) for saying in self.roster.said(slot))
 
     # Market data.
 
     def _market(self, batch: Batch, row: int, wake: int) -> None:
         """Go on from the kernel's first return at ``row`` to the end of the batch."""
         flat, control, advance = self._flat, self._control, self._advance
-        rows = len(batch)
+        rows, said = len(batch), self.agenda.said
         on_book = self.roster.listeners("on_book")
         while wake:
             if wake == WAKE_BOOK:
@@ -233,7 +238,7 @@ class Engine:
                         self.roster.fail(slot, "on_book", error)
                     if slot.context.said:
                         self.take_down(slot)
-                if self._agenda or self.roster.failed:
+                if said or self.roster.failed:
                     self.settle()
                     on_book = self.roster.listeners("on_book")
             elif wake == WAKE_CHECK:
@@ -302,21 +307,7 @@ class Engine:
             self._set_now(due.ns)
             if self._instant.is_too_long(self.now_ns):
                 self._blame(due)
-            subject: Any = due.subject
-            if due.what == "arrive":
-                self.desk.arrive(subject, self.now_ns)
-            elif due.what == "cancel":
-                order, reason = subject
-                self.desk.cancel_arrives(order, reason, self.now_ns)
-            elif due.what == "told":
-                self.desk.told(subject)
-            elif due.what == "timer":
-                strategy, name = subject
-                self._timer_due(strategy, name, due.ns)
-            elif due.what == "learn":
-                self.signals.due(due.ns)
-            elif due.what == "watch":
-                self.commands.watch()
+            self.handlers[due.what](due.subject, due.ns)
             self.settle()
         self._control[NEXT_DUE] = self._due.next_ns(NEVER_NS)
 
@@ -331,44 +322,17 @@ class Engine:
         self.now_ns = max(self.now_ns, self._control[NOW], ns)
         self._control[NOW] = self.now_ns
 
-    def _timer_due(self, strategy: str, name: str, ns: int) -> None:
-        if not self._timers.fires((strategy, name), ns):
+    def _timer_due(self, key: tuple[str, str], ns: int) -> None:
+        strategy, name = key
+        if not self.timers.fires(key, ns):
             return
         slot = self.roster.slots[strategy]
         if strategy not in self.roster.stopped and "on_timer" in slot.hears:
             self.call(slot, slot.hears["on_timer"], name)
 
-    # What strategies said.
-
     def settle(self) -> None:
-        """Carry out what was said, first in first out, until nobody says more."""
-        spent: dict[str, int] = {}
-        while self._agenda or self.roster.failed:
-            while self.roster.failed:
-                self.stop_strategy(*self.roster.failed.pop(0))
-            if not self._agenda:
-                continue
-            slot, saying = self._agenda.popleft()
-            if slot.name in self.roster.stopped:
-                continue
-            spent[slot.name] = spent.get(slot.name, 0) + 1
-            if spent[slot.name] > MAX_CASCADE:
-                self.roster.failed.append((slot.name, f"said more than {MAX_CASCADE} things in answer to one event"))
-                continue
-            self._perform(slot, saying)
-
-    def _perform(self, slot: Slot, saying: Saying) -> None:
-        if isinstance(saying, Intent):
-            self.desk.request(saying, self.now_ns)
-        elif isinstance(saying, SayCancel):
-            self.desk.cancel(saying.order, slot.name, self.now_ns)
-        elif isinstance(saying, SayEmit):
-            self.signals.say(saying.signal)
-        elif isinstance(saying, SayTimer):
-            if not self._timers.ask((slot.name, saying.name), saying.due_ns):
-                self.roster.failed.append((slot.name, f"asked for more than {MAX_TIMERS} timers at once"))
-        elif isinstance(saying, SayNote):
-            self.emit(Note(slot.name, saying.fields))
+        """Carry out what strategies said, until nobody says more."""
+        self.agenda.settle()
 
     def stop_strategy(self, name: str, reason: str) -> None:
         """Never call it again, and take its working orders back."""

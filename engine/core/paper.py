@@ -7,15 +7,14 @@ told ``back - feed`` after that, at once when the private message is the faster 
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Sequence
-from decimal import Decimal
+from collections.abc import Sequence
 
 import msgspec
 
 from engine.core.book import ASK, BID, IS_READY
 from engine.core.matching import displayed_at, walk
 from engine.core.orders import Working
+from engine.core.paper_settings import PaperSettings
 from engine.core.records import Accepted, AnyFact, Cancelled, CancelRejected, Rejected
 from engine.core.risk import Intent
 from engine.core.state import (
@@ -40,34 +39,6 @@ from engine.core.state import (
 from engine.core.types import OrderKind, TimeInForce
 
 
-class PaperSettings(msgspec.Struct, frozen=True):
-    """Latencies in ns, fee rates as fractions of the notional (negative: a rebate), bounds.
-
-    ``out_ns``: from us to the venue's matching; ``back_ns``: its answer to us; ``feed_ns``: its market data to us.
-    ``max_taken``: levels whose taken size is remembered.
-    ``explain_ns``: how long a level change waits for the trade that explains it (see queue.py).
-    """
-
-    out_ns: int = 5_000_000
-    back_ns: int = 5_000_000
-    feed_ns: int = 5_000_000
-    maker_fee: Decimal = Decimal("0.001")
-    taker_fee: Decimal = Decimal("0.001")
-    max_orders: int = 256
-    max_taken: int = 8192
-    explain_ns: int = 200_000_000
-
-    @property
-    def effect_ns(self) -> int:
-        """From the decision to the place in the received stream where it takes effect."""
-        return self.out_ns + self.feed_ns
-
-    @property
-    def tell_ns(self) -> int:
-        """From that place to when its owner is told."""
-        return max(0, self.back_ns - self.feed_ns)
-
-
 class Match(msgspec.Struct, frozen=True):
     """What the market did to an order, before anybody is told. ``ahead``: the queue when it came, size units."""
 
@@ -76,47 +47,6 @@ class Match(msgspec.Struct, frozen=True):
     size: int
     is_maker: bool
     ahead: int
-
-
-class Due(msgspec.Struct, frozen=True, order=True):
-    """Something that happens at an engine time; equal times go by ``seq``."""
-
-    ns: int
-    seq: int
-    what: str
-    subject: object = None
-
-
-class DueQueue:
-    """All that is to happen, by due time, then by sequence.
-
-    >>> queue = DueQueue()
-    >>> queue.push(20, "b"); queue.push(10, "a"); queue.push(10, "c")
-    >>> [queue.pop().what for _ in range(3)]
-    ['a', 'c', 'b']
-    """
-
-    def __init__(self) -> None:
-        self._heap: list[tuple[int, int, Due]] = []
-        self._seq = 0
-
-    def push(self, ns: int, what: str, subject: object = None) -> None:
-        self._seq += 1
-        heapq.heappush(self._heap, (ns, self._seq, Due(ns, self._seq, what, subject)))
-
-    def next_ns(self, never: int) -> int:
-        return self._heap[0][0] if self._heap else never
-
-    def pop(self) -> Due:
-        return heapq.heappop(self._heap)[2]
-
-    def sweep(self, keep: Callable[[Due], bool]) -> None:
-        """Forget what is not to be kept; the rest stays in its order."""
-        self._heap = [entry for entry in self._heap if keep(entry[2])]
-        heapq.heapify(self._heap)
-
-    def __len__(self) -> int:
-        return len(self._heap)
 
 
 class PaperVenue:

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import msgspec
 
-from engine.core.paper import PaperSettings
+from engine.core.paper_settings import PaperSettings
 from engine.core.risk import RiskSettings
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from engine.core.paper import Due
+from engine.core.due import Due
 from engine.core.types import NEVER_NS
 
 MAX_TIMERS = 4096

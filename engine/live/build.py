@@ -13,7 +13,6 @@ from adapters.registry import UnknownVenue, venue_class
 from engine.core.context import Symbols, UnknownSymbol
 from engine.core.engine import Engine
 from engine.core.events import Frames
-from engine.core.paper import PaperSettings
 from engine.core.risk import RiskSettings
 from engine.core.settings import EngineSettings
 from engine.core.strategy import Config, Strategy
@@ -21,6 +20,7 @@ from engine.core.types import Instrument, UnitsError
 from engine.learn.contract import ModelError, ModelSettings
 from engine.learn.models import Models
 from engine.live.config import AppConfig, ConfigError, InstrumentSection, ModelSection, StrategySection
+from engine.live.config_paper import paper_settings
 from engine.live.plugins import PluginError, strategy_class
 
 INLINE_DELAY_NS = 2_000_000_000
@@ -76,7 +76,9 @@ def build_engine(
         ConfigError: a strategy or model that cannot be had, or whose settings do not fit.
     """
     models = build_models(config, instruments, inline_training=inline_training)
-    settings = EngineSettings(paper=paper_settings(config), risk=risk_settings(config), cash={**config.paper.cash})
+    settings = EngineSettings(
+        paper=paper_settings(config.paper), risk=risk_settings(config), cash={**config.paper.cash}
+    )
     factories = strategy_factories(config, instruments)
     learning = models if config.model else None
     rules = {
@@ -85,18 +87,6 @@ def build_engine(
         if (venue := (venues or {}).get(instrument.venue)) is not None and venue.checksum is not None
     }
     return Built(Engine(instruments, factories, settings, learning, frames_tap, rules), models)
-
-
-def paper_settings(config: AppConfig) -> PaperSettings:
-    paper = config.paper
-    return PaperSettings(
-        out_ns=paper.out,
-        back_ns=paper.back,
-        feed_ns=paper.feed,
-        maker_fee=paper.maker_fee,
-        taker_fee=paper.taker_fee,
-        max_orders=paper.max_orders,
-    )
 
 
 def risk_settings(config: AppConfig) -> RiskSettings:

@@ -7,10 +7,12 @@ import tomllib
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from engine.live.config_paper import PaperSection
+from engine.live.config_section import Money, Section
 from engine.live.durations import Duration
 
 
@@ -20,20 +22,6 @@ class ConfigError(Exception):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
-
-
-def _exact(value: object) -> object:
-    return Decimal(str(value)) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
-
-
-Money = Annotated[Decimal, BeforeValidator(_exact)]
-"""A decimal number, from a TOML number or text, never through a binary float."""
-
-
-class Section(BaseModel):
-    """A part of the configuration; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=False)
 
 
 class RunSection(Section):
@@ -72,19 +60,7 @@ class VenueSection(Section):
     rest_url: str = ""
     transport: str = Field(default="aiohttp", pattern="^(aiohttp|websockets)$")
     market: MarketSection | None = None
-    instruments: dict[str, InstrumentSection] = {}
-
-
-class PaperSection(Section):
-    """Latencies, fee rates (fractions of the notional) and starting balances by currency."""
-
-    out: Duration = 5_000_000
-    back: Duration = 5_000_000
-    feed: Duration = 5_000_000
-    maker_fee: Money = Decimal("0.001")
-    taker_fee: Money = Decimal("0.001")
-    max_orders: int = Field(default=256, ge=1, le=10_000)
-    cash: dict[str, Money] = {"USDT": Decimal(100_000)}
+    instruments: dict[str, InstrumentSection] = Field(default={})
 
 
 class RiskSection(Section):
@@ -100,11 +76,11 @@ class RiskSection(Section):
     order_window: Duration = 1_000_000_000
     max_open_orders: int = Field(default=200, ge=0)
     stop_loss_bps: int = Field(default=0, ge=0)
-    stop_loss: dict[str, Money] = {}
+    stop_loss: dict[str, Money] = Field(default={})
     stop_loss_pause: Duration = 0
-    drawdown: dict[str, Money] = {}
+    drawdown: dict[str, Money] = Field(default={})
     drawdown_fraction: Money = Field(default=Decimal("0.25"), ge=0, le=1)
-    strategy_drawdown: dict[str, Money] = {}
+    strategy_drawdown: dict[str, Money] = Field(default={})
     strategy_drawdown_fraction: Money = Field(default=Decimal(0), ge=0, le=1)
     allow_short: bool = False
     allow_debt: bool = False
@@ -145,7 +121,7 @@ class ModelSection(Section):
     epochs: int | None = Field(default=None, ge=1)
     batch: int | None = Field(default=None, ge=1)
     patience: int | None = Field(default=None, ge=1)
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default={})
 
 
 class HttpSection(Section):
@@ -179,11 +155,11 @@ class AppConfig(Section):
     """The whole configuration of one daemon."""
 
     run: RunSection = RunSection()
-    venue: dict[str, VenueSection] = {}
+    venue: dict[str, VenueSection] = Field(default={})
     paper: PaperSection = PaperSection()
     risk: RiskSection = RiskSection()
-    strategy: list[StrategySection] = []
-    model: list[ModelSection] = []
+    strategy: list[StrategySection] = Field(default=[])
+    model: list[ModelSection] = Field(default=[])
     http: HttpSection = HttpSection()
     record: RecordSection = RecordSection()
     alerts: AlertsSection = AlertsSection()

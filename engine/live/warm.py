@@ -14,7 +14,7 @@ import numpy as np
 from adapters.contract import Venue
 from engine.core import events as ev
 from engine.core.engine import Engine
-from engine.core.paper import PaperSettings
+from engine.core.paper_settings import PaperSettings
 from engine.core.risk import RiskSettings
 from engine.core.settings import EngineSettings
 from engine.core.strategy import Config, Context, Strategy

@@ -21,7 +21,7 @@ from engine.core.book import ASK, ASK_COUNT, BID, BID_COUNT, IS_READY, TOP_FIELD
 from engine.core.jit import kernel
 from engine.core.kernel import is_crossed, refresh_top
 from engine.core.matching import match_crossed, refresh_taken
-from engine.core.paper import PaperSettings
+from engine.core.paper_settings import PaperSettings
 from engine.core.queue import level_changed, traded
 from engine.core.state import (
     CONTROL_FIELDS,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.core.events import Batch
-from engine.core.paper import PaperSettings
+from engine.core.paper_settings import PaperSettings
 from engine.core.records import Fill, Request
 from engine.core.state import RESTING_COUNT, RESTING_HERE
 from engine.core.strategy import Context

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from engine.core import events as ev
 from engine.core.events import Batch
-from engine.core.paper import PaperSettings
+from engine.core.paper_settings import PaperSettings
 from engine.core.records import Accepted, Cancelled, CancelRejected, Fill, Refusal, Rejected
 from engine.core.strategy import Context
 from engine.core.types import Side, TimeInForce

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from engine.core import events as ev
+from engine.core.agenda import MAX_CASCADE
 from engine.core.commands import UnknownCommand
 from engine.core.context import UnknownSymbol
-from engine.core.engine import MAX_CASCADE, Engine
+from engine.core.engine import Engine
 from engine.core.events import Command, Frames, ModelReady
 from engine.core.learning import NoLearning
 from engine.core.orders import IllegalTransition, Working
-from engine.core.paper import PaperSettings
+from engine.core.paper_settings import PaperSettings
 from engine.core.records import (
     Account,
     AnyFact,

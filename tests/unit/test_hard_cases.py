@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.core.engine import MAX_CASCADE
-from engine.core.paper import PaperSettings
+from engine.core.agenda import MAX_CASCADE
+from engine.core.paper_settings import PaperSettings
 from engine.core.records import (
     Accepted,
     CancelRejected,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from engine.core import events as ev
-from engine.core.paper import PaperSettings
+from engine.core.paper_settings import PaperSettings
 from engine.core.records import Accepted, Cancelled, CancelRejected, Fill, Rejected, Sent
 from engine.core.strategy import Context
 from engine.core.types import Side, TimeInForce

@@ -1,0 +1,35 @@
+"""What the paper venue assumes: latencies, fees, bounds."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+
+class PaperSettings(msgspec.Struct, frozen=True):
+    """Latencies in ns, fee rates as fractions of the notional (negative: a rebate), bounds.
+
+    ``out_ns``: from us to the venue's matching; ``back_ns``: its answer to us; ``feed_ns``: its market data to us.
+    ``max_taken``: levels whose taken size is remembered.
+    ``explain_ns``: how long a level change waits for the trade that explains it (see queue.py).
+    """
+
+    out_ns: int = 5_000_000
+    back_ns: int = 5_000_000
+    feed_ns: int = 5_000_000
+    maker_fee: Decimal = Decimal("0.001")
+    taker_fee: Decimal = Decimal("0.001")
+    max_orders: int = 256
+    max_taken: int = 8192
+    explain_ns: int = 200_000_000
+
+    @property
+    def effect_ns(self) -> int:
+        """From the decision to the place in the received stream where it takes effect."""
+        return self.out_ns + self.feed_ns
+
+    @property
+    def tell_ns(self) -> int:
+        """From that place to when its owner is told."""
+        return max(0, self.back_ns - self.feed_ns)

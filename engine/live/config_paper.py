@@ -1,0 +1,35 @@
+"""``[paper]`` and the sections below it, and how they become the core's own settings."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from pydantic import Field
+
+from engine.core.paper_settings import PaperSettings
+from engine.live.config_section import Money, Section
+from engine.live.durations import Duration
+
+
+class PaperSection(Section):
+    """Latencies, fee rates (fractions of the notional) and starting balances by currency."""
+
+    out: Duration = 5_000_000
+    back: Duration = 5_000_000
+    feed: Duration = 5_000_000
+    maker_fee: Money = Decimal("0.001")
+    taker_fee: Money = Decimal("0.001")
+    max_orders: int = Field(default=256, ge=1, le=10_000)
+    cash: dict[str, Money] = Field(default={"USDT": Decimal(100_000)})
+
+
+def paper_settings(paper: PaperSection) -> PaperSettings:
+    """The ``[paper]`` section in the core's words."""
+    return PaperSettings(
+        out_ns=paper.out,
+        back_ns=paper.back,
+        feed_ns=paper.feed,
+        maker_fee=paper.maker_fee,
+        taker_fee=paper.taker_fee,
+        max_orders=paper.max_orders,
+    )
