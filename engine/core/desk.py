@@ -16,7 +16,7 @@ from engine.core.orders import (
     SENT,
     Working,
 )
-from engine.core.paper import Match, PaperVenue
+from engine.core.paper import PaperVenue
 from engine.core.paper_settings import PaperSettings
 from engine.core.records import (
     Accepted,
@@ -30,6 +30,7 @@ from engine.core.records import (
     Request,
     Sent,
 )
+from engine.core.resting import Match, TwinMatch
 from engine.core.risk import Intent, Refused, Risk
 from engine.core.state import State
 from engine.core.types import ContractKind, Instrument
@@ -58,6 +59,7 @@ class Desk:
         on_fill: Callable[[Fill, int], None],
     ) -> None:
         self.venue = PaperVenue(settings, state)
+        self.on_twin: Callable[[TwinMatch, int], None] | None = None
         self.orders: dict[int, Working] = {}
         self.sent = self.filled = self.cancelled = self.rejected = self.fills = 0
         self.refused: dict[str, int] = {}
@@ -159,8 +161,15 @@ class Desk:
         self._answer([self.venue.cancel(order, reason)], now_ns)
 
     def matched(self, now_ns: int) -> None:
-        """Resting orders traded in the frame that was just applied."""
-        self._answer(self.venue.matched(), now_ns)
+        """Resting orders traded in the frame that was just applied; what their twins did moves nothing."""
+        matches: list[Told] = []
+        for match in self.venue.matched():
+            if not isinstance(match, TwinMatch):
+                matches.append(match)
+            elif self.on_twin is not None:
+                self.on_twin(match, now_ns)
+        if matches:
+            self._answer(matches, now_ns)
 
     def _answer(self, told: Sequence[Told], now_ns: int) -> None:
         """Bring the venue's words back; what takes no time is told at once."""
