@@ -3,16 +3,12 @@
 A recording of single orders tells the true fate of each; a *ghost* of the same side, price and size stands in its place
 in the queue, and the kernel's own functions say what they would have made of it, from level sizes and trades alone.
 
-    python -m engine.research.ghosts es.tape.parquet es.probes.parquet predictions.parquet
+    papertape ghosts es.tape.parquet es.probes.parquet --out predictions.parquet
 
-The predictions (``order_id, filled_size, t_first_fill_ns``) are then scored against the true fates.
+The predictions are then scored against the true fates (``papertape fidelity`` does both).
 """
 
 from __future__ import annotations
-
-import argparse
-import sys
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -43,6 +39,7 @@ from engine.core.state import (
     TAKEN_HERE,
     TAKEN_ROOM,
 )
+from engine.research.fill_files import PREDICTION_SCHEMA
 
 NOTHING, LEVEL, TRADE, CLEAR = range(4)
 # Columns of the tape as the loop reads it; ``side`` is 1 for bids and -1 for asks, of a trade the side that was hit.
@@ -53,7 +50,13 @@ P_SIDE, P_PRICE, P_SIZE, P_AHEAD, P_START, P_END = range(6)
 TAKEN_LEVELS = 8
 """Opposite levels that one ghost remembers to have taken."""
 
-SCHEMA = {"order_id": pl.String, "filled_size": pl.Int64, "t_first_fill_ns": pl.Int64}
+MODELS = ("risk_averse",)
+"""The queue models that the kernel has, by the names that people type."""
+DEFAULT_MODEL = MODELS[0]
+
+
+class UnknownModel(Exception):
+    """A name that is no queue model; the text names those that are."""
 
 
 @kernel
@@ -145,24 +148,37 @@ def haunt(tape: Int64s, probes: Int64s, explain_ns: int, depth: int) -> Int64s:
 
 def tape_rows(tape: pl.DataFrame) -> Int64s:
     """The tape as integers. A hidden order stands behind all displayed ones: what traded against it met no queue."""
-    is_trade = pl.col("kind") == "trade"
+    is_trade = (pl.col("kind") == "trade").fill_null(value=False)
     is_bid = pl.when(is_trade).then(pl.col("aggressor") == "sell").otherwise(pl.col("side") == "bid")
-    kind = pl.col("kind").replace_strict({"level": LEVEL, "trade": TRADE, "clear": CLEAR}, return_dtype=pl.Int64)
+    names = {"level": LEVEL, "trade": TRADE, "clear": CLEAR}
+    kind = pl.col("kind").replace_strict(names, default=NOTHING, return_dtype=pl.Int64)
     columns = tape.select(
         "ts_ns",
         kind=pl.when(is_trade & pl.col("hidden")).then(pl.lit(NOTHING)).otherwise(kind),
         side=pl.when(is_bid).then(pl.lit(1)).otherwise(pl.lit(-1)),
-        price="price_ticks",
-        size="size",
+        price=pl.col("price_ticks").fill_null(0),
+        size=pl.col("size").fill_null(0),
         ends=pl.col("ts_ns").ne_missing(pl.col("ts_ns").shift(-1)),
     )
     return np.ascontiguousarray(columns.cast(pl.Int64).to_numpy())
 
 
-def predict(tape: pl.DataFrame, probes: pl.DataFrame, explain_ns: int | None = None) -> pl.DataFrame:
-    """What the paper venue would have told each probe's owner; ``explain_ns`` as in the paper venue's settings."""
-    probes = probes.sort("start_row", maintain_order=True)
-    ghosts = probes.select(
+def predict(
+    tape: pl.DataFrame, probes: pl.DataFrame, model: str = DEFAULT_MODEL, explain_ns: int | None = None
+) -> pl.DataFrame:
+    """What the paper venue would have told each probe's owner, in the order of the probes: ``PREDICTION_SCHEMA``.
+
+    ``tape`` and ``probes`` as :mod:`engine.research.fill_files` reads them; ``explain_ns`` as in the paper venue's
+    settings. A rule without probabilities says 1 or 0 as ``p_fill``.
+
+    Raises:
+        UnknownModel: not one of ``MODELS``.
+    """
+    if model not in MODELS:
+        raise UnknownModel(f"expected a model among {', '.join(MODELS)}; found {model!r}")
+    order = np.argsort(probes["start_row"].to_numpy(), kind="stable")
+    entered = probes[order]
+    ghosts = entered.select(
         pl.when(pl.col("side") == "bid").then(pl.lit(1)).otherwise(pl.lit(-1)).alias("sign"),
         "price_ticks",
         "size",
@@ -173,22 +189,14 @@ def predict(tape: pl.DataFrame, probes: pl.DataFrame, explain_ns: int | None = N
     wait_ns = PaperSettings().explain_ns if explain_ns is None else explain_ns
     depth = tape["price_ticks"].n_unique() + 1
     found = haunt(tape_rows(tape), np.ascontiguousarray(ghosts.cast(pl.Int64).to_numpy()), wait_ns, depth)
+    found = found[np.argsort(order)]
     first = [None if ns < 0 else ns for ns in found[:, 1].tolist()]
-    columns = {"order_id": probes["order_id"], "filled_size": found[:, 0], "t_first_fill_ns": first}
-    return pl.DataFrame(columns, schema=SCHEMA)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tape", type=Path, help="ts_ns, kind, side, price_ticks, size, aggressor, hidden")
-    parser.add_argument("probes", type=Path, help="order_id, side, price_ticks, size, queue_ahead_at_t0, its rows")
-    parser.add_argument("predictions", type=Path, help="where to write the answer")
-    parser.add_argument("--explain-ns", type=int, help="how long a level change waits for its trade")
-    asked = parser.parse_args(arguments)
-    answer = predict(pl.read_parquet(asked.tape), pl.read_parquet(asked.probes), asked.explain_ns)
-    answer.write_parquet(asked.predictions)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    columns = {
+        "order_id": probes["order_id"],
+        "filled_size": found[:, 0],
+        "t_first_fill_ns": first,
+        "p_fill": (found[:, 0] > 0).astype(np.float64),
+        "grade": pl.repeat(None, len(found), dtype=pl.String, eager=True),
+        "model": pl.repeat(model, len(found), dtype=pl.String, eager=True),
+    }
+    return pl.DataFrame(columns, schema=PREDICTION_SCHEMA)
