@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
+from engine.core.latency import CANCEL, ORDER
 from engine.core.ledger import Ledger
+from engine.core.lines import Lines
 from engine.core.orders import (
     CANCELLED,
     CLOSING,
@@ -42,7 +44,7 @@ class Desk:
     """All orders of a run.
 
     ``emit`` records a fact; ``schedule(ns, what, subject)`` comes back through ``arrive``, ``cancel_arrives`` and
-    ``told``; ``on_order`` and ``on_fill`` reach the owner.
+    ``heard``; ``on_order`` and ``on_fill`` reach the owner.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Desk:
     ) -> None:
         self.venue = PaperVenue(settings, state)
         self.on_twin: Callable[[TwinMatch, int], None] | None = None
+        self.lines = Lines(settings, instruments)
         self.orders: dict[int, Working] = {}
         self.sent = self.filled = self.cancelled = self.rejected = self.fills = 0
         self.refused: dict[str, int] = {}
@@ -128,7 +131,7 @@ class Desk:
             order.promised = intent.price or self._asks[intent.symbol].ask
             self._promise(order, intent.size)
         self.sent += 1
-        arrives_ns = now_ns + self._settings.effect_ns
+        arrives_ns = self.lines.send(order, ORDER, now_ns)
         self._emit(Sent(intent.order, arrives_ns))
         self._schedule(arrives_ns, "arrive", order)
         return True
@@ -142,7 +145,7 @@ class Desk:
         if order.state == CLOSING:
             return
         order.tell(CLOSING)
-        arrives_ns = now_ns + self._settings.effect_ns
+        arrives_ns = self.lines.send(order, CANCEL, now_ns)
         self._emit(CancelRequested(number, arrives_ns))
         self._schedule(arrives_ns, "cancel", (order, reason))
         self._on_order(order, "")
@@ -155,10 +158,10 @@ class Desk:
                 self.cancel(number, intent.strategy, now_ns, reason)
 
     def arrive(self, order: Working, now_ns: int) -> None:
-        self._answer(self.venue.arrive(order), now_ns)
+        self._answer(self.venue.arrive(order), now_ns, order)
 
     def cancel_arrives(self, order: Working, reason: str, now_ns: int) -> None:
-        self._answer([self.venue.cancel(order, reason)], now_ns)
+        self._answer([self.venue.cancel(order, reason)], now_ns, order)
 
     def matched(self, now_ns: int) -> None:
         """Resting orders traded in the frame that was just applied; what their twins did moves nothing."""
@@ -171,13 +174,31 @@ class Desk:
         if matches:
             self._answer(matches, now_ns)
 
-    def _answer(self, told: Sequence[Told], now_ns: int) -> None:
-        """Bring the venue's words back; what takes no time is told at once."""
-        words = [(word, now_ns) for word in told]
-        if self._settings.tell_ns:
-            self._schedule(now_ns + self._settings.tell_ns, "told", words)
-        else:
-            self.told(words)
+    def _answer(self, told: Sequence[Told], now_ns: int, asked: Working | None = None) -> None:
+        """Bring the venue's words back; what takes no time is told at once.
+
+        ``asked`` is the order whose message the venue answers: its owner may know already that it ended.
+        """
+        late: list[tuple[int, int, list[tuple[Told, int]]]] = []
+        for word in told:
+            order = self.orders.get(getattr(word, "order", 0), asked)
+            assert order is not None  # the venue speaks of orders that we sent
+            line, heard_ns = self.lines.of(order), self.lines.hear(order, isinstance(word, Match), now_ns)
+            if late and late[-1][:2] == (heard_ns, line):
+                late[-1][2].append((word, now_ns))
+            else:
+                late.append((heard_ns, line, [(word, now_ns)]))
+        for heard_ns, line, words in late:
+            if heard_ns == now_ns and self.lines.is_quiet(line):
+                self.told(words)
+            else:
+                self.lines.wait(line)
+                self._schedule(heard_ns, "told", (line, words))
+
+    def heard(self, line: int, words: Sequence[tuple[Told, int]]) -> None:
+        """Words that were on their way reach us."""
+        self.lines.arrived(line)
+        self.told(words)
 
     def told(self, words: Sequence[tuple[Told, int]]) -> None:
         """The owner learns what the venue said; each word comes with the engine time at which it was true."""

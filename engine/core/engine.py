@@ -1,7 +1,8 @@
 """The engine: one synchronous function from what happened to what follows from it.
 
-``process`` takes a batch of market data, a command or a new model, and returns the records. It reads no clock, no file
-and no chance, so live, replay and recovery are the same code and the same input gives the same records, byte for byte.
+``process`` takes a batch of market data, a command, a new model or a measured round trip, and returns the records. It
+reads no clock, no file and no chance, so live, replay and recovery are the same code and the same input gives the same
+records, byte for byte.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from engine.core.events import (
     Batch,
     Command,
     Frames,
+    Measured,
     ModelReady,
 )
 from engine.core.kernel import fast_advance
@@ -110,7 +112,7 @@ class Engine:
         self.handlers: dict[str, Handler] = {
             "arrive": lambda order, _: self.desk.arrive(order, self.now_ns),
             "cancel": lambda asked, _: self.desk.cancel_arrives(asked[0], asked[1], self.now_ns),
-            "told": lambda words, _: self.desk.told(words),
+            "told": lambda late, _: self.desk.heard(*late),
             "timer": self._timer_due,
             "learn": lambda _, ns: self.signals.due(ns),
             "watch": lambda *_: self.commands.watch(),
@@ -147,7 +149,7 @@ class Engine:
         """The kill switch is on: no new order leaves."""
         return self.risk.halted
 
-    def process(self, item: Batch | Command | ModelReady) -> list[Record]:
+    def process(self, item: Batch | Command | ModelReady | Measured) -> list[Record]:
         """Take what happened, in order of receipt, and return the facts that follow.
 
         A batch ends with a frame's last row. Engine time is the receive time, never decreasing; whatever is due at or
@@ -170,6 +172,8 @@ class Engine:
             self._set_now(item.recv_ns)
             if isinstance(item, Command):
                 self.commands.obey(item)
+            elif isinstance(item, Measured):
+                self.desk.lines.measured(item.venue, item.rtt_ns)
             else:
                 self.signals.swap(item)
             self.settle()

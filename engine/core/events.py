@@ -139,4 +139,12 @@ class ModelReady(msgspec.Struct, frozen=True, tag=True):
     payload: bytes
 
 
-Input: TypeAlias = Batch | Command | ModelReady
+class Measured(msgspec.Struct, frozen=True, tag=True):
+    """A round trip to a venue (its name in the config) was measured on the live connection: an input of the engine."""
+
+    recv_ns: int
+    venue: str
+    rtt_ns: int
+
+
+Input: TypeAlias = Batch | Command | ModelReady | Measured

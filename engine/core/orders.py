@@ -41,7 +41,8 @@ class Working:
     """One order from the moment it is sent to the moment its owner knows it ended.
 
     ``state`` and ``filled`` are what the owner was told; ``venue_left`` is what the venue still has. The two differ
-    while messages are on their way. Sizes in the instrument's units.
+    while messages are on their way. Sizes in the instrument's units. ``out_ns``, ``feed_ns`` and ``back_ns`` are the
+    latencies of its last message out and the last word back; ``messages`` counts both.
     """
 
     intent: Intent
@@ -51,6 +52,10 @@ class Working:
     filled: int = 0
     at_venue: bool = False  # rests in the venue's book
     ended: bool = False  # the venue is done with it
+    out_ns: int = 0
+    feed_ns: int = 0
+    back_ns: int = 0
+    messages: int = 0
 
     @property
     def left(self) -> int:

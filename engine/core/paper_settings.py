@@ -6,11 +6,14 @@ from decimal import Decimal
 
 import msgspec
 
+from engine.core.latency import LatencySettings
+
 
 class PaperSettings(msgspec.Struct, frozen=True):
     """Latencies in ns, fee rates as fractions of the notional (negative: a rebate), bounds.
 
-    ``out_ns``: from us to the venue's matching; ``back_ns``: its answer to us; ``feed_ns``: its market data to us.
+    ``out_ns``: from us to the venue's matching; ``back_ns``: its answer to us; ``feed_ns``: its market data to us;
+    ``latency``: how they vary (None: not at all).
     ``max_taken``: levels whose taken size is remembered.
     ``explain_ns``: how long a level change waits for the trade that explains it (see queue.py).
     """
@@ -23,6 +26,7 @@ class PaperSettings(msgspec.Struct, frozen=True):
     max_orders: int = 256
     max_taken: int = 8192
     explain_ns: int = 200_000_000
+    latency: LatencySettings | None = None
 
     @property
     def effect_ns(self) -> int:

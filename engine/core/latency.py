@@ -1,0 +1,224 @@
+"""How long messages take: to the venue and back, for orders, amends, cancels and what the venue says of them.
+
+Four kinds. *constant*: the same each time. *jitter*: drawn around a median, from the seed and the message's own number,
+so that no order's latency depends on what else was sent. *tape*: interpolated between recorded latencies, as
+hftbacktest's ``IntpOrderLatency`` does. *measured*: from the round trips that the live connection measured, which are
+inputs of the engine and on the tape.
+
+One-way times cannot be measured with two clocks of unknown offset. Where only a round trip is known, half of it counts
+as the way out and half as the way back, and market data is taken to be as old as an answer.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from functools import cache
+
+import msgspec
+
+KINDS = ("constant", "jitter", "tape", "measured")
+SHAPES = ("lognormal", "gamma")
+DRAWS = ("median", "sample")
+
+ORDER, AMEND, CANCEL = range(3)
+"""What is sent."""
+
+MESSAGES = 1 << 20
+"""A message's number is its order's times this, plus its place among the order's messages."""
+
+TABLE = 4096
+MILLION = 1_000_000
+_MASK = (1 << 64) - 1
+_OUT, _FEED, _BACK = range(3)
+
+
+class LatencyTape(msgspec.Struct, frozen=True):
+    """Recorded latencies in ns: rows at engine times ``at_ns`` (rising, ns UTC), or, without times, one an order.
+
+    ``feed_ns`` may be empty: market data is then as old as the setting says.
+
+    >>> tape = LatencyTape(at_ns=[0, 100], out_ns=[10, 20], back_ns=[5, 5])
+    >>> [tape.at(tape.out_ns, now, 0) for now in (-7, 50, 55, 1000)]
+    [10, 15, 15, 20]
+    >>> by_number = LatencyTape(at_ns=[], out_ns=[10, 20, 30], back_ns=[5, 5, 5])
+    >>> [by_number.at(by_number.out_ns, 0, order) for order in (1, 2, 3, 4)]
+    [10, 20, 30, 10]
+    """
+
+    at_ns: Sequence[int]
+    out_ns: Sequence[int]
+    back_ns: Sequence[int]
+    feed_ns: Sequence[int] = ()
+
+    def at(self, column: Sequence[int], now_ns: int, order: int) -> int:
+        """A column's value at an engine time, in whole ns; held before the first row and after the last."""
+        if not self.at_ns:
+            return column[(order - 1) % len(column)]
+        after = bisect_right(self.at_ns, now_ns)
+        if after == 0:
+            return column[0]
+        if after == len(column):
+            return column[-1]
+        start, end = self.at_ns[after - 1], self.at_ns[after]
+        return column[after - 1] + (column[after] - column[after - 1]) * (now_ns - start) // (end - start)
+
+
+class LatencySettings(msgspec.Struct, frozen=True):
+    """What is assumed beyond the constants of ``PaperSettings``, which stay the medians and the values to begin with.
+
+    ``amend_out_ns``, ``cancel_out_ns``: ways out that differ from an order's. ``fill_back_ns``: the private message of
+    a fill, where it differs from an acknowledgement. ``shape`` and ``spread`` (jitter): lognormal with the standard
+    deviation of the logarithm, or gamma with the standard deviation over the mean; no leg takes longer than ``cap_ns``
+    (0: no cap). ``window``, ``draw`` and ``processing_ns`` (measured): the median of the last so many round trips, or
+    one of them by chance, plus what the venue itself takes, which a ping does not see. ``is_feed_set``: market data
+    keeps its configured age instead of that of an answer.
+    """
+
+    kind: str = "constant"
+    seed: int = 1
+    amend_out_ns: int | None = None
+    cancel_out_ns: int | None = None
+    fill_back_ns: int | None = None
+    shape: str = "lognormal"
+    spread: float = 0.3
+    cap_ns: int = 1_000_000_000
+    window: int = 32
+    draw: str = "median"
+    processing_ns: int = 0
+    is_feed_set: bool = False
+    tape: LatencyTape | None = None
+
+
+def scatter(seed: int, number: int, salt: int) -> int:
+    """64 bits that look random and are the same wherever and whenever they are asked for (SplitMix64, Vigna 2015).
+
+    A generator with a memory would make an order's latency depend on the orders before it, and a restart on its state.
+
+    >>> scatter(1, 2, 3) == scatter(1, 2, 3), scatter(1, 2, 3) == scatter(1, 3, 3)
+    (True, False)
+    """
+    word = (seed * 0x9E3779B97F4A7C15 + number * 0xD1B54A32D192ED03 + salt * 0x8CB92BA72F3D8DD7) & _MASK
+    for _ in range(2):
+        word = (word + 0x9E3779B97F4A7C15) & _MASK
+        word = ((word ^ (word >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        word = ((word ^ (word >> 27)) * 0x94D049BB133111EB) & _MASK
+        word ^= word >> 31
+    return word
+
+
+@cache
+def factors(shape: str, spread: float) -> tuple[int, ...]:
+    """Quantiles of a latency over its median, in millionths, at the middles of ``TABLE`` equal shares.
+
+    Whole millionths, so that the last bit of a machine's ``exp`` does not change a run. Gamma by Wilson and Hilferty
+    (1931), good to a few per mille for a spread of at most 1.
+
+    >>> middle = factors("lognormal", 0.3)[TABLE // 2]
+    >>> abs(middle - MILLION) < 200, factors("gamma", 0.5)[0] > 0
+    (True, True)
+    """
+    half = [_normal((at + 0.5) / TABLE) for at in range(TABLE // 2)]
+    values = [*half, *(-z for z in reversed(half))]
+    if shape == "lognormal":
+        return tuple(round(MILLION * math.exp(spread * z)) for z in values)
+    ninth = spread * spread / 9
+    middle = (1 - ninth) ** 3
+    return tuple(round(MILLION * max(0.0, 1 - ninth + z * spread / 3) ** 3 / middle) for z in values)
+
+
+def _normal(share: float) -> float:
+    """The standard normal quantile of a share below a half, by bisection."""
+    low, high = -9.0, 0.0
+    for _ in range(48):
+        middle = (low + high) / 2
+        if math.erfc(-middle / math.sqrt(2)) / 2 < share:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+class LatencyModel:
+    """Answers how long a message takes; all times in ns. ``out_ns``, ``back_ns`` and ``feed_ns`` are the constants."""
+
+    def __init__(self, settings: LatencySettings | None, out_ns: int, back_ns: int, feed_ns: int, lines: int) -> None:
+        self.settings = settings = settings or LatencySettings()
+        others = (settings.amend_out_ns, settings.cancel_out_ns)
+        self._out = [out_ns, *(out_ns if other is None else other for other in others)]
+        self._back = [back_ns, back_ns if settings.fill_back_ns is None else settings.fill_back_ns]
+        self._feed = feed_ns
+        self._base_out, self._base_back = out_ns, back_ns
+        self._factors = factors(settings.shape, settings.spread) if settings.kind == "jitter" else ()
+        self._tape = settings.tape if settings.kind == "tape" else None
+        self._trips: list[list[int]] = [[] for _ in range(lines)]
+        self._median = [0] * lines
+        self.is_constant = settings.kind == "constant"
+
+    def out_ns(self, line: int, what: int, message: int, now_ns: int) -> int:
+        """From us to the venue's matching."""
+        if self.is_constant:
+            return self._out[what]
+        if self._factors:
+            return self._jitter(self._out[what], message, _OUT)
+        if self._tape is not None:
+            return max(
+                0, self._tape.at(self._tape.out_ns, now_ns, message // MESSAGES) + self._out[what] - self._base_out
+            )
+        trip = self._trip(line, message)
+        if not trip:
+            return self._out[what]
+        return max(0, trip // 2 + self.settings.processing_ns + self._out[what] - self._base_out)
+
+    def feed_ns(self, line: int, message: int, now_ns: int) -> int:
+        """How old market data is."""
+        if self.is_constant:
+            return self._feed
+        if self._factors:
+            return self._jitter(self._feed, message, _FEED)
+        if self._tape is not None:
+            feed_ns = self._tape.feed_ns
+            return self._tape.at(feed_ns, now_ns, message // MESSAGES) if feed_ns else self._feed
+        if self.settings.is_feed_set:
+            return self._feed
+        trip = self._trip(line, message)
+        return trip - trip // 2 if trip else self._feed
+
+    def back_ns(self, line: int, is_fill: bool, message: int, now_ns: int) -> int:
+        """From the venue's matching to us: an acknowledgement, or the private message of a fill."""
+        if self.is_constant:
+            return self._back[is_fill]
+        if self._factors:
+            return self._jitter(self._back[is_fill], message, _BACK)
+        if self._tape is not None:
+            return max(
+                0,
+                self._tape.at(self._tape.back_ns, now_ns, message // MESSAGES) + self._back[is_fill] - self._base_back,
+            )
+        trip = self._trip(line, message)
+        return max(0, trip - trip // 2 + self._back[is_fill] - self._base_back) if trip else self._back[is_fill]
+
+    def measured(self, line: int, rtt_ns: int) -> None:
+        """A round trip was measured; the oldest of the window is forgotten."""
+        trips = self._trips[line]
+        trips.append(max(1, rtt_ns))
+        del trips[: -self.settings.window]
+        self._median[line] = sorted(trips)[len(trips) // 2]
+
+    def round_trip_ns(self, line: int) -> int:
+        """The median of the round trips measured lately; 0 before the first."""
+        return self._median[line]
+
+    def _trip(self, line: int, message: int) -> int:
+        trips = self._trips[line]
+        if self.settings.draw == "sample" and trips:
+            return trips[scatter(self.settings.seed, message, _OUT) % len(trips)]
+        return self._median[line]
+
+    def _jitter(self, median: int, message: int, leg: int) -> int:
+        word = scatter(self.settings.seed, message, leg)
+        at, part = word >> 52, (word >> 32) & 0xFFFFF
+        low, high = self._factors[at], self._factors[min(at + 1, TABLE - 1)]
+        took = median * (low + ((high - low) * part >> 20)) // MILLION
+        return min(took, self.settings.cap_ns) if self.settings.cap_ns else took

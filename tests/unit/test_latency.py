@@ -1,0 +1,152 @@
+"""Latencies: constant, jittered, from a tape, measured; what an order meets and when its owner hears of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from statistics import median
+from typing import Any
+
+import pytest
+
+from engine.core.latency import (
+    AMEND,
+    CANCEL,
+    MESSAGES,
+    MILLION,
+    ORDER,
+    TABLE,
+    LatencyModel,
+    LatencySettings,
+    LatencyTape,
+    factors,
+)
+from engine.core.paper_settings import PaperSettings
+from engine.core.records import Accepted, Cancelled, CancelRejected, CancelRequested, Fill, Sent
+from engine.core.strategy import Context
+from engine.core.types import Side
+from tests.market import MS, Rig, S, Script, clock, snapshot, trade
+
+BIDS = [(100, 10), (99, 20)]
+ASKS = [(102, 5), (103, 7), (105, 50)]
+
+
+def paper(settings: LatencySettings | None = None, out: int = 2, back: int = 5, feed: int = 1) -> PaperSettings:
+    return PaperSettings(
+        out_ns=out * MS,
+        back_ns=back * MS,
+        feed_ns=feed * MS,
+        maker_fee=Decimal(0),
+        taker_fee=Decimal(0),
+        latency=settings,
+    )
+
+
+def model(settings: LatencySettings, out: int = 1000, back: int = 600, feed: int = 400) -> LatencyModel:
+    return LatencyModel(settings, out, back, feed, 2)
+
+
+def test_each_message_has_its_own_way_out_and_a_fill_its_own_way_back() -> None:
+    made = model(LatencySettings(amend_out_ns=700, cancel_out_ns=300, fill_back_ns=50))
+    assert [made.out_ns(0, what, 1, 0) for what in (ORDER, AMEND, CANCEL)] == [1000, 700, 300]
+    assert [made.back_ns(0, is_fill, 1, 0) for is_fill in (False, True)] == [600, 50]
+    assert made.feed_ns(0, 1, 0) == 400
+
+
+@pytest.mark.parametrize(("shape", "spread"), [("lognormal", 0.3), ("lognormal", 0.8), ("gamma", 0.3), ("gamma", 0.9)])
+def test_jitter_keeps_its_median_and_spread(shape: str, spread: float) -> None:
+    made = model(LatencySettings(kind="jitter", shape=shape, spread=spread, seed=7))
+    drawn = [made.out_ns(0, ORDER, order * MESSAGES, 0) for order in range(20_000)]
+    assert abs(median(drawn) / 1000 - 1) < 0.02
+    upper = sorted(drawn)[int(0.841 * len(drawn))] / 1000  # one standard deviation above
+    expected = factors(shape, spread)[int(0.841 * TABLE)] / MILLION
+    assert abs(upper / expected - 1) < 0.03
+    assert min(drawn) >= 0
+
+
+def test_jitter_is_capped_and_depends_on_seed_leg_and_message_only() -> None:
+    made = model(LatencySettings(kind="jitter", spread=1.0, cap_ns=1500))
+    drawn = [made.out_ns(0, ORDER, message, 0) for message in range(1000)]
+    assert max(drawn) == 1500
+    assert drawn == [made.out_ns(1, ORDER, message, 10**18) for message in range(1000)]
+    other = model(LatencySettings(kind="jitter", spread=1.0, cap_ns=1500, seed=2))
+    assert drawn != [other.out_ns(0, ORDER, message, 0) for message in range(1000)]
+    same_medians = model(LatencySettings(kind="jitter"), out=1000, back=1000)
+    assert same_medians.out_ns(0, ORDER, 5, 0) != same_medians.back_ns(0, False, 5, 0)
+
+
+def test_a_tape_of_latencies_is_interpolated_and_held_at_its_ends() -> None:
+    tape = LatencyTape(at_ns=[0, 100, 200], out_ns=[1000, 2000, 500], back_ns=[600, 600, 900])
+    made = model(LatencySettings(kind="tape", tape=tape, cancel_out_ns=800))
+    assert [made.out_ns(0, ORDER, 1, now) for now in (-1, 50, 100, 150, 999)] == [1000, 1500, 2000, 1250, 500]
+    assert [made.back_ns(0, True, 1, now) for now in (0, 150)] == [600, 750]
+    assert made.feed_ns(0, 1, 0) == 400  # no column of its own
+    assert made.out_ns(0, CANCEL, 1, 200) == 300  # as much quicker than an order as the settings say
+
+
+def test_measured_starts_with_the_constants_and_takes_the_median_of_the_last_round_trips() -> None:
+    made = model(LatencySettings(kind="measured", window=3, processing_ns=10))
+    assert (made.out_ns(0, ORDER, 1, 0), made.feed_ns(0, 1, 0), made.back_ns(0, False, 1, 0)) == (1000, 400, 600)
+    for trip in (100, 9_000, 201, 301):
+        made.measured(0, trip)
+    assert made.round_trip_ns(0) == 301 and made.round_trip_ns(1) == 0
+    # half the way out and what the venue takes, the rest back; market data as old as an answer
+    assert (made.out_ns(0, ORDER, 1, 0), made.back_ns(0, False, 1, 0), made.feed_ns(0, 1, 0)) == (160, 151, 151)
+    assert made.out_ns(1, ORDER, 1, 0) == 1000
+    configured = model(LatencySettings(kind="measured", is_feed_set=True))
+    configured.measured(0, 100)
+    assert configured.feed_ns(0, 1, 0) == 400
+
+
+def test_measured_may_draw_one_of_the_last_round_trips() -> None:
+    made = model(LatencySettings(kind="measured", draw="sample", is_feed_set=True))
+    for trip in (100, 200, 300):
+        made.measured(0, trip)
+    drawn = [made.out_ns(0, ORDER, order * MESSAGES + 1, 0) for order in range(200)]
+    assert set(drawn) == {50, 100, 150}
+
+
+def once(act: Callable[[Context], Any]) -> Script:
+    return Script({"start": lambda _, ctx: ctx.timer("go", 1.0), "timer": lambda _, ctx: act(ctx)})
+
+
+def test_an_order_takes_effect_and_is_told_at_the_sums_of_its_legs() -> None:
+    made = Rig(once(lambda ctx: ctx.order("BTCUSDT", Side.BUY, 4, 100)), paper=paper())
+    made.feed(snapshot(1 * MS, BIDS, ASKS), clock(2 * S))
+    assert made.facts(Sent) == [Sent(1, 1 * S + 3 * MS)]
+    accepted = [record for record in made.records if isinstance(record.fact, Accepted)]
+    assert [record.ns for record in accepted] == [1 * S + 7 * MS]  # t + out + back
+    order = made.engine.desk.orders[1]
+    assert (order.out_ns, order.feed_ns, order.back_ns) == (2 * MS, 1 * MS, 5 * MS)
+
+
+def test_a_cancel_that_crosses_a_fill_on_the_way_loses() -> None:
+    script = Script({"start": lambda _, ctx: ctx.timer("order", 1.0)})
+    script.on["timer"] = lambda name, ctx: (
+        (ctx.order("BTCUSDT", Side.BUY, 4, 100), ctx.timer("cancel", 1.0)) if name == "order" else ctx.cancel(1)
+    )
+    made = Rig(script, paper=paper())
+    made.feed(snapshot(1 * MS, BIDS, ASKS), clock(2 * S + MS))
+    assert made.facts(CancelRequested) == [CancelRequested(1, 2 * S + 3 * MS)]
+    made.feed(trade(2 * S + 2 * MS, 100, 14, sell=True), clock(3 * S))  # while the cancel is on its way
+    assert [fill.size for fill in made.facts(Fill)] == [4]
+    assert made.facts(Cancelled) == [] and made.facts(CancelRejected) == [CancelRejected(1)]
+    told = [(type(record.fact).__name__, record.ns) for record in made.records if record.ns > 2 * S + MS]
+    assert told[:2] == [("Fill", 2 * S + 6 * MS), ("CancelRejected", 2 * S + 7 * MS)]
+
+
+def test_the_fastest_cancel_does_not_overtake_its_order() -> None:
+    quick = LatencySettings(cancel_out_ns=0)
+    made = Rig(once(lambda ctx: (ctx.order("BTCUSDT", Side.BUY, 4, 100), ctx.cancel(1))), paper=paper(quick))
+    made.feed(snapshot(1 * MS, BIDS, ASKS), clock(2 * S))
+    assert made.facts(CancelRequested) == [CancelRequested(1, 1 * S + 3 * MS)]
+    assert made.facts(Cancelled) == [Cancelled(1, 4, "user")]
+
+
+def test_a_settings_own_latency_tape_drives_an_order() -> None:
+    tape = LatencyTape(at_ns=[0, 2 * S], out_ns=[0, 20 * MS], back_ns=[8 * MS, 8 * MS], feed_ns=[0, 0])
+    made = Rig(
+        once(lambda ctx: ctx.order("BTCUSDT", Side.BUY, 4, 100)), paper=paper(LatencySettings(kind="tape", tape=tape))
+    )
+    made.feed(snapshot(1 * MS, BIDS, ASKS), clock(3 * S))
+    assert made.facts(Sent)[0].arrives_ns == 1 * S + 12 * MS - 2 * MS  # an order's out is the tape's own
