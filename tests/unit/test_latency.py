@@ -121,10 +121,14 @@ def test_an_order_takes_effect_and_is_told_at_the_sums_of_its_legs() -> None:
 
 
 def test_a_cancel_that_crosses_a_fill_on_the_way_loses() -> None:
-    script = Script({"start": lambda _, ctx: ctx.timer("order", 1.0)})
-    script.on["timer"] = lambda name, ctx: (
-        (ctx.order("BTCUSDT", Side.BUY, 4, 100), ctx.timer("cancel", 1.0)) if name == "order" else ctx.cancel(1)
-    )
+    def act(name: str, ctx: Context) -> None:
+        if name == "order":
+            ctx.order("BTCUSDT", Side.BUY, 4, 100)
+            ctx.timer("cancel", 1.0)
+        else:
+            ctx.cancel(1)
+
+    script = Script({"start": lambda _, ctx: ctx.timer("order", 1.0), "timer": act})
     made = Rig(script, paper=paper())
     made.feed(snapshot(1 * MS, BIDS, ASKS), clock(2 * S + MS))
     assert made.facts(CancelRequested) == [CancelRequested(1, 2 * S + 3 * MS)]
@@ -137,7 +141,12 @@ def test_a_cancel_that_crosses_a_fill_on_the_way_loses() -> None:
 
 def test_the_fastest_cancel_does_not_overtake_its_order() -> None:
     quick = LatencySettings(cancel_out_ns=0)
-    made = Rig(once(lambda ctx: (ctx.order("BTCUSDT", Side.BUY, 4, 100), ctx.cancel(1))), paper=paper(quick))
+
+    def act(ctx: Context) -> None:
+        ctx.order("BTCUSDT", Side.BUY, 4, 100)
+        ctx.cancel(1)
+
+    made = Rig(once(act), paper=paper(quick))
     made.feed(snapshot(1 * MS, BIDS, ASKS), clock(2 * S))
     assert made.facts(CancelRequested) == [CancelRequested(1, 1 * S + 3 * MS)]
     assert made.facts(Cancelled) == [Cancelled(1, 4, "user")]
