@@ -179,6 +179,7 @@ class Commands:
         for strategy in self._engine.roster.slots:
             profit = ledger.profit(strategy)
             realised, unrealised, fees = ledger.realised(strategy), ledger.unrealised(strategy), ledger.fees(strategy)
+            carry = ledger.carry(strategy)
             for currency in sorted(profit):
                 self._engine.emit(
                     Account(
@@ -188,6 +189,7 @@ class Commands:
                         realised=format(realised.get(currency, 0), "f"),
                         unrealised=format(unrealised.get(currency, 0), "f"),
                         fees=format(fees.get(currency, 0), "f"),
+                        carry=format(carry.get(currency, 0), "f"),
                     )
                 )
 

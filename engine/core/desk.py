@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 
+from engine.core.fees import Fees
 from engine.core.latency import CANCEL, ORDER
 from engine.core.ledger import Ledger
 from engine.core.lines import Lines
@@ -53,6 +53,7 @@ class Desk:
         settings: PaperSettings,
         state: State,
         ledger: Ledger,
+        fees: Fees,
         risk: Risk,
         *,
         emit: Callable[[AnyFact], None],
@@ -70,6 +71,7 @@ class Desk:
         self._settings = settings
         self._instruments = tuple(instruments)
         self._ledger = ledger
+        self._fees = fees
         self._risk = risk
         self._emit = emit
         self._schedule = schedule
@@ -225,8 +227,15 @@ class Desk:
     def _told_fill(self, match: Match, matched_ns: int) -> None:
         order = self.orders[match.order]
         intent = order.intent
-        rate: Decimal = self._settings.maker_fee if match.is_maker else self._settings.taker_fee
-        fee, currency = self._ledger.fill(intent.strategy, intent.symbol, intent.side, match.price, match.size, rate)
+        fee, currency = self._fees.fill(
+            intent.strategy,
+            intent.symbol,
+            intent.side,
+            match.price,
+            match.size,
+            is_maker=match.is_maker,
+            now_ns=matched_ns,
+        )
         order.filled += match.size
         self._promise(order, -match.size)
         self._working[intent.symbol][0 if intent.side > 0 else 1] -= match.size

@@ -63,6 +63,7 @@ from engine.core.state import (
 )
 from engine.core.strategy import Gap, Trade
 from engine.core.timers import MAX_INSTANT, Instant, Timers
+from engine.core.treasury import Treasury
 from engine.core.types import NEVER_NS, Instrument, Side
 
 ROW_STRIDES = (BATCH.itemsize,)
@@ -99,6 +100,7 @@ class Engine:
         self.books = self._state.books
         self.book_views: tuple[Book, ...] = self.books.views
         self.ledger = Ledger(self.instruments, settings.cash)
+        self.treasury = Treasury(self.instruments, settings.paper, self.books, self.ledger)
         working, promised = (lambda symbol: self.desk.working(symbol)), (lambda currency: self.desk.promised(currency))
         self.risk = Risk(settings.risk, self.books, self.ledger, working, promised)
         self._control = self._state.control.data
@@ -128,6 +130,7 @@ class Engine:
             settings.paper,
             self._state,
             self.ledger,
+            self.treasury.fees,
             self.risk,
             emit=self.emit,
             schedule=self.schedule,

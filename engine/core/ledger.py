@@ -7,21 +7,25 @@ How a fill moves money:
 * **Inverse**: the same in the base currency. ``size * contract_size / price`` is rounded once a fill, half to even
   at 1e-30, and that value is the fact from then on.
 
-Fees are always paid in the settlement currency. Cost is kept by the average-cost method: closing a part of a position
-releases the floor of its share, and the remainder stays with the open part. The share is always taken from the position
-as it last grew, so closing in one fill or in ten at the same price ends in the same numbers.
+Fees are paid in the settlement currency, unless ``fill`` takes a spot purchase's fee from what was bought, or ``flow``
+books it in a token. What else moves money (funding, interest, dividends, insurance) is a flow of its own kind. In each
+currency profit = realised + unrealised - fees + carry, where carry is all flows but fees.
+
+Cost is kept by the average-cost method: closing a part of a position releases the floor of its share, and the remainder
+stays with the open part. The share is always taken from the position as it last grew, so closing in one fill or in ten
+at the same price ends in the same numbers.
 
 Each strategy has its own positions and costs; totals are the sums over the strategies, by construction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from engine.core.fees import FeeTable
-from engine.core.money import Worth, amount, to_decimal, to_text
+from engine.core.holding import Entry
+from engine.core.money import FeeTable, Worth, amount, to_decimal, to_text
 from engine.core.types import ContractKind, Instrument
 
 
@@ -29,47 +33,16 @@ class LedgerError(ValueError):
     """A fill or a snapshot that cannot be booked."""
 
 
-class Entry:
-    """One strategy's position in one symbol; amounts are integers of 1e-30 of the settlement currency.
+FEE = "fee"
+FUNDING = "funding"
+INTEREST = "interest"
+DIVIDEND = "dividend"
+INSURANCE = "insurance"
+"""Kinds of money that moves without a fill, or in another currency than the fill's own."""
 
-    ``cost`` is what the open position cost so far (negative where opening it brought money in). ``grown_size`` and
-    ``grown_cost`` are position and cost when it last grew.
-    """
 
-    __slots__ = ("cost", "fees", "grown_cost", "grown_size", "realised", "size", "strategy", "symbol")
-
-    def __init__(self, strategy: str, symbol: int) -> None:
-        self.strategy = strategy
-        self.symbol = symbol
-        self.size = 0
-        self.cost = 0
-        self.grown_size = 0
-        self.grown_cost = 0
-        self.realised = 0
-        self.fees = 0
-
-    def apply(self, signed_size: int, flow: int) -> int:
-        """Book a fill that moves the position by ``signed_size`` for ``flow`` of money; returns the profit realised."""
-        before = self.size
-        realised = 0
-        if before and (before > 0) != (signed_size > 0):
-            closing = min(abs(before), abs(signed_size))
-            closing_flow = flow * closing // abs(signed_size)
-            left = abs(before) - closing
-            # The open part keeps the ceiling of its share, so what is released is the floor.
-            kept = -(-self.grown_cost * left // self.grown_size)
-            realised = closing_flow - (self.cost - kept)
-            self.realised += realised
-            self.cost = kept
-            if closing == abs(signed_size):
-                self.size = before + signed_size
-                return realised
-            flow -= closing_flow
-        self.size = before + signed_size
-        self.cost -= flow
-        self.grown_size = abs(self.size)
-        self.grown_cost = self.cost
-        return realised
+AMOUNTS = ("cost", "grown_cost", "realised", "fees", "owed")
+"""What of an entry is money."""
 
 
 class Ledger:
@@ -99,12 +72,23 @@ class Ledger:
         self._marks2 = [0] * len(self.instruments)
         self._total = [0] * len(self.instruments)
         self._entries: dict[tuple[str, int], Entry] = {}
+        self._flows: dict[tuple[str, str, str], int] = {}  # by strategy, currency and kind; above 0 was received
         self._fees = FeeTable()
 
     def fill(
-        self, strategy: str, symbol: int, side: int, price: int, size: int, fee_rate: Decimal
+        self,
+        strategy: str,
+        symbol: int,
+        side: int,
+        price: int,
+        size: int,
+        fee_rate: Decimal,
+        *,
+        fee_in_base: bool = False,
     ) -> tuple[Decimal, str]:
         """Book a fill; returns the exact fee (negative: a rebate) and its currency.
+
+        ``fee_in_base``: a spot purchase pays its fee from what it brought, so the position is what can be sold.
 
         Raises:
             LedgerError: a side other than 1 or -1, or a price or size that is not above 0.
@@ -116,7 +100,7 @@ class Ledger:
             entry = self._entries[strategy, symbol] = Entry(strategy, symbol)
         worth = self.worth[symbol]
         value = worth.settled(price, size)
-        fee = self._fees.fee(value, fee_rate)
+        fee = 0 if fee_in_base else self._fees.fee(value, fee_rate)
         signed_size = side * size
         # Buying an inverse contract is being owed its value in the base asset at the entry price.
         flow = side * value if worth.is_inverse else -side * value
@@ -129,7 +113,38 @@ class Ledger:
             self._balance[self.instruments[symbol].base] += signed_size * self._size_one[symbol]
         else:
             self._balance[currency] += realised - fee
+        if fee_in_base:
+            return self._pay_in_base(entry, price, self._fees.fee(size * self._size_one[symbol], fee_rate))
         return to_decimal(fee), currency
+
+    def _pay_in_base(self, entry: Entry, price: int, fee: int) -> tuple[Decimal, str]:
+        """Take a fee of the base asset out of a position, as if it were sold at ``price`` and the money paid."""
+        symbol = entry.symbol
+        base = self.instruments[symbol].base
+        units, rest = divmod(entry.owed + fee, self._size_one[symbol])
+        self._flow(entry.strategy, base, FEE, entry.owed - rest)
+        entry.owed = rest
+        self._balance[base] -= fee
+        if units:
+            value = self.worth[symbol].settled(price, units)
+            entry.apply(-units, value)
+            entry.fees += value
+            self._total[symbol] -= units
+        return to_decimal(fee), base
+
+    def flow(self, strategy: str, currency: str, kind: str, value: int) -> None:
+        """Book money at 1e-30 that a strategy received (below 0: paid) apart from its fills."""
+        self._balance[currency] = self._balance.get(currency, 0) + value
+        self._flow(strategy, currency, kind, value)
+
+    def _flow(self, strategy: str, currency: str, kind: str, value: int) -> None:
+        if value:
+            key = strategy, currency, kind
+            self._flows[key] = self._flows.get(key, 0) + value
+
+    def flows(self, strategy: str | None = None) -> Iterator[tuple[str, str, str, int]]:
+        """Strategy, currency, kind and amount at 1e-30 of all that moved apart from fills, by first booking."""
+        return ((*key, value) for key, value in self._flows.items() if strategy in (None, key[0]))
 
     def mark(self, symbol: int, price2: int) -> None:
         """Value positions at ``price2 / 2`` from here on; bid + ask in price units is twice the mid, exactly."""
@@ -182,27 +197,45 @@ class Ledger:
 
     def realised(self, strategy: str | None = None) -> dict[str, Decimal]:
         """Profit of closed positions before fees."""
-        return self._sum({entry: entry.realised for entry in self.entries(strategy)})
+        return self._by_currency({entry: entry.realised for entry in self.entries(strategy)})
 
     def unrealised(self, strategy: str | None = None) -> dict[str, Decimal]:
         """Profit of open positions at the mark, before fees."""
-        return self._sum({entry: self.unrealised_of(entry) for entry in self.entries(strategy)})
+        return self._by_currency({entry: self.unrealised_of(entry) for entry in self.entries(strategy)})
 
     def fees(self, strategy: str | None = None) -> dict[str, Decimal]:
         """Fees paid less rebates."""
-        return self._sum({entry: entry.fees for entry in self.entries(strategy)})
+        paid = self._total_of({entry: entry.fees for entry in self.entries(strategy)})
+        return _decimals(_added(paid, ((flow[1], -flow[3]) for flow in self.flows(strategy) if flow[2] == FEE)))
+
+    def carry(self, strategy: str | None = None, kind: str | None = None) -> dict[str, Decimal]:
+        """Funding, interest, dividends and insurance received less paid; of one kind where it is named."""
+        flows = self.flows(strategy)
+        return _decimals(
+            _added({}, ((flow[1], flow[3]) for flow in flows if flow[2] != FEE and kind in (None, flow[2])))
+        )
 
     def profit(self, strategy: str | None = None) -> dict[str, Decimal]:
-        """What was won since the start: the change of equity, which is realised + unrealised - fees."""
-        return self._sum({entry: self.profit_of(entry) for entry in self.entries(strategy)})
+        """What was won since the start: the change of equity, which is realised + unrealised - fees + carry."""
+        return _decimals(self.profits(strategy))
+
+    def profits(self, strategy: str | None = None) -> dict[str, int]:
+        """``profit`` as amounts at 1e-30."""
+        return _added(
+            self._total_of({entry: self.profit_of(entry) for entry in self.entries(strategy)}),
+            ((flow[1], flow[3]) for flow in self.flows(strategy)),
+        )
 
     def equity(self, strategy: str | None = None) -> dict[str, Decimal]:
         """Initial cash plus profit, spot inventory valued into its quote currency.
 
         A strategy has no cash of its own: its equity starts at 0 and is what it added to the account's.
         """
-        initial = self._initial if strategy is None else {}
-        return self._sum({entry: self.profit_of(entry) for entry in self.entries(strategy)}, initial)
+        return _decimals(self.equities(strategy))
+
+    def equities(self, strategy: str | None = None) -> dict[str, int]:
+        """``equity`` as amounts at 1e-30."""
+        return _added(dict(self._initial) if strategy is None else {}, self.profits(strategy).items())
 
     def snapshot(self) -> dict[str, Any]:
         """Everything as plain values; amounts as exact decimal text, symbols by name."""
@@ -217,10 +250,11 @@ class Ledger:
                     "symbol": names[entry.symbol],
                     "size": entry.size,
                     "grown_size": entry.grown_size,
-                    **{name: to_text(getattr(entry, name)) for name in ("cost", "grown_cost", "realised", "fees")},
+                    **{name: to_text(getattr(entry, name)) for name in AMOUNTS},
                 }
                 for entry in self._entries.values()
             ],
+            "flows": [[*key, to_text(value)] for key, value in self._flows.items()],
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -244,13 +278,27 @@ class Ledger:
         for row in state["entries"]:
             entry = Entry(str(row["strategy"]), index[row["symbol"]])
             entry.size, entry.grown_size = int(row["size"]), int(row["grown_size"])
-            entry.cost, entry.grown_cost = amount(Decimal(row["cost"])), amount(Decimal(row["grown_cost"]))
-            entry.realised, entry.fees = amount(Decimal(row["realised"])), amount(Decimal(row["fees"]))
+            for name in AMOUNTS:
+                setattr(entry, name, amount(Decimal(row[name])))
             self._entries[entry.strategy, entry.symbol] = entry
             self._total[entry.symbol] += entry.size
+        self._flows = {(str(s), str(c), str(k)): amount(Decimal(text)) for s, c, k, text in state["flows"]}
 
-    def _sum(self, parts: Mapping[Entry, int], initial: Mapping[str, int] | None = None) -> dict[str, Decimal]:
-        totals = dict(initial) if initial else dict.fromkeys(self._settle, 0)
+    def _total_of(self, parts: Mapping[Entry, int]) -> dict[str, int]:
+        totals = dict.fromkeys(self._settle, 0)
         for entry, value in parts.items():
             totals[self._settle[entry.symbol]] += value
-        return {currency: to_decimal(value) for currency, value in totals.items()}
+        return totals
+
+    def _by_currency(self, parts: Mapping[Entry, int]) -> dict[str, Decimal]:
+        return _decimals(self._total_of(parts))
+
+
+def _added(totals: dict[str, int], parts: Iterable[tuple[str, int]]) -> dict[str, int]:
+    for currency, value in parts:
+        totals[currency] = totals.get(currency, 0) + value
+    return totals
+
+
+def _decimals(totals: Mapping[str, int]) -> dict[str, Decimal]:
+    return {currency: to_decimal(value) for currency, value in totals.items()}

@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import msgspec
 
-from engine.core.ledger import Entry, Ledger
+from engine.core.holding import Entry
+from engine.core.ledger import Ledger
 from engine.core.money import amount, ratio, to_text
 
 
@@ -95,6 +96,10 @@ class Watch:
             before = equities.get((None, currency), self._ledger.initial_of(currency))
             equities[None, currency] = before + profit
             own[entry.strategy, currency] = own.get((entry.strategy, currency), 0) + profit
+        for strategy, currency, _, value in self._ledger.flows():
+            for equity, scope in ((equities, (None, currency)), (own, (strategy, currency))):
+                if scope in equity:  # a currency in which nothing is traded, as of a fee token, is no equity to guard
+                    equity[scope] += value
         return equities | own
 
     def _lost(self, entry: Entry) -> str:

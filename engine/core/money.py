@@ -126,3 +126,26 @@ class Worth:
     def notional2(self, price2: int, size: int) -> int:
         """Twice the value in the quote currency at half of ``price2``; exact for every kind of contract."""
         return 2 * self._face * size if self.is_inverse else self._unit * price2 * size
+
+
+class FeeTable:
+    """Computes fees in integer amounts and remembers the few rates a run uses as integer ratios."""
+
+    __slots__ = ("_limit", "_ratios")
+
+    def __init__(self, limit: int = 64) -> None:
+        self._ratios: dict[Decimal, tuple[int, int]] = {}
+        self._limit = limit
+
+    def fee(self, value: int, rate: Decimal) -> int:
+        """The fee on a value at 1e-30, rounded up there: no rounding is ever in our favour.
+
+        >>> FeeTable().fee(1_000_001, Decimal("0.001")), FeeTable().fee(1_000_001, Decimal("-0.001"))
+        (1001, -1000)
+        """
+        known = self._ratios.get(rate)
+        if known is None:
+            known = ratio(rate)
+            if len(self._ratios) < self._limit:
+                self._ratios[rate] = known
+        return -(-value * known[0] // known[1])

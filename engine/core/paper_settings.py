@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import msgspec
 
+from engine.core.fees import FeeSettings
 from engine.core.latency import LatencySettings
 
 
@@ -15,6 +16,7 @@ class PaperSettings(msgspec.Struct, frozen=True):
     ``out_ns``: from us to the venue's matching; ``back_ns``: its answer to us; ``feed_ns``: its market data to us;
     ``latency``: how they vary (None: not at all).
     ``max_taken``: levels whose taken size is remembered.
+    ``fees``: the schedules of venues, which then take the place of the two rates.
     ``explain_ns``: how long a level change waits for the trade that explains it (see queue.py).
     """
 
@@ -23,6 +25,7 @@ class PaperSettings(msgspec.Struct, frozen=True):
     feed_ns: int = 5_000_000
     maker_fee: Decimal = Decimal("0.001")
     taker_fee: Decimal = Decimal("0.001")
+    fees: FeeSettings = FeeSettings()
     max_orders: int = 256
     max_taken: int = 8192
     explain_ns: int = 200_000_000

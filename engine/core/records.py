@@ -177,10 +177,11 @@ class RiskAction(Fact, frozen=True, tag=True):
     detail: str
 
 
-class Account(Fact, frozen=True, tag=True):
+class Account(Fact, frozen=True, tag=True, omit_defaults=True):
     """What a strategy's account was worth at the last known mid prices; exact decimal text in ``currency``.
 
-    ``equity`` is what it gained or lost since the start: realised plus unrealised less fees.
+    ``equity`` is what it gained or lost since the start: realised plus unrealised less fees plus ``carry``, which is
+    funding, interest, dividends and insurance received less paid.
     """
 
     strategy: str
@@ -189,6 +190,7 @@ class Account(Fact, frozen=True, tag=True):
     realised: str
     unrealised: str
     fees: str
+    carry: str = "0"
 
 
 class StrategyStopped(Fact, frozen=True, tag=True):

@@ -101,4 +101,5 @@ def status(engine: Engine) -> dict[str, Any]:
         "positions": positions,
         "working_orders": orders,
         "cash": cash,
+        **engine.treasury.status(),
     }

@@ -7,6 +7,7 @@ from decimal import Decimal
 from pydantic import Field
 
 from engine.core.paper_settings import PaperSettings
+from engine.live.config_money import VenueFeesSection, fee_settings
 from engine.live.config_section import Money, Section
 from engine.live.durations import Duration
 
@@ -19,6 +20,7 @@ class PaperSection(Section):
     feed: Duration = 5_000_000
     maker_fee: Money = Decimal("0.001")
     taker_fee: Money = Decimal("0.001")
+    fees: dict[str, VenueFeesSection] = Field(default={})
     max_orders: int = Field(default=256, ge=1, le=10_000)
     cash: dict[str, Money] = Field(default={"USDT": Decimal(100_000)})
 
@@ -31,5 +33,6 @@ def paper_settings(paper: PaperSection) -> PaperSettings:
         feed_ns=paper.feed,
         maker_fee=paper.maker_fee,
         taker_fee=paper.taker_fee,
+        fees=fee_settings(paper.fees),
         max_orders=paper.max_orders,
     )

@@ -9,7 +9,7 @@ from itertools import dropwhile
 from typing import Any, NamedTuple
 
 from adapters.feed import Feed
-from engine.core.ledger import Entry
+from engine.core.holding import Entry
 from engine.core.money import to_decimal, to_text
 from engine.core.types import ContractKind
 from engine.learn.models import Models
