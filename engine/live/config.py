@@ -255,6 +255,8 @@ def _problem(source: str, detail: Mapping[str, Any]) -> str:
     else:
         expected = str(detail["msg"]).replace("Input should be ", "").replace("String should ", "text that should ")
     expected = expected.removeprefix("expected ").removeprefix("Value error, ")
+    if ", found " in expected:  # the check itself says what it found
+        return f"{source}: {place}: expected {expected}"
     found = "another text" if place == "redis.url" else repr(detail["input"])  # it may hold a password
     return f"{source}: {place}: expected {expected}, found {found}"
 

@@ -7,13 +7,17 @@ from decimal import Decimal
 from pydantic import Field
 
 from engine.core.paper_settings import PaperSettings
+from engine.live.config_latency import LatencySection, latency_settings
 from engine.live.config_money import VenueFeesSection, fee_settings
 from engine.live.config_section import Money, Section
 from engine.live.durations import Duration
 
 
 class PaperSection(Section):
-    """Latencies, fee rates (fractions of the notional) and starting balances by currency."""
+    """Latencies, fee rates (fractions of the notional) and starting balances by currency.
+
+    ``out``, ``back`` and ``feed`` are constants, and the medians and first values of ``[paper.latency]``.
+    """
 
     out: Duration = 5_000_000
     back: Duration = 5_000_000
@@ -22,15 +26,18 @@ class PaperSection(Section):
     taker_fee: Money = Decimal("0.001")
     fees: dict[str, VenueFeesSection] = Field(default={})
     max_orders: int = Field(default=256, ge=1, le=10_000)
+    latency: LatencySection | None = None
     cash: dict[str, Money] = Field(default={"USDT": Decimal(100_000)})
 
 
 def paper_settings(paper: PaperSection) -> PaperSettings:
     """The ``[paper]`` section in the core's words."""
+    over = paper.latency or LatencySection()
     return PaperSettings(
-        out_ns=paper.out,
-        back_ns=paper.back,
-        feed_ns=paper.feed,
+        out_ns=paper.out if over.out is None else over.out,
+        back_ns=paper.back if over.back is None else over.back,
+        feed_ns=paper.feed if over.feed is None else over.feed,
+        latency=latency_settings(paper.latency),
         maker_fee=paper.maker_fee,
         taker_fee=paper.taker_fee,
         fees=fee_settings(paper.fees),
