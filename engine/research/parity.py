@@ -36,7 +36,7 @@ from adapters.tape import read_tapes
 from engine.core import events as ev
 from engine.core.engine import Engine
 from engine.core.events import BATCH, Batch, Command
-from engine.core.paper import PaperSettings
+from engine.core.paper_settings import PaperSettings
 from engine.core.records import Accepted, Fill, Record, Rejected
 from engine.core.risk import RiskSettings
 from engine.core.settings import EngineSettings
