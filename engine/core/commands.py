@@ -56,6 +56,7 @@ class Commands:
         engine.desk.cancel_all(None, engine.now_ns, "stop")
         self._mark()
         self._record_accounts()
+        engine.honesty.finish()
         engine.signals.flush()
 
     def _halt(self, command: Command) -> None:
@@ -158,14 +159,16 @@ class Commands:
         if engine.now_ns - self._account_ns >= ACCOUNT_NS:
             self._account_ns = engine.now_ns
             self._record_accounts()
+            engine.honesty.record_accounts()
         for strategy, symbol in sorted(self._flattening):
             self.progress(strategy, symbol)
         if self._flattening or self._has_positions():
             self.start_watching()
 
     def _has_positions(self) -> bool:
-        ledger = self._engine.ledger
-        return any(entry.size for entry in ledger.entries())
+        """Whether anything is worth valuing: positions, of the run or of its twins."""
+        ledger, twins = self._engine.ledger, self._engine.honesty.twins
+        return any(entry.size for entry in ledger.entries()) or twins.has_positions()
 
     def _mark(self) -> None:
         engine = self._engine

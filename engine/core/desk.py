@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from engine.core.fees import Fees
+from engine.core.grades import CAUSES
+from engine.core.honesty import Honesty
 from engine.core.latency import CANCEL, ORDER
 from engine.core.ledger import Ledger
 from engine.core.lines import Lines
@@ -55,6 +57,7 @@ class Desk:
         ledger: Ledger,
         fees: Fees,
         risk: Risk,
+        honesty: Honesty,
         *,
         emit: Callable[[AnyFact], None],
         schedule: Callable[[int, str, object], None],
@@ -62,7 +65,7 @@ class Desk:
         on_fill: Callable[[Fill, int], None],
     ) -> None:
         self.venue = PaperVenue(settings, state)
-        self.on_twin: Callable[[TwinMatch, int], None] | None = None
+        self.honesty = honesty
         self.lines = Lines(settings, instruments)
         self.orders: dict[int, Working] = {}
         self.sent = self.filled = self.cancelled = self.rejected = self.fills = 0
@@ -134,6 +137,7 @@ class Desk:
             self._promise(order, intent.size)
         self.sent += 1
         arrives_ns = self.lines.send(order, ORDER, now_ns)
+        self.honesty.sent(order)
         self._emit(Sent(intent.order, arrives_ns))
         self._schedule(arrives_ns, "arrive", order)
         return True
@@ -171,8 +175,8 @@ class Desk:
         for match in self.venue.matched():
             if not isinstance(match, TwinMatch):
                 matches.append(match)
-            elif self.on_twin is not None:
-                self.on_twin(match, now_ns)
+            else:
+                self.honesty.twin(match, now_ns)
         if matches:
             self._answer(matches, now_ns)
 
@@ -181,6 +185,7 @@ class Desk:
 
         ``asked`` is the order whose message the venue answers: its owner may know already that it ended.
         """
+        self.honesty.did(told, now_ns)
         late: list[tuple[int, int, list[tuple[Told, int]]]] = []
         for word in told:
             order = self.orders.get(getattr(word, "order", 0), asked)
@@ -236,6 +241,8 @@ class Desk:
             is_maker=match.is_maker,
             now_ns=matched_ns,
         )
+        self.honesty.booked(order, match, fee, currency, matched_ns)
+        answer = self.honesty.told(match)
         order.filled += match.size
         self._promise(order, -match.size)
         self._working[intent.symbol][0 if intent.side > 0 else 1] -= match.size
@@ -253,6 +260,16 @@ class Desk:
             left=order.left,
             queue_ahead=match.ahead,
             matched_ns=matched_ns,
+            number=answer.number if answer else 1,
+            model=match.model or self.honesty.twins.own,
+            cause=CAUSES[match.cause],
+            grade=answer.grade if answer else "",
+            chance=match.chance,
+            ahead_now=match.ahead_now,
+            latency_ns=answer.latency_ns if answer else 0,
+            front_ns=answer.front_ns if answer else 0,
+            back_ns=answer.back_ns if answer else 0,
+            mid2=answer.mid2 if answer else 0,
         )
         self._emit(fill)
         self._on_fill(fill, intent.symbol)

@@ -33,6 +33,7 @@ from engine.core.events import (
     Measured,
     ModelReady,
 )
+from engine.core.honesty import Honesty
 from engine.core.kernel import fast_advance
 from engine.core.learning import Learning, NoLearning
 from engine.core.ledger import Ledger
@@ -125,6 +126,8 @@ class Engine:
         self._out: list[Record] = []
         self._digest = Digest()
         self.symbols = Symbols(self.instruments)
+        self.honesty = Honesty(self.instruments, settings.paper, self._state, self.treasury, self.emit, self.schedule)
+        self.handlers |= self.honesty.handlers
         self.desk: Desk = Desk(
             self.instruments,
             settings.paper,
@@ -132,6 +135,7 @@ class Engine:
             self.ledger,
             self.treasury.fees,
             self.risk,
+            self.honesty,
             emit=self.emit,
             schedule=self.schedule,
             on_order=self._tell_order,
@@ -287,6 +291,7 @@ class Engine:
         if self._was_ready[symbol]:
             # Also when the same frame made it ready again: in between the book was not to be trusted.
             self.emit(FeedState(name, ready=False, reason=REASONS[reason]))
+            self.honesty.doubted(symbol)
             for slot, handler in self.roster.listeners("on_gap")[symbol]:
                 self.call(slot, handler, Gap(name, REASONS[reason]))
         if is_ready:

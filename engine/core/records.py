@@ -110,7 +110,12 @@ class Fill(Fact, frozen=True, tag=True):
 
     ``fee`` is exact decimal text in ``fee_currency``, negative for a rebate. ``matched_ns`` is the engine time at
     which the market did it, the record's own time when the private message told it. ``queue_ahead`` is what stood in
-    front when the order came.
+    front when the order came, ``ahead_now`` just before it traded. ``number`` counts the order's fills from 1.
+
+    How sure it is (see grades.py): ``grade``, the ``chance`` per mille that a real order would have had it as the queue
+    ``model`` says, the ``cause``, and when the optimistic (``front_ns``) and the pessimistic twin (``back_ns``) had
+    filled as much, engine time, 0: not yet. ``mid2``: twice the mid just after it, price units, 0: not known.
+    ``latency_ns``: how long the order was on its way, from the decision to its effect in the received stream.
     """
 
     order: int
@@ -125,6 +130,64 @@ class Fill(Fact, frozen=True, tag=True):
     left: int
     queue_ahead: int
     matched_ns: int
+    number: int = 1
+    model: str = ""
+    cause: str = ""
+    grade: str = ""
+    chance: int = 1000
+    ahead_now: int = 0
+    latency_ns: int = 0
+    front_ns: int = 0
+    back_ns: int = 0
+    mid2: int = 0
+
+
+class Regraded(Fact, frozen=True, tag=True):
+    """Later prints settled a fill (``number`` of its order), or nothing did: its grade from here on, and why."""
+
+    order: int
+    number: int
+    grade: str
+    reason: str
+
+
+class TwinFill(Fact, frozen=True, tag=True):
+    """An order traded under another queue model than the venue's own; nobody's position moves."""
+
+    order: int
+    model: str
+    price: int
+    size: int
+    cause: str
+
+
+class TwinAccount(Fact, frozen=True, tag=True):
+    """A strategy's profit under each queue model at the last known mids; exact decimal text in ``currency``."""
+
+    strategy: str
+    currency: str
+    profits: dict[str, str]
+
+
+class Markout(Fact, frozen=True, tag=True):
+    """Twice the mid at a fill and after each horizon of markouts.py, price units; 0 where the book was in doubt."""
+
+    order: int
+    number: int
+    symbol: str
+    place: str
+    mids2: list[int]
+
+
+class Missed(Fact, frozen=True, tag=True):
+    """The same for an order that ended with ``left`` unfilled, from the moment it ended."""
+
+    order: int
+    strategy: str
+    symbol: str
+    side: int
+    left: int
+    mids2: list[int]
 
 
 class LabelScored(Fact, frozen=True, tag=True):
@@ -226,6 +289,11 @@ AnyFact: TypeAlias = (
     | Cancelled
     | CancelRejected
     | Fill
+    | Regraded
+    | TwinFill
+    | TwinAccount
+    | Markout
+    | Missed
     | LabelScored
     | DriftAlarm
     | RetrainRequested

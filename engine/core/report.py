@@ -42,10 +42,12 @@ def summary(engine: Engine) -> dict[str, Any]:
                 "profit": {
                     currency: format(value, "f") for currency, value in sorted(engine.ledger.profit(name).items())
                 },
+                "band": engine.honesty.twins.band(engine.ledger, name),
                 "stopped": engine.roster.stopped.get(name),
             }
             for name in engine.roster.slots
         },
+        **engine.honesty.plain(),
         "halted": engine.halted,
     }
 

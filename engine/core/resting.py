@@ -116,7 +116,9 @@ class Resting:
             if order.venue_left == 0:
                 self.leave(order)
                 order.ended = True
-            matches.append(Match(row[F_ORDER], row[F_PRICE], row[F_SIZE], bool(row[F_MAKER]), row[F_AHEAD]))
+            maker = bool(row[F_MAKER])
+            cause = AT_PRICE if maker else TAKEN
+            matches.append(Match(row[F_ORDER], row[F_PRICE], row[F_SIZE], maker, row[F_AHEAD], cause=cause))
         return matches
 
     def queue_ahead(self, order: int) -> int | None:

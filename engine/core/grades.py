@@ -1,0 +1,85 @@
+"""How sure we are of a fill: one word for each, decided when it came and again when later prints settled it.
+
+The words come from what a real order would have needed. Liquidity that stood there to be taken, a print through the
+price, the other side's display at the price: each of them means that nobody was left in front, so the fill is
+*certain*. So it is where even the pessimistic twin (everybody displayed stays in front of us) had it. Anything else
+rests on a model of who left the queue: *likely* where the model gives it at least ``LIKELY_FROM`` per mille,
+*ambiguous* below that and wherever the book was in doubt while the order rested.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from engine.core.resting import CROSSED, TAKEN, THROUGH
+
+CERTAIN: Final = "certain"
+LIKELY: Final = "likely"
+AMBIGUOUS: Final = "ambiguous"
+
+GRADES: Final = (CERTAIN, LIKELY, AMBIGUOUS)
+"""Every grade, the surest first."""
+
+CAUSES: Final = ("taken", "at_price", "through", "crossed")
+"""Why a fill came, as words by number (see resting.py)."""
+
+SURE_CAUSES: Final = frozenset({TAKEN, THROUGH, CROSSED})
+
+LIKELY_FROM: Final = 950
+"""The least chance, per mille, of a fill that is called likely."""
+
+BACK, PASSED, LEFT, DOUBT = "back", "passed", "left", "doubt"
+"""Why a fill was graded anew: the pessimistic twin filled too; the other side's quote reached the price; the market
+left the price behind and nothing supports the fill; the book fell in doubt before anything settled it."""
+
+REASONS: Final = (BACK, PASSED, LEFT, DOUBT)
+
+
+def grade(cause: int, chance: int, back_filled: bool, *, is_unsure: bool = False) -> str:
+    """The grade of a fill as it comes; ``chance`` per mille, ``is_unsure``: the book had a gap while the order rested.
+
+    >>> grade(THROUGH, 400, False), grade(AT_PRICE, 970, False), grade(AT_PRICE, 400, False)
+    ('certain', 'likely', 'ambiguous')
+    >>> grade(AT_PRICE, 400, True), grade(THROUGH, 1000, True, is_unsure=True)
+    ('certain', 'ambiguous')
+    """
+    if cause == TAKEN:
+        return CERTAIN
+    if is_unsure:
+        return AMBIGUOUS
+    if back_filled or cause in SURE_CAUSES:
+        return CERTAIN
+    return LIKELY if chance >= LIKELY_FROM else AMBIGUOUS
+
+
+def regrade(before: str, reason: str) -> str:
+    """The grade after something settled the fill.
+
+    What a fill was worth when it came is a calibrated chance, and silence lowers it: a fill that the market then left
+    behind, without one print that the pessimistic twin could use, is no longer called likely.
+
+    >>> [regrade("likely", reason) for reason in REASONS]
+    ['certain', 'certain', 'ambiguous', 'ambiguous']
+    >>> regrade("certain", "left")
+    'certain'
+    """
+    if before == CERTAIN or reason in (BACK, PASSED):
+        return CERTAIN
+    return AMBIGUOUS
+
+
+__all__ = [
+    "AMBIGUOUS",
+    "BACK",
+    "CAUSES",
+    "CERTAIN",
+    "DOUBT",
+    "GRADES",
+    "LEFT",
+    "LIKELY",
+    "LIKELY_FROM",
+    "PASSED",
+    "REASONS",
+    "grade",
+    "regrade",
+]
