@@ -24,6 +24,9 @@ FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 60.0
 HEALTHY_S = 10.0
 """A session of this length in which data flowed resets the backoff."""
+PING_S = 5.0
+"""How often the round trip is measured. Binance takes five messages a second from a client, pings included."""
+PING_TIMEOUT_S = 20.0
 FETCHES_PER_S = 5.0
 FETCHES_AT_ONCE = 4
 FRAMES_BEFORE_OTHERS = 64
@@ -35,7 +38,8 @@ class Connection:
 
     ``clock`` gives ns UTC, ``sleep`` waits seconds, ``chance`` is the seeded source of the backoff's jitter. ``tape``
     is called before the feed sees an entry; ``take(batch, recv_ns)`` hands a batch on and says False when it had no
-    room; ``notice(kind, text)`` hears what an operator should read.
+    room; ``notice(kind, text)`` hears what an operator should read; ``measured(rtt_ns)`` hears how long a websocket
+    ping took there and back, our own wait to read the answer included.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class Connection:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         chance: random.Random | None = None,
         notice: Callable[[str, str], None] = lambda kind, text: None,
+        measured: Callable[[int], None] = lambda rtt_ns: None,
     ) -> None:
         self.feed = feed
         self.is_open = False
@@ -62,6 +67,7 @@ class Connection:
         self._sleep = sleep
         self._chance = chance or random.Random(0)
         self._notice = notice
+        self._measured = measured
         self._losses = 0
         self._heard_ns = 0
         self._frames = 0
@@ -115,7 +121,8 @@ class Connection:
         self._frames = 0
         self.is_open = True
         self._apply(Entry(EntryKind.OPENED, opened_ns, self.feed.name))
-        tasks = [asyncio.create_task(work) for work in (self._read(socket), self._write(socket), self._tick(opened_ns))]
+        parts = (self._read(socket), self._write(socket), self._tick(opened_ns), self._ping(socket))
+        tasks = [asyncio.create_task(work) for work in parts]
         try:
             waited: list[asyncio.Future[Any]] = [lost, *tasks]
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
@@ -178,6 +185,24 @@ class Connection:
         try:
             while True:
                 await socket.send(await self._to_send.get())
+        except TransportError as error:
+            self._notice("closed", str(error))
+            self._lose("connection")
+        await asyncio.Event().wait()
+
+    async def _ping(self, socket: Socket) -> None:
+        """Measure the round trip; a venue that answers no ping is not measured, and no worse a venue for it."""
+        try:
+            while True:
+                started_ns = self._clock()
+                try:
+                    async with asyncio.timeout(PING_TIMEOUT_S):
+                        await socket.ping()
+                except TimeoutError:
+                    self._notice("no pong", f"expected an answer to a ping within {PING_TIMEOUT_S:g} s, found none")
+                    break
+                self._measured(self._clock() - started_ns)
+                await self._sleep(PING_S)
         except TransportError as error:
             self._notice("closed", str(error))
             self._lose("connection")

@@ -19,6 +19,7 @@ class EntryKind(StrEnum):
     CLOCK = "k"
     COMMAND = "c"
     MODEL = "m"
+    PINGED = "p"
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -27,7 +28,7 @@ class Entry(msgspec.Struct, frozen=True):
     ``ns`` is our receive time, ns UTC; ``source`` the venue's name in the config (empty for CLOCK, COMMAND, MODEL).
     ``token``: REPLIED the token of the ``Fetch``; LOST the reason word of ``engine.core.events.REASONS``; DOUBTED the
     symbol index as text; MODEL and COMMAND the name. ``data``: RECEIVED and REPLIED the exact bytes; COMMAND the
-    arguments as JSON; MODEL the version (SHA-256) as ASCII.
+    arguments as JSON; MODEL the version (SHA-256) as ASCII; PINGED the measured round trip, ns in decimal digits.
     """
 
     kind: EntryKind

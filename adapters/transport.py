@@ -41,6 +41,13 @@ class Socket(Protocol):
             TransportError: the socket is closed or broken.
         """
 
+    async def ping(self) -> None:
+        """Ask the far side for a sign of life and wait for it; somebody must be receiving meanwhile.
+
+        Raises:
+            TransportError: the socket is closed or broken.
+        """
+
     async def close(self) -> None:
         """Close it; never raises."""
 
@@ -109,7 +116,12 @@ class AiohttpTransport:
     async def open(self, url: str, timeout_s: float) -> Socket:
         try:
             async with asyncio.timeout(timeout_s):
-                socket = await self._pages.session.ws_connect(url, max_msg_size=MAX_FRAME_BYTES, compress=0)
+                socket = await self._pages.session.ws_connect(
+                    url,
+                    max_msg_size=MAX_FRAME_BYTES,
+                    compress=0,
+                    autoping=False,  # it would keep the answers to our own pings to itself
+                )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise TransportError(f"{url}: {_words(error)}") from error
         return _AiohttpSocket(socket)
@@ -118,9 +130,15 @@ class AiohttpTransport:
 class _AiohttpSocket:
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
+        self._pings: dict[bytes, asyncio.Future[None]] = {}
+        self._pinged = 0
 
     async def receive(self) -> bytes:
-        message = await self._socket.receive()
+        while (message := await self._socket.receive()).type in (aiohttp.WSMsgType.PING, aiohttp.WSMsgType.PONG):
+            if message.type is aiohttp.WSMsgType.PING:
+                await self._pong(message.data)
+            elif (waiting := self._pings.pop(bytes(message.data), None)) is not None and not waiting.done():
+                waiting.set_result(None)
         if message.type is aiohttp.WSMsgType.TEXT:
             text: str = message.data
             return text.encode()
@@ -133,6 +151,24 @@ class _AiohttpSocket:
             await self._socket.send_str(frame.decode())
         except (aiohttp.ClientError, OSError, RuntimeError) as error:
             raise TransportError(f"not sent: {_words(error)}") from error
+
+    async def ping(self) -> None:
+        self._pinged += 1
+        words = b"papertape %d" % self._pinged
+        self._pings[words] = answered = asyncio.get_running_loop().create_future()
+        try:
+            await self._socket.ping(words)
+            await answered
+        except (aiohttp.ClientError, OSError, RuntimeError) as error:
+            raise TransportError(f"no ping sent: {_words(error)}") from error
+        finally:
+            self._pings.pop(words, None)
+
+    async def _pong(self, words: bytes) -> None:
+        try:
+            await self._socket.pong(words)
+        except (aiohttp.ClientError, OSError, RuntimeError) as error:
+            raise TransportError(f"no answer to a ping sent: {_words(error)}") from error
 
     async def close(self) -> None:
         try:
@@ -175,6 +211,12 @@ class _WebsocketsSocket:
             await self._socket.send(frame, text=True)
         except websockets.ConnectionClosed as error:
             raise TransportError(f"not sent: {error}") from error
+
+    async def ping(self) -> None:
+        try:
+            await (await self._socket.ping())
+        except websockets.ConnectionClosed as error:
+            raise TransportError(f"no answer to a ping: {error}") from error
 
     async def close(self) -> None:
         await self._socket.close()

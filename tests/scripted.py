@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from itertools import count
 
 from adapters.transport import Socket, TransportError
@@ -51,6 +51,7 @@ class ScriptedSocket:
     def __init__(self) -> None:
         self.frames: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.sent: list[bytes] = []
+        self.pong: Callable[[], Awaitable[None]] | None = None
         self.is_closed = False
 
     def feed(self, *frames: bytes | None) -> None:
@@ -66,6 +67,9 @@ class ScriptedSocket:
     async def send(self, frame: bytes) -> None:
         self.sent.append(frame)
 
+    async def ping(self) -> None:
+        await (self.pong() if self.pong else asyncio.Event().wait())
+
     async def close(self) -> None:
         self.is_closed = True
 
@@ -78,6 +82,7 @@ class ScriptedTransport:
         self.opened_ns: list[int] = []
         self.pages = pages
         self.refusals = refusals
+        self.pong: Callable[[], Awaitable[None]] | None = None  # of every socket; None: no ping is answered
         self.sockets: list[ScriptedSocket] = []
         self.opened_urls: list[str] = []
         self.fetched: list[str] = []
@@ -89,6 +94,7 @@ class ScriptedTransport:
             self.refusals -= 1
             raise TransportError("refused by the script")
         self.sockets.append(ScriptedSocket())
+        self.sockets[-1].pong = self.pong
         return self.sockets[-1]
 
     async def get(self, url: str, timeout_s: float) -> bytes:

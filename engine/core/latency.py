@@ -210,6 +210,21 @@ class LatencyModel:
         """The median of the round trips measured lately; 0 before the first."""
         return self._median[line]
 
+    def typical(self, line: int, now_ns: int) -> tuple[int, int, int]:
+        """Out, back and feed as they are in the middle: the medians of jitter, the tape at an engine time."""
+        if self._factors:
+            return self._out[ORDER], self._back[0], self._feed
+        if self._median[line] and self.settings.kind == "measured":
+            trip = self._median[line]
+            back_ns = trip - trip // 2
+            return (
+                trip // 2 + self.settings.processing_ns,
+                back_ns,
+                self._feed if self.settings.is_feed_set else back_ns,
+            )
+        out_ns, back_ns = self.out_ns(line, ORDER, MESSAGES, now_ns), self.back_ns(line, False, MESSAGES, now_ns)
+        return out_ns, back_ns, self.feed_ns(line, MESSAGES, now_ns)
+
     def _trip(self, line: int, message: int) -> int:
         trips = self._trips[line]
         if self.settings.draw == "sample" and trips:

@@ -81,6 +81,10 @@ class Lines:
         if venue in self.venues:
             self.model.measured(self.venues[venue], rtt_ns)
 
+    def in_use(self, venue: str, now_ns: int) -> tuple[int, int, int]:
+        """Out, back and feed that an order sent now would meet in the middle, in ns."""
+        return self.model.typical(self.venues[venue], now_ns)
+
     def _message(self, order: Working) -> int:
         order.messages += 1
         return order.intent.order * MESSAGES + order.messages

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import structlog
@@ -173,6 +174,7 @@ class App:
                 ws_url=one.ws_url,
                 chance=random.Random(f"{self.config.run.seed} {one.name}"),
                 notice=_notice(one.name),
+                measured=partial(runner.measured, one.name),
             )
         return feeds, connections
 

@@ -6,6 +6,7 @@ market     always taken, so that the tape and the engine see the same; beyond th
 clock      only when nothing else waits: market data tells the time as well
 command    refused with ``BusFull`` beyond the bound; the caller says so to the user
 model      waits for room
+round trip left out where there is no room: the next one comes soon
 =========  ==========================================================================================
 """
 
@@ -16,7 +17,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from engine.core.events import Batch, Command, ModelReady
+from engine.core.events import Batch, Command, Measured, ModelReady
 
 
 class BusFull(RuntimeError):
@@ -26,7 +27,7 @@ class BusFull(RuntimeError):
 class Item(NamedTuple):
     """An input of the engine; ``stamp_ns`` is the receive time of its frame, ns UTC, 0 for others."""
 
-    payload: Batch | Command | ModelReady
+    payload: Batch | Command | ModelReady | Measured
     stamp_ns: int = 0
 
 
@@ -74,6 +75,10 @@ class Bus:
             self.refused += 1
             raise BusFull(f"expected fewer than {self.capacity} inputs waiting for the engine; try again")
         self._append(Item(command))
+
+    def put_measured(self, measured: Measured) -> None:
+        """Take a measured round trip; the caller saw that there is room."""
+        self._append(Item(measured))
 
     async def room(self) -> None:
         """Wait until a model would be taken."""

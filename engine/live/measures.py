@@ -35,7 +35,11 @@ def measure(view: View) -> Snapshot:
     runner = view.runner
     return Snapshot(
         values,
-        {"tick_to_decision_seconds": runner.decision.copy(), "tick_to_order_seconds": runner.order.copy()},
+        {
+            "tick_to_decision_seconds": runner.decision.copy(),
+            "tick_to_order_seconds": runner.order.copy(),
+            "round_trip_seconds": runner.round_trip.copy(),
+        },
     )
 
 
@@ -75,6 +79,14 @@ def _venues(view: View, values: Values) -> None:
         for what in ("frames", "gaps", "reconnects", "malformed", "unknown"):
             values.setdefault(f"venue_{what}_total", []).append(((name,), float(getattr(stats, what))))
         values.setdefault("venue_open", []).append(((name,), float(view.is_open(name))))
+    for row in view.latencies():
+        venue = str(row["venue"])
+        if row["round_trip_ms"] is not None:
+            trip = ((venue,), float(row["round_trip_ms"]) / 1e3)
+            values.setdefault("venue_round_trip_seconds", []).append(trip)
+        for leg in ("out", "back", "feed"):
+            assumed = float(row[f"{leg}_ms"]) / 1e3
+            values.setdefault("venue_latency_seconds", []).append(((venue, leg), assumed))
 
 
 def _books(engine: Engine, now_ns: int, values: Values) -> None:

@@ -53,6 +53,7 @@ LABELS: Final = {
     "strategy": "a strategy's name in the config",
     "model": "a model's name in the config",
     "currency": "of a settlement or balance",
+    "leg": "`out`, `back` or `feed`",
     "reason": "a risk rule or a reason for a rejection; a fixed set of words",
 }
 """Every label there is; none grows with time."""
@@ -115,6 +116,14 @@ TABLE: Final[tuple[Metric, ...]] = (
     Metric("trainings_running", "gauge", (), "Trainings under way beside the loop."),
     Metric("trainings_started_total", "counter", (), "Trainings started."),
     Metric("trainings_failed_total", "counter", (), "Trainings that failed."),
+    Metric("venue_round_trip_seconds", "gauge", _VENUE, "Median of the last websocket pings, there and back."),
+    Metric(
+        "venue_latency_seconds",
+        "gauge",
+        ("venue", "leg"),
+        "What the paper venue assumes: an order's way out, an answer's way back, the age of market data.",
+    ),
+    Metric("round_trip_seconds", "histogram", (), "Websocket pings to all venues, there and back."),
     Metric("tick_to_decision_seconds", "histogram", (), "From a frame's receipt until the engine was done with it."),
     Metric("tick_to_order_seconds", "histogram", (), "The same, of frames in answer to which an order left."),
 )

@@ -13,7 +13,7 @@ import structlog
 from adapters.connection import Connection
 from adapters.entry import Entry, EntryKind
 from engine.core.engine import Engine
-from engine.core.events import CLOCK, Batch, Command, ModelReady, row
+from engine.core.events import CLOCK, Batch, Command, Measured, ModelReady, row
 from engine.core.records import (
     Commanded,
     DriftAlarm,
@@ -68,6 +68,7 @@ class Runner:
         self.longest_turn_ns = 0
         self.decision = Latency()
         self.order = Latency()
+        self.round_trip = Latency()
         self.recent_fills: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self.notable: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self.turned_ns = clock.now_ns()
@@ -106,6 +107,14 @@ class Runner:
         ready = ModelReady(self.clock.now_ns(), model, version, payload)
         self._tape(Entry(EntryKind.MODEL, ready.recv_ns, "", model, version.encode()))
         self.bus.put_model(ready)
+
+    def measured(self, venue: str, rtt_ns: int) -> None:
+        """A round trip to a venue was measured; the engine's latencies may follow it, so it is on the tape."""
+        self.round_trip.observe(rtt_ns)
+        if self.bus.has_room():
+            measured = Measured(self.clock.now_ns(), venue, rtt_ns)
+            self._tape(Entry(EntryKind.PINGED, measured.recv_ns, venue, "", b"%d" % rtt_ns))
+            self.bus.put_measured(measured)
 
     async def run(self) -> None:
         """Serve the bus until cancelled."""

@@ -100,6 +100,10 @@ def _tail(state: dict[str, Any]) -> Text:
         f"fills {state['fills']}  tick to decision p50 {latency['p50']:.0f} µs p99 {latency['p99']:.0f} µs",
         "dim",
     )
+    for one in state.get("venue_latency", ()):
+        trip = f", ping {one['round_trip_ms']:.3g} ms" if one["round_trip_ms"] else ""
+        legs = f"out {one['out_ms']:.3g} ms, back {one['back_ms']:.3g} ms, feed {one['feed_ms']:.3g} ms"
+        text.append(f"\npaper latency to {one['venue']}: {one['kind']}, {legs}{trip}", "dim")
     return text
 
 

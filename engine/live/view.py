@@ -149,6 +149,7 @@ class View:
             },
             "inputs": runner.processed,
             "longest_turn_ms": round(runner.longest_turn_ns / 1e6, 3),
+            "venue_latency": self.latencies(),
             "recent_fills": self.fills(),
             "notable": self.notable(),
             **history,
@@ -185,6 +186,20 @@ class View:
                 }
             )
         return rows
+
+    def latencies(self) -> list[dict[str, Any]]:
+        """By venue: what the paper venue assumes of latencies, in ms, and the round trip measured lately, if any."""
+        lines, now_ns = self.runner.engine.desk.lines, self.runner.engine.now_ns
+        names = ("out_ms", "back_ms", "feed_ms")
+        return [
+            {
+                "venue": venue,
+                "kind": lines.model.settings.kind,
+                **{name: ns / 1e6 for name, ns in zip(names, lines.in_use(venue, now_ns), strict=True)},
+                "round_trip_ms": lines.model.round_trip_ns(line) / 1e6 or None,
+            }
+            for venue, line in lines.venues.items()
+        ]
 
     def why(self) -> dict[str, Any]:
         """Why there is no trade."""

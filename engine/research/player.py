@@ -15,7 +15,7 @@ import numpy as np
 from adapters.entry import Entry, EntryKind
 from adapters.feed import Feed
 from engine.core.engine import Engine
-from engine.core.events import BATCH, CLOCK, Batch, Command, ModelReady, row
+from engine.core.events import BATCH, CLOCK, Batch, Command, Measured, ModelReady, row
 from engine.core.records import FeedState, Record
 
 DEFAULT_BLOCK: Final = 65_536
@@ -91,6 +91,9 @@ class Player:
                 version = entry.data.decode()
                 payload = self._load_model(entry.token, version)
                 self._process(ModelReady(entry.ns, entry.token, version, payload))
+        elif kind is EntryKind.PINGED:
+            self.flush()
+            self._process(Measured(entry.ns, entry.source, int(entry.data)))
         else:
             for output in self.feeds[entry.source].apply(entry):
                 if isinstance(output, np.ndarray):
@@ -123,7 +126,7 @@ class Player:
         if len(self._waiting) >= self._block or self._waiting_rows >= BLOCK_ROWS:
             self.flush()
 
-    def _process(self, item: Batch | Command | ModelReady) -> None:
+    def _process(self, item: Batch | Command | ModelReady | Measured) -> None:
         records = self.engine.process(item)
         # A recording holds no answer to a new request for a snapshot, so a book that the engine found wrong stays not
         # ready until the tape brings a snapshot of its own; a run's own tape has the DOUBTED entries on it.

@@ -178,6 +178,13 @@ function showTables() {
     { head: "p99.9", cell: (row) => micros(row.p999) },
     { head: "samples", cell: (row) => [count(row.samples), "soft"] },
   ], Object.entries(state.latency_us).map(([name, row]) => ({ name: name.replaceAll("_", " "), ...row })), "");
+  showTable($("paths"), [
+    { head: "paper latency to", left: true, grow: true, cell: (row) => [row.venue, "", row.kind] },
+    { head: "out ms", cell: (row) => row.out_ms.toFixed(2) },
+    { head: "back ms", cell: (row) => row.back_ms.toFixed(2) },
+    { head: "feed ms", cell: (row) => row.feed_ms.toFixed(2) },
+    { head: "ping ms", cell: (row) => (row.round_trip_ms ? row.round_trip_ms.toFixed(2) : ["–", "soft"]) },
+  ], state.venue_latency || [], "");
   showTable($("venues"), [
     { head: "venue", left: true, grow: true, cell: (row) => row.name },
     { head: "frames", cell: (row) => count(row.frames) },

@@ -41,9 +41,12 @@ class Rig:
         pages: Callable[[str], bytes] = lambda url: SNAPSHOT,
         refusals: int = 0,
         venue: type[BinanceSpot] = BinanceSpot,
+        pong_s: float | None = None,
     ) -> None:
         self.time = VirtualTime()
+        self.trips: list[int] = []
         self.transport = ScriptedTransport(pages, refusals, self.time.clock)
+        self.transport.pong = None if pong_s is None else lambda: self._pong(pong_s)
         self.feed = Feed("b", venue, {"BTCUSDT": (0, BTC)})
         self.entries: list[Entry] = []
         self.log: list[str] = []  # "tape" and "take" in their order
@@ -57,7 +60,13 @@ class Rig:
             self._tape,
             sleep=self.time.sleep,
             chance=random.Random(7),
+            measured=self.trips.append,
         )
+
+    async def _pong(self, seconds: float) -> None:
+        if seconds < 0:
+            raise TransportError("broken by the script")
+        await self.time.sleep(seconds)
 
     def _tape(self, entry: Entry) -> None:
         self.entries.append(entry)
@@ -265,3 +274,18 @@ async def test_a_replay_of_the_tape_when_it_is_applied_then_it_gives_the_same_ba
     replayed = [out for entry in rig.entries for out in feed.apply(entry) if isinstance(out, np.ndarray)]
     assert [batch.tobytes() for batch in replayed] == [batch.tobytes() for batch in rig.batches]
     assert feed.stats == rig.feed.stats and feed.stats.malformed == 1
+
+
+async def test_a_round_trip_when_the_venue_answers_then_it_is_measured_every_five_seconds() -> None:
+    rig = Rig(pong_s=0.02)
+    async with rig.running():
+        await rig.make_ready()
+        await rig.time.run(10.5)
+    assert rig.trips == [20_000_000] * 3
+
+
+async def test_a_ping_when_the_socket_breaks_then_the_connection_is_lost() -> None:
+    rig = Rig(pong_s=-1.0)
+    async with rig.running():
+        await settle()
+    assert rig.tape_kinds() == [EntryKind.OPENED, EntryKind.LOST]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from adapters.entry import EntryKind
 from engine.core.latency import (
     AMEND,
     CANCEL,
@@ -26,6 +27,7 @@ from engine.core.records import Accepted, Cancelled, CancelRejected, CancelReque
 from engine.core.strategy import Context
 from engine.core.types import Side
 from tests.market import MS, Rig, S, Script, clock, snapshot, trade
+from tests.watched import Watched, buys
 
 BIDS = [(100, 10), (99, 20)]
 ASKS = [(102, 5), (103, 7), (105, 50)]
@@ -159,3 +161,28 @@ def test_a_settings_own_latency_tape_drives_an_order() -> None:
     )
     made.feed(snapshot(1 * MS, BIDS, ASKS), clock(3 * S))
     assert made.facts(Sent)[0].arrives_ns == 1 * S + 12 * MS - 2 * MS  # an order's out is the tape's own
+
+
+def test_measured_round_trips_are_on_the_tape_before_the_engine_follows_them() -> None:
+    watched = Watched(buys(1_000), paper=paper(LatencySettings(kind="measured")))
+    before = watched.view.latencies()
+    assert before[0]["out_ms"] == 2.0 and before[0]["round_trip_ms"] is None
+    for trip in (4 * MS, 9 * MS, 6 * MS):
+        watched.runner.measured("v", trip)
+        watched.runner.drain(1)
+    measured = [(entry.source, entry.data) for entry in watched.taped if entry.kind is EntryKind.PINGED]
+    assert measured == [("v", b"4000000"), ("v", b"9000000"), ("v", b"6000000")]
+    assert watched.view.latencies() == [
+        {"venue": "v", "kind": "measured", "out_ms": 3.0, "back_ms": 3.0, "feed_ms": 3.0, "round_trip_ms": 6.0}
+    ]
+    watched.make_ready()
+    order = next(iter(watched.engine.desk.orders.values()))
+    assert (order.out_ns, order.feed_ns) == (3 * MS, 3 * MS)
+
+
+def test_a_round_trip_when_the_bus_is_full_then_it_is_left_out_of_the_tape_too() -> None:
+    watched = Watched(capacity=1)
+    watched.runner.command("halt")
+    watched.runner.measured("v", 5 * MS)
+    assert [entry.kind for entry in watched.taped].count(EntryKind.PINGED) == 0
+    assert watched.runner.round_trip.count == 1

@@ -26,6 +26,8 @@ def traded() -> Watched:
     watched.script.on["fill"] = on_fill
     watched.make_ready()
     watched.pass_time(200 * MS)
+    watched.runner.measured("v", 3 * MS)
+    watched.runner.drain(1)
     return watched
 
 
@@ -71,6 +73,8 @@ def test_the_page_says_what_happened() -> None:
     assert values["papertape_fills_total", frozenset({("strategy", "s")})] == 1
     assert values["papertape_book_price", frozenset({("symbol", BTC.name), ("side", "bid")})] == 100.0
     assert values["papertape_position", frozenset({("strategy", "s"), ("symbol", BTC.name)})] == 1.0
+    assert values["papertape_venue_round_trip_seconds", frozenset({("venue", "v")})] == 0.003
+    assert values["papertape_round_trip_seconds_count", frozenset()] == 1
     assert values["papertape_tick_to_decision_seconds_count", frozenset()] == 2
     assert values["papertape_tick_to_decision_seconds_bucket", frozenset({("le", "+Inf")})] == 2
 

@@ -102,18 +102,18 @@ def own_entries(model: bytes = b"") -> Iterator[Entry]:
     yield Entry(EntryKind.COMMAND, NS + 30_000 * MS, "", "stop", b"{}")
 
 
-def own_tape(folder: Path, model: bytes = b"") -> Path:
+def own_tape(folder: Path, model: bytes = b"", entries: Iterator[Entry] | None = None, paper: Any = None) -> Path:
     path = folder / "tape" / "20240808T235414.ptz"
     path.parent.mkdir(parents=True)
     header = TapeHeader(
         started_ns=NS,
         venues={"sim": VenueHeader("binance-spot", [SYMBOL])},
-        config=CONFIG,
+        config={**CONFIG, "paper": {**CONFIG["paper"], **(paper or {})}},
         instruments=[SIM],
         papertape="0.1.0",
     )
     with TapeWriter(path, header) as tape:
-        for entry in own_entries(model):
+        for entry in entries or own_entries(model):
             tape.write(entry)
     return path
 
@@ -145,6 +145,23 @@ def test_an_own_tape_at_any_block_size_gives_one_digest(tmp_path: Path, block: i
     assert result.config == "the tape's own"
     assert result.summary["fills"] > 0
     assert result.summary["books"]["total"] == 1
+
+
+def pinged() -> Iterator[Entry]:
+    """The entries of an own tape, with a round trip measured twice a second."""
+    for at, entry in enumerate(own_entries()):
+        yield entry
+        if at % 20 == 5:
+            yield Entry(EntryKind.PINGED, entry.ns, "sim", "", b"%d" % (at * MS % (90 * MS) + MS))
+
+
+def test_measured_latencies_of_an_own_tape_count_at_their_place_at_any_block_size(tmp_path: Path) -> None:
+    tape = own_tape(tmp_path / "t", entries=pinged(), paper={"latency": {"kind": "measured", "draw": "sample"}})
+    digests = {replay([tape], block=block).digest for block in (1, 7, 65_536)}
+    assert len(digests) == 1
+    constant = own_tape(tmp_path / "constant", entries=pinged())
+    assert replay([constant]).digest == replay([own_tape(tmp_path / "plain")]).digest  # they change nothing there
+    assert digests != {replay([constant]).digest}
 
 
 def test_commands_of_an_own_tape_are_obeyed_and_not_under_another_config(tmp_path: Path, config: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -53,11 +54,18 @@ async def test_a_socket_when_open_then_frames_go_both_ways_until_it_closes(
     socket = await transport.open(f"ws://127.0.0.1:{server.port}/ws", 5.0)
     assert await socket.receive() == '{"greeting":"grüß"}'.encode()
     assert await socket.receive() == b"\x00\x01"
+    reading = asyncio.create_task(socket.receive())
+    async with asyncio.timeout(5.0):
+        await socket.ping()  # answered while somebody receives
+        await socket.send(b"first")
+        assert await reading == b"first"
     for frame in (b"hello", b"bye"):
         await socket.send(frame)
         assert await socket.receive() == frame
     with pytest.raises(TransportError, match="closed by the far side"):
         await socket.receive()
+    with pytest.raises(TransportError, match="ping"):
+        await socket.ping()
     with pytest.raises(TransportError, match="not sent"):
         await socket.send(b"too late")
     await socket.close()
