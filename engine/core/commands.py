@@ -131,7 +131,7 @@ class Commands:
                 price=0,
                 size=min(abs(position), most),
                 post_only=False,
-                reduce_only=True,
+                flattening=True,
             )
             if not engine.desk.request(intent, engine.now_ns):
                 self._flat(scope)  # the venue takes no such order, and will not later

@@ -11,6 +11,7 @@ import msgspec
 
 from engine.core.book import Book
 from engine.core.ledger import Ledger
+from engine.core.order_terms import PLAIN, Change, terms
 from engine.core.orders import Working
 from engine.core.records import Note, Record, Signal, encode
 from engine.core.risk import Intent
@@ -26,6 +27,15 @@ class SayCancel(msgspec.Struct, frozen=True):
     order: int
 
 
+class SayCancelAll(msgspec.Struct, frozen=True):
+    symbol: int | None
+
+
+class SayAmend(msgspec.Struct, frozen=True):
+    order: int
+    change: Change
+
+
 class SayEmit(msgspec.Struct, frozen=True):
     signal: Signal
 
@@ -39,7 +49,7 @@ class SayNote(msgspec.Struct, frozen=True):
     fields: dict[str, Any]
 
 
-Saying: TypeAlias = Intent | SayCancel | SayEmit | SayTimer | SayNote
+Saying: TypeAlias = Intent | SayCancel | SayCancelAll | SayAmend | SayEmit | SayTimer | SayNote
 
 
 class Host(Protocol):
@@ -155,6 +165,8 @@ class StrategyContext:
         *,
         time_in_force: TimeInForce = TimeInForce.GTC,
         post_only: bool = False,
+        expires_ns: int = 0,
+        reduce_only: bool = False,
     ) -> int:
         intent = Intent(
             order=self._host.next_order_id(),
@@ -166,12 +178,24 @@ class StrategyContext:
             price=0 if price is None else _units(price),
             size=_units(size),
             post_only=bool(post_only),
+            terms=terms(expires_ns=_units(expires_ns), reduce_only=bool(reduce_only))
+            if expires_ns or reduce_only
+            else PLAIN,
         )
         self.said.append(intent)
         return intent.order
 
     def cancel(self, order: int) -> None:
         self.said.append(SayCancel(_units(order)))
+
+    def cancel_all(self, symbol: str | None = None) -> None:
+        self.said.append(SayCancelAll(None if symbol is None else self._symbols.index(symbol)))
+
+    def amend(self, order: int, *, price: int | None = None, size: int | None = None) -> None:
+        asked = {name: _units(value) for name, value in (("price", price), ("size", size)) if value is not None}
+        if not asked or min(asked.values()) <= 0:
+            raise ValueError(f"expected a price or size above 0 to change order {order} to, found {asked or 'neither'}")
+        self.said.append(SayAmend(_units(order), Change(**asked)))
 
     def target(self, symbol: str, size: int) -> int | None:
         index = self._symbols.index(symbol)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from engine.core.amends import Amends
+from engine.core.exchange import Exchange
+from engine.core.exposure import Exposure
 from engine.core.fees import Fees
 from engine.core.grades import CAUSES
 from engine.core.honesty import Honesty
-from engine.core.latency import CANCEL, ORDER
+from engine.core.latency import AMEND, CANCEL, ORDER
 from engine.core.ledger import Ledger
 from engine.core.lines import Lines
+from engine.core.order_terms import Change
 from engine.core.orders import (
     CANCELLED,
     CLOSING,
+    EXPIRED,
     FILLED,
     OPEN,
     REFUSED,
@@ -24,10 +29,13 @@ from engine.core.paper import PaperVenue
 from engine.core.paper_settings import PaperSettings
 from engine.core.records import (
     Accepted,
+    Amended,
+    AmendRejected,
     AnyFact,
     Cancelled,
     CancelRejected,
     CancelRequested,
+    Expired,
     Fill,
     Refusal,
     Rejected,
@@ -68,21 +76,23 @@ class Desk:
         self.honesty = honesty
         self.lines = Lines(settings, instruments)
         self.orders: dict[int, Working] = {}
-        self.sent = self.filled = self.cancelled = self.rejected = self.fills = 0
+        self.sent = self.filled = self.cancelled = self.expired = self.rejected = self.fills = 0
         self.refused: dict[str, int] = {}
         self.rejections: dict[str, int] = {}
-        self._settings = settings
+        self.exposure = Exposure(instruments, ledger)
+        self.risk = risk
+        self.emit = emit
+        self.schedule = schedule
+        self.on_order = on_order
+        self.amends = Amends(self)
         self._instruments = tuple(instruments)
         self._ledger = ledger
         self._fees = fees
-        self._risk = risk
-        self._emit = emit
-        self._schedule = schedule
-        self._on_order = on_order
         self._on_fill = on_fill
         self._asks = state.books.views
-        self._promised: dict[str, int] = {}
-        self._working = [[0, 0] for _ in instruments]  # per symbol: sizes still to buy, to sell, as owners know
+        self._exchange = Exchange(
+            self.venue, settings, state, self.orders, lambda name, symbol: ledger.position(symbol, name), schedule
+        )
 
     def of(self, strategy: str) -> list[Working]:
         """A strategy's working orders, oldest first."""
@@ -90,25 +100,16 @@ class Desk:
 
     def working(self, symbol: int) -> tuple[int, int]:
         """Sizes still to buy and to sell of a symbol over all strategies, in flight included."""
-        buying, selling = self._working[symbol]
-        return buying, selling
+        return self.exposure.working(symbol)
 
     def promised(self, currency: str) -> int:
         """Money that working buys on spot markets would take, as an exact amount."""
-        return self._promised.get(currency, 0)
-
-    def _promise(self, order: Working, size: int) -> None:
-        """Keep money back for this much of a buy, or (below 0) give it free."""
-        if order.promised:
-            symbol = order.intent.symbol
-            quote = self._instruments[symbol].quote
-            worth = self._ledger.worth[symbol].notional2(2 * order.promised, size) // 2
-            self._promised[quote] = self._promised.get(quote, 0) + worth
+        return self.exposure.promised(currency)
 
     def request(self, intent: Intent, now_ns: int) -> bool:
         """A strategy wants an order: risk decides, and an approved one leaves; the answer says whether it did."""
         instrument = self._instruments[intent.symbol]
-        self._emit(
+        self.emit(
             Request(
                 order=intent.order,
                 strategy=intent.strategy,
@@ -119,42 +120,46 @@ class Desk:
                 price=intent.price,
                 size=intent.size,
                 post_only=intent.post_only,
+                terms=intent.terms,
             )
         )
-        buying, selling = self._working[intent.symbol]
-        decision = self._risk.check(intent, now_ns, buying, selling, len(self.orders))
+        buying, selling = self.exposure.working(intent.symbol)
+        decision = self.risk.check(intent, now_ns, buying, selling, len(self.orders))
         order = Working(intent, SENT, intent.size)
         if isinstance(decision, Refused):
             order.state = REFUSED
             self.refused[decision.rule] = self.refused.get(decision.rule, 0) + 1
-            self._emit(Refusal(intent.order, intent.strategy, instrument.name, decision.rule, decision.detail))
-            self._on_order(order, decision.rule)
+            self.emit(Refusal(intent.order, intent.strategy, instrument.name, decision.rule, decision.detail))
+            self.on_order(order, decision.rule)
             return False
         self.orders[intent.order] = order
-        self._working[intent.symbol][0 if intent.side > 0 else 1] += intent.size
         if intent.side > 0 and instrument.kind is ContractKind.SPOT:
             order.promised = intent.price or self._asks[intent.symbol].ask
-            self._promise(order, intent.size)
+        self.exposure.hold(order, intent.size)
         self.sent += 1
         arrives_ns = self.lines.send(order, ORDER, now_ns)
         self.honesty.sent(order)
-        self._emit(Sent(intent.order, arrives_ns))
-        self._schedule(arrives_ns, "arrive", order)
+        self.emit(Sent(intent.order, arrives_ns))
+        self.schedule(arrives_ns, "arrive", order)
         return True
+
+    def amend_arrives_ns(self, order: Working, now_ns: int) -> int:
+        """When a change of an order that leaves now meets the market in the received stream."""
+        return self.lines.send(order, AMEND, now_ns)
 
     def cancel(self, number: int, strategy: str, now_ns: int, reason: str = "user") -> None:
         """Ask the venue to take an order back; unknown, foreign and ended orders answer that it is too late."""
         order = self.orders.get(number)
         if order is None or order.intent.strategy != strategy:
-            self._emit(CancelRejected(number))
+            self.emit(CancelRejected(number))
             return
         if order.state == CLOSING:
             return
         order.tell(CLOSING)
         arrives_ns = self.lines.send(order, CANCEL, now_ns)
-        self._emit(CancelRequested(number, arrives_ns))
-        self._schedule(arrives_ns, "cancel", (order, reason))
-        self._on_order(order, "")
+        self.emit(CancelRequested(number, arrives_ns))
+        self.schedule(arrives_ns, "cancel", (order, reason))
+        self.on_order(order, "")
 
     def cancel_all(self, strategy: str | None, now_ns: int, reason: str, symbol: int | None = None) -> None:
         """Ask for every working order of a strategy and symbol, or of all, to be taken back."""
@@ -164,21 +169,27 @@ class Desk:
                 self.cancel(number, intent.strategy, now_ns, reason)
 
     def arrive(self, order: Working, now_ns: int) -> None:
-        self._answer(self.venue.arrive(order), now_ns, order)
+        self._answer(self._exchange.arrive(order, now_ns), now_ns, order)
 
     def cancel_arrives(self, order: Working, reason: str, now_ns: int) -> None:
-        self._answer([self.venue.cancel(order, reason)], now_ns, order)
+        self._answer(self._exchange.cancel(order, reason), now_ns, order)
+
+    def amend_arrives(self, order: Working, change: Change, now_ns: int) -> None:
+        self._answer(self._exchange.amend(order, change), now_ns, order)
+
+    def expires(self, order: Working, now_ns: int) -> None:
+        self._answer(self._exchange.expire(order), now_ns, order)
 
     def matched(self, now_ns: int) -> None:
         """Resting orders traded in the frame that was just applied; what their twins did moves nothing."""
-        matches: list[Told] = []
+        matches: list[Match] = []
         for match in self.venue.matched():
             if not isinstance(match, TwinMatch):
                 matches.append(match)
             else:
                 self.honesty.twin(match, now_ns)
         if matches:
-            self._answer(matches, now_ns)
+            self._answer(self._exchange.matched(matches), now_ns)
 
     def _answer(self, told: Sequence[Told], now_ns: int, asked: Working | None = None) -> None:
         """Bring the venue's words back; what takes no time is told at once.
@@ -200,7 +211,7 @@ class Desk:
                 self.told(words)
             else:
                 self.lines.wait(line)
-                self._schedule(heard_ns, "told", (line, words))
+                self.schedule(heard_ns, "told", (line, words))
 
     def heard(self, line: int, words: Sequence[tuple[Told, int]]) -> None:
         """Words that were on their way reach us."""
@@ -213,14 +224,13 @@ class Desk:
             if isinstance(word, Match):
                 self._told_fill(word, matched_ns)
                 continue
-            self._emit(word)
+            self.emit(word)
             order = self.orders.get(getattr(word, "order", 0))
             if order is None:
                 continue
             if isinstance(word, Accepted):
-                if order.state == SENT:
-                    order.tell(OPEN)
-                self._on_order(order, "")
+                order.learn(OPEN)
+                self.on_order(order, "")
             elif isinstance(word, Cancelled):
                 self.cancelled += 1
                 self._end(order, CANCELLED, word.reason)
@@ -228,6 +238,14 @@ class Desk:
                 self.rejected += 1
                 self.rejections[word.reason] = self.rejections.get(word.reason, 0) + 1
                 self._end(order, REJECTED, word.reason)
+            elif isinstance(word, Amended | AmendRejected):
+                self.amends.told(order, word)
+            elif isinstance(word, Expired):
+                self.expired += 1
+                self._end(order, EXPIRED, word.reason)
+            elif isinstance(word, CancelRejected) and order.state == CLOSING:
+                order.tell(order.stands)  # it came before its order
+                self.on_order(order, "too_late")
 
     def _told_fill(self, match: Match, matched_ns: int) -> None:
         order = self.orders[match.order]
@@ -244,8 +262,7 @@ class Desk:
         self.honesty.booked(order, match, fee, currency, matched_ns)
         answer = self.honesty.told(match)
         order.filled += match.size
-        self._promise(order, -match.size)
-        self._working[intent.symbol][0 if intent.side > 0 else 1] -= match.size
+        self.exposure.hold(order, max(0, order.held - match.size))
         self.fills += 1
         fill = Fill(
             order=match.order,
@@ -271,16 +288,14 @@ class Desk:
             back_ns=answer.back_ns if answer else 0,
             mid2=answer.mid2 if answer else 0,
         )
-        self._emit(fill)
+        self.emit(fill)
         self._on_fill(fill, intent.symbol)
         if order.left == 0:
             self.filled += 1
             self._end(order, FILLED, "")
 
     def _end(self, order: Working, state: str, reason: str) -> None:
-        intent = order.intent
         order.tell(state)
-        self._working[intent.symbol][0 if intent.side > 0 else 1] -= order.left
-        self._promise(order, -order.left)
-        self.orders.pop(intent.order, None)
-        self._on_order(order, reason)
+        self.exposure.hold(order, 0)
+        self.orders.pop(order.intent.order, None)
+        self.on_order(order, reason)

@@ -115,6 +115,8 @@ class Engine:
         self.handlers: dict[str, Handler] = {
             "arrive": lambda order, _: self.desk.arrive(order, self.now_ns),
             "cancel": lambda asked, _: self.desk.cancel_arrives(asked[0], asked[1], self.now_ns),
+            "amend": lambda asked, _: self.desk.amend_arrives(asked[0], asked[1], self.now_ns),
+            "expire": lambda order, _: self.desk.expires(order, self.now_ns),
             "told": lambda late, _: self.desk.heard(*late),
             "timer": self._timer_due,
             "learn": lambda _, ns: self.signals.due(ns),

@@ -46,7 +46,7 @@ class PaperVenue:
             return self._reject(order, "fok_unfilled")
         if is_market and self._look(intent) == 0:
             return self._reject(order, "no_liquidity")
-        rests = not is_market and intent.time_in_force is TimeInForce.GTC
+        rests = not is_market and intent.time_in_force.rests
         if rests and not self.resting.has_room:
             return self._reject(order, "too_many_orders")
         matches: list[Match | AnyFact] = []
@@ -110,7 +110,7 @@ class PaperVenue:
 
     def _cancelled(self, order: Working, reason: str) -> Cancelled:
         left, order.venue_left = order.venue_left, 0
-        order.ended = True
+        order.ended, order.lost = True, left
         return Cancelled(order.intent.order, left, reason)
 
     def _reject(self, order: Working, reason: str) -> list[Match | AnyFact]:

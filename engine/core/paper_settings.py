@@ -8,6 +8,7 @@ import msgspec
 
 from engine.core.fees import FeeSettings
 from engine.core.latency import LatencySettings
+from engine.core.venue_rules import VenueRules
 
 
 class PaperSettings(msgspec.Struct, frozen=True):
@@ -18,6 +19,7 @@ class PaperSettings(msgspec.Struct, frozen=True):
     ``max_taken``: levels whose taken size is remembered.
     ``fees``: the schedules of venues, which then take the place of the two rates.
     ``explain_ns``: how long a level change waits for the trade that explains it (see queue.py).
+    ``rules``: what the venue takes and how it says no.
     """
 
     out_ns: int = 5_000_000
@@ -30,6 +32,7 @@ class PaperSettings(msgspec.Struct, frozen=True):
     max_taken: int = 8192
     explain_ns: int = 200_000_000
     latency: LatencySettings | None = None
+    rules: VenueRules = VenueRules()
 
     @property
     def effect_ns(self) -> int:

@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from engine.core.order_terms import PLAIN, Terms
+
 
 class Fact(msgspec.Struct, frozen=True, tag=True):
     """Something that happened. Symbols are instrument names (``venue:SYMBOL``); prices and sizes integer units."""
@@ -39,7 +41,7 @@ class Signal(Fact, frozen=True, tag=True):
     horizon_ns: int = 0
 
 
-class Request(Fact, frozen=True, tag=True):
+class Request(Fact, frozen=True, tag=True, omit_defaults=True):
     """A strategy wants an order; risk has not seen it yet. ``price`` is 0 for a market order."""
 
     order: int
@@ -51,6 +53,7 @@ class Request(Fact, frozen=True, tag=True):
     price: int
     size: int
     post_only: bool
+    terms: Terms = PLAIN
 
 
 class Refusal(Fact, frozen=True, tag=True):
@@ -77,11 +80,15 @@ class Accepted(Fact, frozen=True, tag=True):
     queue_ahead: int
 
 
-class Rejected(Fact, frozen=True, tag=True):
-    """The venue refused the order (``would_take``, ``no_liquidity``, ``fok_unfilled``, ``book_not_ready``)."""
+class Rejected(Fact, frozen=True, tag=True, omit_defaults=True):
+    """The venue refused the order (``would_take``, ``no_liquidity``, ``fok_unfilled``, ``book_not_ready`` …).
+
+    ``words``: how this venue says it, code and text, empty where its rules have no words for it (see venue_rules.py).
+    """
 
     order: int
     reason: str
+    words: str = ""
 
 
 class CancelRequested(Fact, frozen=True, tag=True):
@@ -103,6 +110,68 @@ class CancelRejected(Fact, frozen=True, tag=True):
     """The cancel came too late: the order had already ended."""
 
     order: int
+
+
+class Pending(Fact, frozen=True, tag=True):
+    """The venue has the order and lets it in once ``parent`` is filled."""
+
+    order: int
+    parent: int
+
+
+class Armed(Fact, frozen=True, tag=True):
+    """The venue has the order and waits for its trigger. ``price``: where that stands now, price units."""
+
+    order: int
+    price: int
+
+
+class Triggered(Fact, frozen=True, tag=True):
+    """The market reached the trigger ``price``; ``seen`` is the price that did. The order enters the market."""
+
+    order: int
+    price: int
+    seen: int
+
+
+class AmendRequested(Fact, frozen=True, tag=True):
+    """A change of price, whole size and trigger price was sent; it can cross a fill on the way. 0: not that one."""
+
+    order: int
+    price: int
+    size: int
+    trigger: int
+    arrives_ns: int
+
+
+class Amended(Fact, frozen=True, tag=True):
+    """The order has other terms. ``queue_ahead``: displayed size in front now, -1 where it does not rest.
+
+    ``cause``: ``user``; by the venue itself ``peg``, ``reduce_only``, ``self_trade`` or ``slice`` (the next part of an
+    iceberg is shown, behind the queue).
+    """
+
+    order: int
+    price: int
+    size: int
+    queue_ahead: int
+    cause: str
+
+
+class AmendRejected(Fact, frozen=True, tag=True, omit_defaults=True):
+    """The change was not made: ``too_late``, a rule of risk, or a word of the venue; the order stays as it is."""
+
+    order: int
+    reason: str
+    words: str = ""
+
+
+class Expired(Fact, frozen=True, tag=True):
+    """The venue ended the order by its own rules: ``gtd``, ``day``, ``self_trade``, ``reduce_only``, ``list``."""
+
+    order: int
+    left: int
+    reason: str
 
 
 class Fill(Fact, frozen=True, tag=True):
@@ -288,6 +357,13 @@ AnyFact: TypeAlias = (
     | CancelRequested
     | Cancelled
     | CancelRejected
+    | Pending
+    | Armed
+    | Triggered
+    | AmendRequested
+    | Amended
+    | AmendRejected
+    | Expired
     | Fill
     | Regraded
     | TwinFill

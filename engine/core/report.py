@@ -30,6 +30,7 @@ def summary(engine: Engine) -> dict[str, Any]:
             "refused": dict(sorted(desk.refused.items())),
             "filled": desk.filled,
             "cancelled": desk.cancelled,
+            "expired": desk.expired,
             "rejected": desk.rejected,
             "rejections": dict(sorted(desk.rejections.items())),
             "working": len(desk.orders),

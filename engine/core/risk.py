@@ -17,6 +17,8 @@ from engine.core.book import Books
 from engine.core.ledger import Ledger
 from engine.core.limits import Action, RiskSettings, Watch
 from engine.core.money import amount, to_text
+from engine.core.order_terms import PLAIN, Terms
+from engine.core.terms_check import contradiction
 from engine.core.types import ContractKind, OrderKind, TimeInForce
 
 __all__ = ["RULES", "Action", "Approved", "Decision", "Intent", "Refused", "Risk", "RiskSettings"]
@@ -48,7 +50,7 @@ MAX_UNITS = 2**53
 
 
 class Intent(msgspec.Struct, frozen=True):
-    """An order that somebody wants. ``price`` is 0 at the market; ``reduce_only`` marks the engine's own flattening."""
+    """An order that somebody wants. ``price`` is 0 at the market; ``flattening`` marks the engine's own closing."""
 
     order: int
     strategy: str
@@ -59,7 +61,8 @@ class Intent(msgspec.Struct, frozen=True):
     price: int
     size: int
     post_only: bool
-    reduce_only: bool = False
+    flattening: bool = False
+    terms: Terms = PLAIN
 
 
 class Approved(msgspec.Struct, frozen=True):
@@ -148,7 +151,7 @@ class Risk:
         found = self._first_broken(intent, now_ns, working_buy, working_sell, open_orders)
         if found is not None:
             return Refused(intent, *found)
-        if self.settings.max_orders_per_window and not intent.reduce_only:
+        if self.settings.max_orders_per_window and not intent.flattening:
             self._sent_ns.append(now_ns)
         return Approved(intent)
 
@@ -159,14 +162,14 @@ class Risk:
         if not 0 <= symbol < len(self._instruments):
             return "unknown_symbol", f"expected an index below {len(self._instruments)}, found {symbol}"
         working_same = working_buy if intent.side > 0 else working_sell
-        if not intent.reduce_only:
+        if not intent.flattening:
             blocked = self._blocked(intent, now_ns, working_same)
             if blocked is not None:
                 return blocked
             if (intent.strategy, symbol) in self._held:
                 return "flattening", "expected the position closed first, found the engine closing it"
-        filtered = self._filter(intent)
-        if filtered is not None or intent.reduce_only:
+        filtered = self._filter(intent, now_ns)
+        if filtered is not None or intent.flattening:
             return filtered
         return (
             self._market(intent, now_ns)
@@ -192,14 +195,15 @@ class Risk:
                 return rule, f"blocked since the limit was reached, position {position}: only orders that reduce it"
         return None
 
-    def _filter(self, intent: Intent) -> tuple[str, str] | None:
+    def _filter(self, intent: Intent, now_ns: int) -> tuple[str, str] | None:
         """What the venue itself would refuse."""
         instrument = self._instruments[intent.symbol]
         size, price = intent.size, intent.price
-        if intent.post_only and intent.time_in_force is not TimeInForce.GTC:
-            return "terms", f"expected post_only with gtc, found it with {intent.time_in_force}"
-        if intent.post_only and intent.kind is OrderKind.MARKET:
-            return "terms", "expected post_only with a price, found it at the market"
+        wrong = contradiction(
+            intent.side, intent.kind, intent.time_in_force, intent.post_only, intent.terms, now_ns, size, instrument
+        )
+        if wrong:
+            return "terms", wrong
         least = max(1, instrument.min_size)
         most = instrument.max_size or MAX_UNITS
         if size % instrument.lot or not least <= size <= most:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import msgspec
 
 from engine.core.book import Book
+from engine.core.order_terms import PLAIN, Terms, type_of
 from engine.core.records import Fill, Signal
 from engine.core.types import Instrument, OrderKind, Side, TimeInForce
 
@@ -41,7 +42,7 @@ class Gap(msgspec.Struct, frozen=True):
 
 
 class Order(msgspec.Struct, frozen=True):
-    """An order as its owner knows it now. ``state``: sent, open, closing, filled, cancelled, rejected, refused."""
+    """An order as its owner knows it now. ``state`` is one of those in orders.py, where the table of changes is."""
 
     id: int
     strategy: str
@@ -55,6 +56,7 @@ class Order(msgspec.Struct, frozen=True):
     post_only: bool
     state: str
     reason: str = ""
+    terms: Terms = PLAIN
 
     @property
     def left(self) -> int:
@@ -62,7 +64,12 @@ class Order(msgspec.Struct, frozen=True):
 
     @property
     def is_working(self) -> bool:
-        return self.state in ("sent", "open", "closing")
+        return self.state not in ("filled", "cancelled", "expired", "rejected", "refused")
+
+    @property
+    def type(self) -> str:
+        """The field's name for it: ``market``, ``limit``, ``stop``, ``trailing_limit``, ``iceberg`` …"""
+        return type_of(self.kind, self.terms)
 
 
 class Context(Protocol):
@@ -111,16 +118,35 @@ class Context(Protocol):
         *,
         time_in_force: TimeInForce = TimeInForce.GTC,
         post_only: bool = False,
+        expires_ns: int = 0,
+        reduce_only: bool = False,
     ) -> int:
-        """Ask for an order (``price is None``: at the market) and get its id; risk decides after the handler."""
+        """Ask for an order (``price is None``: at the market) and get its id; risk decides after the handler.
+
+        What the other words mean is told in order_terms.py; README.md of strategies has an example of each.
+        """
+        ...
+
+    def amend(self, order: int, *, price: int | None = None, size: int | None = None) -> None:
+        """Ask to change price or whole size; a fill on the way wins.
+
+        Less size keeps the place in the queue; another price or more size goes behind it.
+        """
         ...
 
     def cancel(self, order: int) -> None:
         """Ask to cancel; a fill on the way wins."""
         ...
 
+    def cancel_all(self, symbol: str | None = None) -> None:
+        """Ask to cancel all of this strategy's working orders, of one symbol or of all."""
+        ...
+
     def target(self, symbol: str, size: int) -> int | None:
-        """Ask for the market order that brings position plus working orders to ``size``; None when it is there."""
+        """Ask for the market order that brings position plus working orders to ``size``; None when it is there.
+
+        Orders that wait for a trigger or a parent do not count: they protect the position, they do not make it.
+        """
         ...
 
     def emit(self, symbol: str, name: str, value: float) -> None:

@@ -85,11 +85,18 @@ class OrderKind(StrEnum):
 
 
 class TimeInForce(StrEnum):
-    """Good till cancelled; immediate or cancel; fill or kill."""
+    """Good till cancelled, till a date, for the day of the venue; immediate or cancel; fill or kill."""
 
     GTC = "gtc"
     IOC = "ioc"
     FOK = "fok"
+    GTD = "gtd"
+    DAY = "day"
+
+    @property
+    def rests(self) -> bool:
+        """What does not trade at once waits in the book."""
+        return self not in (TimeInForce.IOC, TimeInForce.FOK)
 
 
 class Instrument(msgspec.Struct, frozen=True, kw_only=True):

@@ -104,7 +104,7 @@ def test_numbers_of_numpy_are_numbers() -> None:
         lambda ctx: ctx.order("BTCUSDT", BUY, 1.0),
         lambda ctx: ctx.order("BTCUSDT", BUY, 1, 100.0),
         lambda ctx: ctx.order("BTCUSDT", 0, 1),
-        lambda ctx: ctx.order("BTCUSDT", BUY, 1, time_in_force="day"),
+        lambda ctx: ctx.order("BTCUSDT", BUY, 1, time_in_force="week"),
         lambda ctx: ctx.cancel("one"),
         lambda ctx: ctx.note(thing=object()),
         lambda ctx: ctx.timer("t", float("nan")),
@@ -134,7 +134,7 @@ def test_a_timer_beyond_all_time_never_comes_and_never_breaks() -> None:
 def test_post_only_at_once_is_refused_in_words(tif: TimeInForce) -> None:
     made = acting(lambda ctx: ctx.order("BTCUSDT", BUY, 1, 100, time_in_force=tif, post_only=True))
     (refusal,) = made.facts(Refusal)
-    assert (refusal.rule, refusal.detail) == ("terms", f"expected post_only with gtc, found it with {tif}")
+    assert (refusal.rule, refusal.detail) == ("terms", f"expected post_only with an order that may rest, found it with {tif}")
 
 
 def test_post_only_at_the_market_is_refused_in_words() -> None:

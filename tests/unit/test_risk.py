@@ -78,7 +78,7 @@ class Desk:
             price=price,
             size=size,
             post_only=False,
-            reduce_only=more.pop("reduce_only", False),
+            flattening=more.pop("flattening", False),
         )
         buying, selling = self.working.get(symbol, (0, 0))
         decision = self.risk.check(intent, more.pop("now_ns", NOW), buying, selling, **more)
@@ -257,15 +257,15 @@ def test_order_rate_counts_approved_orders_within_the_window() -> None:
         "order_rate",
         "",
     ]
-    assert desk.ask(now_ns=NOW + 160, reduce_only=True) == ""
+    assert desk.ask(now_ns=NOW + 160, flattening=True) == ""
 
 
 def test_kill_switch_when_on_then_only_flattening_passes_until_resumed() -> None:
     desk = Desk()
     desk.risk.halt("storm")
     assert (desk.ask(), desk.risk.halted) == ("kill_switch", True)
-    assert desk.ask(reduce_only=True) == ""
-    assert desk.ask(reduce_only=True, size=0) == "lot"
+    assert desk.ask(flattening=True) == ""
+    assert desk.ask(flattening=True, size=0) == "lot"
     desk.risk.resume()
     assert not desk.risk.halted
     assert desk.ask() == ""
