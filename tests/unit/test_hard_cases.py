@@ -134,7 +134,8 @@ def test_a_timer_beyond_all_time_never_comes_and_never_breaks() -> None:
 def test_post_only_at_once_is_refused_in_words(tif: TimeInForce) -> None:
     made = acting(lambda ctx: ctx.order("BTCUSDT", BUY, 1, 100, time_in_force=tif, post_only=True))
     (refusal,) = made.facts(Refusal)
-    assert (refusal.rule, refusal.detail) == ("terms", f"expected post_only with an order that may rest, found it with {tif}")
+    detail = f"expected post_only with an order that may rest, found it with {tif}"
+    assert (refusal.rule, refusal.detail) == ("terms", detail)
 
 
 def test_post_only_at_the_market_is_refused_in_words() -> None:
