@@ -12,11 +12,14 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 from adapters.market_agents import Agent, crowd
-from adapters.market_book import MatchingBook
+from adapters.market_book import Fill, MatchingBook, Order
 from adapters.market_world import SymbolSpec, World
 from engine.core.types import Side
 
 WIRE_UNIT = 10**8
+
+VISITOR = 1_000
+"""From here on owners of orders are visitors: whoever uses ``place`` and ``withdraw`` from outside the crowd."""
 
 
 class LevelChange(NamedTuple):
@@ -91,6 +94,7 @@ class SymbolMarket:
     """One symbol: its book, its world and its crowd.
 
     It begins at ``start_ns``; its agents count time from there, so that the seed alone decides what they do.
+    ``visits`` collects every fill of a visitor's order with its time, for who asked for it to take away.
     """
 
     def __init__(self, spec: SymbolSpec, seed: int, start_ns: int) -> None:
@@ -105,6 +109,7 @@ class SymbolMarket:
         self._due = [(1 + place, place) for place in range(len(self._agents))]
         self._top = (0, 0, 0, 0)
         self._opening: list[Event] = []
+        self.visits: list[tuple[int, Fill]] = []
         self._report(0, self._opening)
 
     def advance(self, until_ns: int) -> list[Event]:
@@ -120,9 +125,36 @@ class SymbolMarket:
         self.now_ns = max(self.now_ns, until_ns)
         return events
 
+    def place(
+        self, visitor: int, side: Side, size: int, price: int | None = None, *, rests: bool = True
+    ) -> Order | None:
+        """An order from outside the crowd arrives now, at ``now_ns``; None where nothing of it rests.
+
+        ``price`` in ticks, None at the market; ``size`` in lots; ``rests`` False takes back at once what did not trade.
+        ``visitor`` is ``VISITOR`` or above. What it did is told by the next ``advance``.
+        """
+        if visitor < VISITOR:
+            raise ValueError(f"expected a visitor's number of {VISITOR} or above, found {visitor}")
+        order = None
+        if price is None:
+            self.book.market(visitor, side, size)
+        else:
+            order = self.book.limit(visitor, side, price, size)
+            if not rests:
+                self.book.cancel(order)
+        self._report(self.now_ns - self._start_ns, self._opening)
+        return order if order is not None and order.size else None
+
+    def withdraw(self, order: Order) -> bool:
+        """Take a visitor's order back now; False where nothing of it rests."""
+        done = self.book.cancel(order)
+        self._report(self.now_ns - self._start_ns, self._opening)
+        return done
+
     def _report(self, since_ns: int, events: list[Event]) -> None:
         """What one action of an agent did: its trades, then the new levels, then the new top."""
         book, symbol, now_ns = self.book, self.spec.symbol, self._start_ns + since_ns
+        self.visits += [(now_ns, fill) for fill in book.fills if fill.taker >= VISITOR or fill.maker >= VISITOR]
         events.extend(MarketTrade(symbol, now_ns, fill.number, fill.side, fill.price, fill.size) for fill in book.fills)
         update_id = book.update_id
         for side, price in sorted(book.changed):

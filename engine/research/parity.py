@@ -38,14 +38,13 @@ from engine.core.engine import Engine
 from engine.core.events import BATCH, Batch, Command
 from engine.core.paper_settings import PaperSettings
 from engine.core.records import Accepted, Fill, Record, Rejected
-from engine.core.risk import RiskSettings
 from engine.core.settings import EngineSettings
 from engine.core.strategy import Config, Context, Strategy
 from engine.core.types import Instrument, Side
 from engine.research.hftbacktest_maker import ORDER_FIELDS
 from engine.research.parity_tape import Look, explain
 from engine.research.scan import scan
-from engine.research.virtual_market import VirtualFeed, joined
+from engine.research.virtual_market import NO_LIMITS, VirtualFeed, joined
 
 EVENT: Final = np.dtype(
     [("ev", "u8"), ("exch_ts", "i8"), ("local_ts", "i8"), ("px", "f8"), ("qty", "f8"), ("order_id", "u8"),
@@ -63,12 +62,6 @@ at that price ends the run with an error."""
 
 OFFSETS: Final = (0, 1, 0, 2, 0, 5)
 """Ticks behind the best price, step by step."""
-
-PARITY_RISK: Final = RiskSettings(
-    max_order_notional=Decimal(0), max_position_notional=Decimal(0), price_collar_bps=0, stale_book_ns=0,
-    max_orders_per_window=0, max_open_orders=0, drawdown_fraction=Decimal(0), allow_short=True, allow_debt=True,
-)  # fmt: skip
-
 
 class ParityError(Exception):
     """The two cannot be compared; the text says what is missing and what to do."""
@@ -139,7 +132,7 @@ def run_ours(instrument: Instrument, batch: Batch, setup: Setup) -> list[Quote]:
         # Less than no time: a level change explains no later trade, as in hftbacktest.
         explain_ns=-1,
     )  # fmt: skip
-    settings = EngineSettings(paper=paper, risk=PARITY_RISK, cash={instrument.quote: Decimal(10) ** 12})
+    settings = EngineSettings(paper=paper, risk=NO_LIMITS, cash={instrument.quote: Decimal(10) ** 12})
     engine = Engine([instrument], {"maker": lambda: maker}, settings)
     records: list[Record] = engine.process(Command(int(batch["recv_ns"][0]), "start"))
     ends = np.flatnonzero(batch["flags"] & ev.LAST) + 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Final
 
 import numpy as np
 
@@ -17,7 +18,14 @@ from adapters.market import WIRE_UNIT, LevelChange, MarketTrade, SymbolMarket
 from adapters.market_world import SymbolSpec
 from engine.core import events as ev
 from engine.core.events import BATCH, Batch
+from engine.core.risk import RiskSettings
 from engine.core.types import ContractKind, Instrument, Side
+
+NO_LIMITS: Final = RiskSettings(
+    max_order_notional=Decimal(0), max_position_notional=Decimal(0), price_collar_bps=0, stale_book_ns=0,
+    max_orders_per_window=0, max_open_orders=0, drawdown_fraction=Decimal(0), allow_short=True, allow_debt=True,
+)  # fmt: skip
+"""A gate that lets everything pass: for experiments about the venue, not about risk."""
 
 Row = tuple[int, int, int, int, int, int, int, int, int]
 
