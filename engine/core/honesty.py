@@ -60,6 +60,7 @@ class Honesty:
             "markout": self.markouts.due,
             "settle": lambda _, ns: self._settle(ns),
         }
+        self._instruments = tuple(instruments)
         self._ledger = treasury.ledger
         self._top = state.books.top
         self._emit = emit
@@ -87,7 +88,19 @@ class Honesty:
         if match.model in self.twins.accounts:
             terms = (intent.strategy, intent.symbol, intent.side, match.price, match.size)
             self.twins.filled(match.model, *terms, is_maker=match.cause != TAKEN, now_ns=now_ns)
-            self._emit(TwinFill(match.order, match.model, match.price, match.size, CAUSES[match.cause]))
+            name = self._instruments[intent.symbol].name
+            self._emit(
+                TwinFill(
+                    order=match.order,
+                    strategy=intent.strategy,
+                    symbol=name,
+                    side=intent.side,
+                    model=match.model,
+                    price=match.price,
+                    size=match.size,
+                    cause=CAUSES[match.cause],
+                )
+            )
         if match.model == BACK:
             for answer in [one for one in fate.answers if one.cum <= fate.filled[BACK]]:
                 answer.back_ns = answer.back_ns or now_ns

@@ -123,6 +123,9 @@ class TwinFill(Fact, frozen=True, tag=True):
     """An order traded under another queue model than the venue's own; nobody's position moves."""
 
     order: int
+    strategy: str
+    symbol: str
+    side: int
     model: str
     price: int
     size: int

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from html import escape
+from itertools import pairwise
 from typing import Final, Literal
 
 import numpy as np
@@ -42,6 +43,17 @@ class Line:
 
 
 @dataclass(slots=True)
+class Band:
+    """A shaded area between two values at each time, behind the lines; each value holds until the next."""
+
+    name: str
+    ns: Ints
+    low: Floats
+    high: Floats
+    colour: str = "c0"
+
+
+@dataclass(slots=True)
 class Mark:
     """One triangle on a chart: up for a buy, down for a sell; ``is_hollow`` for a maker's."""
 
@@ -60,6 +72,7 @@ class Chart:
     end_ns: int
     lines: list[Line]
     marks: list[Mark] = field(default_factory=list)
+    bands: list[Band] = field(default_factory=list, kw_only=True)
     height: int = 220
     zero: bool = False
     decimals: int | None = None
@@ -75,6 +88,7 @@ class Chart:
         parts = [
             f'<svg class="chart" viewBox="0 0 {WIDTH} {self.height}" role="img" aria-label="{escape(self.label)}">',
             *_grid(view, ticks, decimals, self.zero),
+            *(_band(view, band) for band in self.bands if len(band.ns)),
             *(_line(view, line) for line in self.lines if len(line.ns)),
             *(_mark(view, mark, 4.5 if len(self.marks) < 150 else 3.0) for mark in self.marks),
             *_end_labels(view, self.lines, decimals),
@@ -84,6 +98,7 @@ class Chart:
 
     def _range(self) -> tuple[float, float]:
         values = [line.values for line in self.lines if len(line.values)]
+        values += [edge for band in self.bands for edge in (band.low, band.high) if len(edge)]
         everything = [float(np.nanmin(one)) for one in values] + [float(np.nanmax(one)) for one in values]
         everything += [mark.value for mark in self.marks] + ([0.0] if self.zero or not values else [])
         low, high = min(everything), max(everything)
@@ -202,6 +217,17 @@ def _line(view: _View, line: Line) -> str:
     base = view.y(min(max(0.0, view.low), view.high))
     area = f"{drawn}L{points[-1][0]:.1f} {base:.1f}L{points[0][0]:.1f} {base:.1f}Z"
     return f'<path class="area {line.colour}" d="{area}"/>{stroke}'
+
+
+def _band(view: _View, band: Band) -> str:
+    def steps(ns: Ints, values: Floats) -> list[tuple[float, float]]:
+        kept, edge = thinned(ns, values)
+        points = [(view.x(at), view.y(value)) for at, value in zip(kept.tolist(), edge.tolist(), strict=True)]
+        return [points[0], *(one for (_, y), (x, then) in pairwise(points) for one in ((x, y), (x, then)))]
+
+    outline = [*steps(band.ns, band.high), *reversed(steps(band.ns, band.low))]
+    path = "L".join(f"{x:.1f} {y:.1f}" for x, y in outline)
+    return f'<path class="band {band.colour}" d="M{path}Z"><title>{escape(band.name)}</title></path>'
 
 
 def _mark(view: _View, mark: Mark, size: float) -> str:

@@ -25,12 +25,17 @@ from engine.core.records import (
     Cancelled,
     Fill,
     LabelScored,
+    Markout,
+    Missed,
     Record,
     Refusal,
+    Regraded,
     Rejected,
     Request,
     Sent,
     Signal,
+    TwinAccount,
+    TwinFill,
 )
 from engine.core.types import Instrument
 from engine.research.tables import LAYOUTS, PART_ROWS, Scale, Table
@@ -161,6 +166,8 @@ class Outputs:
                     self._orders[fact.order] = _Order(fact, self._index.get(fact.symbol, 0), ns)
                 case Fill():
                     self._fill(ns, fact)
+                case Regraded() | TwinFill() | TwinAccount() | Markout() | Missed():
+                    self._truth(ns, fact)
                 case Refusal() | Sent() | Accepted() | Rejected() | Cancelled():
                     self._progress(ns, fact)
                 case _:
@@ -204,12 +211,30 @@ class Outputs:
         self._tables["fills"].add(
             *(ns, fill.matched_ns, fill.order, fill.strategy, symbol, fill.side, fill.price, fill.size),
             *(fill.maker, fill.fee, fill.fee_currency, fill.left, fill.queue_ahead),
+            *(fill.number, fill.model, fill.cause, fill.grade, fill.chance, fill.ahead_now),
+            *(fill.latency_ns, fill.front_ns, fill.back_ns, fill.mid2),
         )
         order = self._orders.get(fill.order)
         if order is not None:
             order.filled += fill.size
             if fill.left == 0:
                 self._end(fill.order, ns, "filled", "")
+
+    def _truth(self, ns: int, fact: Regraded | TwinFill | TwinAccount | Markout | Missed) -> None:
+        match fact:
+            case Regraded():
+                self._add("regrades", ns, fact.order, fact.number, fact.grade, fact.reason)
+            case TwinFill():
+                who = (fact.order, fact.strategy, self._index[fact.symbol], fact.side)
+                self._add("twin_fills", ns, *who, fact.model, fact.price, fact.size, fact.cause)
+            case TwinAccount():
+                for model, profit in fact.profits.items():
+                    self._add("twins", ns, fact.strategy, fact.currency, model, profit)
+            case Markout():
+                self._add("markouts", ns, fact.order, fact.number, self._index[fact.symbol], fact.place, *fact.mids2)
+            case Missed():
+                who = (fact.order, fact.strategy, self._index[fact.symbol], fact.side)
+                self._add("missed", ns, *who, fact.left, *fact.mids2)
 
     def _progress(self, ns: int, fact: Refusal | Sent | Accepted | Rejected | Cancelled) -> None:
         order = self._orders.get(fact.order)

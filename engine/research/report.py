@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
 from html import escape
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
 from engine.research import report_data as data
 from engine.research.charts import Chart, Line, Mark, number
 from engine.research.report_data import Run
+from engine.research.report_parts import (
+    duration,
+    empty,
+    fill_legend,
+    legend,
+    money,
+    percent,
+    share,
+    signed,
+    table,
+    utc,
+)
 from engine.research.report_style import STYLE
+from engine.research.report_truth import truth
 
 MAX_SYMBOLS: Final = 6
 MAX_MARKS: Final = 600
@@ -23,12 +34,13 @@ COLOURS: Final = ("c0", "c1", "c2", "c3", "c4", "c5")
 def render(run: Run, title: str) -> str:
     """The whole page."""
     start_ns, end_ns = run.span
-    when = f"{_utc(start_ns)} to {_utc(end_ns)}, {_duration(end_ns - start_ns)}"
+    when = f"{utc(start_ns)} to {utc(end_ns)}, {duration(end_ns - start_ns)}"
     body = [
         f'<header><h1>{escape(title)}</h1><span class="when">{when}</span></header>',
         _tiles(run),
         _doubts(run),
         *_equity(run),
+        *truth(run),
         *_markets(run),
         _strategies(run),
         *_models(run),
@@ -55,19 +67,19 @@ def _tiles(run: Run) -> str:
     for currency, text in summary.get("profit", {}).items():
         if float(text) or currency in data.equity(run) or len(summary["profit"]) == 1:
             sign = "up" if float(text) > 0 else "down" if float(text) < 0 else ""
-            tiles.append((f"profit after fees, {currency}", f'<b class="{sign}">{_money(text, sign=True)}</b>'))
+            tiles.append((f"profit after fees, {currency}", f'<b class="{sign}">{money(text, sign=True)}</b>'))
     for currency, curves in data.equity(run).items():
         worst = float(data.drawdown(curves[0]).values.min())
-        tiles.append((f"largest drawdown, {currency}", f"<b>{_money(worst)}</b>"))
+        tiles.append((f"largest drawdown, {currency}", f"<b>{money(worst)}</b>"))
     for currency, text in summary.get("fees", {}).items():
         if float(text):
-            tiles.append((f"fees paid, {currency}", f"<b>{_money(text)}</b>"))
+            tiles.append((f"fees paid, {currency}", f"<b>{money(text)}</b>"))
     sent = int(orders.get("sent", 0))
     touched = int((run.tables["orders"]["filled"] > 0).sum())
     tiles.append(("fills", f"<b>{fills.height}</b>"))
     tiles.append(("orders sent", f"<b>{sent}</b>"))
-    tiles.append(("of them filled at least in part", f"<b>{_percent(touched, sent)}</b>"))
-    tiles.append(("fills as maker", f"<b>{_percent(int(fills['maker'].sum()), fills.height)}</b>"))
+    tiles.append(("of them filled at least in part", f"<b>{percent(touched, sent)}</b>"))
+    tiles.append(("fills as maker", f"<b>{percent(int(fills['maker'].sum()), fills.height)}</b>"))
     tiles.append(("requests refused by risk", f"<b>{sum(orders.get('refused', {}).values())}</b>"))
     books = summary.get("books", {})
     tiles.append(
@@ -87,7 +99,7 @@ def _equity(run: Run) -> Iterable[str]:
     start_ns, end_ns = run.span
     curves = data.equity(run)
     if not curves:
-        yield "<h2>Profit</h2>" + _empty("Nothing was traded, so there is no profit or loss to show.")
+        yield "<h2>Profit</h2>" + empty("Nothing was traded, so there is no profit or loss to show.")
     for currency, found in curves.items():
         colours = _colours(run)
         lines = [
@@ -98,7 +110,7 @@ def _equity(run: Run) -> Iterable[str]:
         below = Line("drawdown", down.ns, down.values, "loss", is_step=True, is_filled=True)
         profit = Chart(start_ns, end_ns, lines, height=260, zero=True, label=f"Profit in {currency}")
         trough = Chart(start_ns, end_ns, [below], height=120, zero=True, label=f"Drawdown in {currency}")
-        names = _legend(lines) if len(lines) > 1 else ""
+        names = legend(lines) if len(lines) > 1 else ""
         yield (
             f'<h2>Profit after fees, {escape(currency)}</h2><div class="card">{names}'
             f"{profit.svg()}<h3>Below the highest point so far</h3>{trough.svg()}</div>"
@@ -111,13 +123,13 @@ def _markets(run: Run) -> Iterable[str]:
         mid = data.mids(run, symbol)
         fills = data.fills_of(run, symbol)
         if not len(mid.ns):
-            yield f"<h2>{escape(symbol)}</h2>" + _empty("Its book was never ready, so nothing could trade.")
+            yield f"<h2>{escape(symbol)}</h2>" + empty("Its book was never ready, so nothing could trade.")
             continue
         marks, left_out = _marks(fills)
         price = Chart(
             start_ns, end_ns, [Line("mid price", mid.ns, mid.values, "quiet")], marks, 280, label=f"{symbol} price"
         )
-        parts = [_fill_legend() if marks else "", price.svg()]
+        parts = [fill_legend() if marks else "", price.svg()]
         if left_out:
             parts.append(f'<p class="note">Every {left_out}th of the {fills.height} fills is drawn.</p>')
         held = data.positions(run, symbol)
@@ -128,7 +140,7 @@ def _markets(run: Run) -> Iterable[str]:
                 for one in held
             ]
             drawn = Chart(start_ns, end_ns, lines, height=130, zero=True, label=f"{symbol} position")
-            parts += [f"<h3>Position</h3>{_legend(lines)}", drawn.svg()]
+            parts += [f"<h3>Position</h3>{legend(lines)}", drawn.svg()]
         yield f'<h2>{escape(symbol)}</h2><div class="card">{"".join(parts)}</div>'
 
 
@@ -152,18 +164,18 @@ def _marks(fills: pl.DataFrame) -> tuple[list[Mark], int]:
 def _strategies(run: Run) -> str:
     rows = []
     for one in data.strategies(run):
-        money = "<br>".join(_signed(f"{float(row['equity']):.10f}", row["currency"]) for row in one["money"]) or "0"
-        fees = "<br>".join(f"{_money(row['fees'])} {escape(row['currency'])}" for row in one["money"]) or "0"
+        profit = "<br>".join(signed(f"{float(row['equity']):.10f}", row["currency"]) for row in one["money"]) or "0"
+        fees = "<br>".join(f"{money(row['fees'])} {escape(row['currency'])}" for row in one["money"]) or "0"
         name = escape(one["name"])
         if one["stopped"]:
             name += f'<br><span class="warn">stopped: {escape(str(one["stopped"]))}</span>'
         cells = [one["requested"], one["refused"], one["sent"], one["fills"]]
-        shares = [_share(one["fill_ratio"]), _share(one["maker_share"])]
-        rows.append([name, *map(str, cells), *shares, fees, money])
+        shares = [share(one["fill_ratio"]), share(one["maker_share"])]
+        rows.append([name, *map(str, cells), *shares, fees, profit])
     if not rows:
         return ""
     head = ["Strategy", "Requests", "Refused", "Sent", "Fills", "Filled", "Maker", "Fees", "Profit"]
-    return f'<h2>Strategies</h2><div class="card scroll">{_table(head, rows)}</div>'
+    return f'<h2>Strategies</h2><div class="card scroll">{table(head, rows)}</div>'
 
 
 def _models(run: Run) -> Iterable[str]:
@@ -184,7 +196,7 @@ def _models(run: Run) -> Iterable[str]:
         "Each prediction is scored when its label matures, before the model learns from it. "
         "The information coefficient is the correlation of prediction and outcome."
     )
-    yield f'<h2>Models</h2><p class="note">{note}</p><div class="card scroll">{_table(head, rows)}</div>'
+    yield f'<h2>Models</h2><p class="note">{note}</p><div class="card scroll">{table(head, rows)}</div>'
     start_ns, end_ns = run.span
     for name, (ic, rmse) in data.score_curves(run).items():
         if len(ic.ns) < 2:
@@ -203,7 +215,7 @@ def _refusals(run: Run) -> str:
     rows += [[escape(f"venue: {reason}"), str(count), ""] for reason, count in ended.iter_rows()]
     if not rows:
         return ""
-    return f'<h2>Refusals</h2><div class="card scroll">{_table(["Rule", "Times", "Example"], rows)}</div>'
+    return f'<h2>Refusals</h2><div class="card scroll">{table(["Rule", "Times", "Example"], rows)}</div>'
 
 
 def _latency(run: Run) -> str:
@@ -215,7 +227,7 @@ def _latency(run: Run) -> str:
             )
     if not rows:
         return ""
-    return f'<h2>Latency, µs</h2><div class="card scroll">{_table(["", "p50", "p99", "p99.9"], rows)}</div>'
+    return f'<h2>Latency, µs</h2><div class="card scroll">{table(["", "p50", "p99", "p99.9"], rows)}</div>'
 
 
 def _venues(run: Run) -> str:
@@ -224,77 +236,4 @@ def _venues(run: Run) -> str:
         [escape(name), *(str(one.get(key, 0)) for key in keys)] for name, one in run.summary.get("venues", {}).items()
     ]
     head = ["Venue", "Frames", "Gaps", "Reconnects", "Malformed"]
-    return f'<h2>Venues</h2><div class="card scroll">{_table(head, rows)}</div>' if rows else ""
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Cells are HTML; a column is set to the right where its cells read as numbers, or as the dash of none."""
-    firsts = [[row[at].lstrip("\u2212+")[:1] for row in rows] for at in range(len(head))]
-    right = [bool(rows) and all(first.isdigit() or first == "–" for first in column) for column in firsts]
-    kind = [' class="n"' if one or name in ("Fees", "Profit") else "" for one, name in zip(right, head, strict=True)]
-    top = "".join(f"<th{attribute}>{escape(name)}</th>" for attribute, name in zip(kind, head, strict=True))
-    lines = ("".join(f"<td{attribute}>{cell}</td>" for attribute, cell in zip(kind, row, strict=True)) for row in rows)
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{''.join(f'<tr>{line}</tr>' for line in lines)}</tbody></table>"
-
-
-def _legend(lines: Sequence[Line]) -> str:
-    items = "".join(f'<span><i style="background:var(--{one.colour})"></i>{escape(one.name)}</span>' for one in lines)
-    return f'<div class="legend">{items}</div>'
-
-
-def _fill_legend() -> str:
-    items = []
-    for side, points in (("buy", "1,9 10,9 5.5,1"), ("sell", "1,1 10,1 5.5,9")):
-        for hollow, role in (("", "taker"), (" hollow", "maker")):
-            mark = f'<svg viewBox="0 0 11 10"><polygon class="{side}{hollow}" points="{points}"/></svg>'
-            items.append(f"<span>{mark}{side}, {role}</span>")
-    return f'<div class="legend">{"".join(items)}</div>'
-
-
-def _empty(text: str) -> str:
-    return f'<div class="card"><p class="note">{escape(text)}</p></div>'
-
-
-def _money(value: Any, sign: bool = False) -> str:
-    r"""Two decimals for large amounts, four digits of small ones.
-
-    >>> _money("1234.567"), _money("0.00102104"), _money("0.00000012")
-    ('1\u202f234.57', '0.001021', '0.00000012')
-    """
-    amount = float(value)
-    leading = -math.floor(math.log10(abs(amount))) if amount else 0
-    text = number(amount, 2 if leading <= 0 else min(8, leading + 3))
-    return f"+{text}" if sign and amount > 0 else text
-
-
-def _signed(text: str, currency: str) -> str:
-    kind = "up" if float(text) > 0 else "down" if float(text) < 0 else ""
-    return f'<span class="{kind}">{_money(text, sign=True)}</span> {escape(currency)}'
-
-
-def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.1f}<small> %</small>" if whole else "–"
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
-
-
-def _utc(ns: int) -> str:
-    return datetime.fromtimestamp(ns // 10**9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def _duration(ns: int) -> str:
-    """A length of time in two units.
-
-    >>> _duration(95_000_000_000), _duration(90_061 * 10**9)
-    ('1 min 35 s', '1 d 1 h')
-    """
-    seconds = ns // 10**9
-    days, rest = divmod(seconds, 86_400)
-    hours, rest = divmod(rest, 3600)
-    minutes, seconds = divmod(rest, 60)
-    parts = [
-        f"{count} {unit}" for count, unit in ((days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s")) if count
-    ]
-    return " ".join(parts[:2]) or "0 s"
+    return f'<h2>Venues</h2><div class="card scroll">{table(head, rows)}</div>' if rows else ""

@@ -50,6 +50,13 @@ code, .mono { font: 12.5px ui-monospace, "SF Mono", Menlo, Consolas, monospace; 
 .chart .tick { fill: var(--faint); font: 11px system-ui, sans-serif; font-variant-numeric: tabular-nums; }
 .chart .mid { text-anchor: middle; }
 .line { fill: none; stroke-width: 1.6; stroke-linejoin: round; }
+.band { opacity: .2; stroke: none; }
+.band.c0 { fill: var(--c0); } .band.quiet { fill: var(--faint); }
+.grades { display: flex; height: 10px; border-radius: 5px; overflow: hidden; gap: 2px; margin: 2px 0 12px; }
+.grades i { display: block; min-width: 2px; }
+.g-certain { background: var(--buy); } .g-likely { background: var(--c3); } .g-ambiguous { background: var(--sell); }
+.key { display: inline-block; width: 9px; height: 9px; border-radius: 2px; margin-right: 7px; }
+td.sub, .sub { color: var(--faint); font-size: 12.5px; }
 .area { opacity: .13; stroke: none; }
 .line.c0 { stroke: var(--c0); } .area.c0, .dot.c0 { fill: var(--c0); }
 .line.c1 { stroke: var(--c1); } .area.c1, .dot.c1 { fill: var(--c1); }

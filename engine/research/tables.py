@@ -35,6 +35,7 @@ class Scale:
         price_units = [Decimal(1).scaleb(-one.price_decimals) for one in instruments]
         size_units = [Decimal(1).scaleb(-one.size_decimals) for one in instruments]
         self._price_units = pl.Series(price_units, dtype=self.price_type)
+        self._half_units = pl.Series([unit / 2 for unit in price_units], dtype=self.half_type)
         self._size_units = pl.Series(size_units, dtype=self.size_type)
         self._venues = pl.Series([one.venue for one in instruments], dtype=pl.String)
         self._symbols = pl.Series([one.symbol for one in instruments], dtype=pl.String)
@@ -44,12 +45,20 @@ class Scale:
         return pl.Decimal(38, self._price)
 
     @property
+    def half_type(self) -> pl.Decimal:
+        return pl.Decimal(38, self._price + 1)
+
+    @property
     def size_type(self) -> pl.Decimal:
         return pl.Decimal(38, self._size)
 
     def prices(self, units: pl.Series, symbol: pl.Series) -> pl.Series:
         """Price units of the instruments with these indexes as decimals."""
         return units.cast(self.price_type) * self._price_units.gather(symbol)
+
+    def halves(self, units2: pl.Series, symbol: pl.Series) -> pl.Series:
+        """The same of twice a price, such as bid plus ask for a mid, with one decimal more."""
+        return units2.cast(self.half_type) * self._half_units.gather(symbol)
 
     def sizes(self, units: pl.Series, symbol: pl.Series) -> pl.Series:
         """Size units of the instruments with these indexes as decimals."""
@@ -66,6 +75,10 @@ class Scale:
                 columns.append(self._symbols.gather(symbol).alias(name))
             elif meaning == "price":
                 columns.append(self.prices(_without_zeros(frame[name]), symbol).alias(name))
+            elif meaning == "half":
+                columns.append(self.halves(_without_zeros(frame[name]), symbol).alias(name))
+            elif meaning == "when":
+                columns.append(_without_zeros(frame[name]).cast(pl.Int64))
             elif meaning == "size":
                 columns.append(self.sizes(frame[name], symbol).alias(name))
             elif meaning == "side":
@@ -76,11 +89,14 @@ class Scale:
 
 
 def _without_zeros(units: pl.Series) -> pl.Series:
-    """A price of 0 units means that there is none: a market order, an empty side."""
+    """A price or time of 0 means that there is none: a market order, an empty side, a book in doubt, not yet."""
     return units.set(units == 0, None)
 
 
 TYPES: Final[Mapping[str, Any]] = {"int": pl.Int64, "text": pl.String, "float": pl.Float64, "bool": pl.Boolean}
+
+MIDS: Final[Mapping[str, str]] = {"mid": "half", **{f"mid_{word}": "half" for word in ("100ms", "1s", "10s", "60s")}}
+"""The mid at once and after each horizon of the core's markouts."""
 
 LAYOUTS: Final[Mapping[str, Mapping[str, str]]] = {
     "bbo": {
@@ -159,7 +175,50 @@ LAYOUTS: Final[Mapping[str, Mapping[str, str]]] = {
         "fee_currency": "text",
         "left": "size",
         "queue_ahead": "size",
+        "number": "int",
+        "model": "text",
+        "cause": "text",
+        "grade": "text",
+        "chance": "int",
+        "ahead_now": "size",
+        "latency_ns": "int",
+        "front_ns": "when",
+        "back_ns": "when",
+        "mid": "half",
     },
+    "regrades": {"ns": "int", "order": "int", "number": "int", "grade": "text", "reason": "text"},
+    "markouts": {
+        "ns": "int",
+        "order": "int",
+        "number": "int",
+        "venue": "venue",
+        "symbol": "symbol",
+        "place": "text",
+        **MIDS,
+    },
+    "missed": {
+        "ns": "int",
+        "order": "int",
+        "strategy": "text",
+        "venue": "venue",
+        "symbol": "symbol",
+        "side": "side",
+        "left": "size",
+        **MIDS,
+    },
+    "twin_fills": {
+        "ns": "int",
+        "order": "int",
+        "strategy": "text",
+        "venue": "venue",
+        "symbol": "symbol",
+        "side": "side",
+        "model": "text",
+        "price": "price",
+        "size": "size",
+        "cause": "text",
+    },
+    "twins": {"ns": "int", "strategy": "text", "currency": "text", "model": "text", "profit": "text"},
     "ledger": {
         "ns": "int",
         "strategy": "text",
@@ -178,6 +237,8 @@ RAW: Final[Mapping[str, Any]] = {
     "price": pl.Int64,
     "size": pl.Int64,
     "side": pl.Int64,
+    "half": pl.Int64,
+    "when": pl.Int64,
     **TYPES,
 }
 
