@@ -16,7 +16,7 @@ One sample frame a channel; ``adapters/samples`` holds whole conversations::
       "a":"24000.30000000","A":"1.00000000"}}
 
 Futures depth carries ``T`` and ``pu``, the ``u`` of the symbol's previous frame; COIN-M adds the pair ``ps``. A futures
-trade carries ``X``; only ``"X":"MARKET"`` is a trade in the book.
+trade carries ``X``; only ``"X":"MARKET"`` is a trade in the book. Mark price and funding: binance_mark.py.
 
 The local book, as Binance prescribes it; the steps are marked in the code:
 
@@ -38,16 +38,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 from urllib.parse import parse_qs, urlsplit
 
-import msgspec
 import numpy as np
 
 from adapters import binance_instruments
 from adapters.binance_book import Channel, Difference, Market
 from adapters.binance_frame import FOLLOWS, LAST_ID, depth_frame
+from adapters.binance_mark import mark_price
 from adapters.binance_wire import (
     DECODE_ERRORS,
     Data,
-    Id,
+    aggregate_trade_id,
     decode_data,
     decode_depth,
     decode_frame,
@@ -70,6 +70,7 @@ class _Binance(Venue):
     api: ClassVar[str]
     depth: ClassVar[str]
     snapshot_levels: ClassVar[int]
+    also: ClassVar[tuple[str, ...]] = ()  # further channels
     names_previous: ClassVar[bool]  # a difference carries the id of the one before (``pu``)
 
     def __init__(self, instruments: Mapping[str, tuple[int, Instrument]], rest_url: str = "") -> None:
@@ -93,11 +94,13 @@ class _Binance(Venue):
             self._routes[f"{symbol.lower()}@trade"] = (self._trade, market)
             self._routes[f"{symbol.lower()}@aggTrade"] = (self._aggregate_trade, market)
             self._routes[f"{symbol.lower()}@bookTicker"] = (self._quote, market)
+            for name in self.also:
+                self._routes[f"{symbol.lower()}@{name}"] = (mark_price, market)
 
     @classmethod
     def websocket_url(cls, ws_url: str, symbols: Sequence[str]) -> str:
         base = (ws_url or cls.spec.ws_url).rstrip("/").removesuffix("/stream")
-        channels = (cls.depth, "trade", "bookTicker")
+        channels = (cls.depth, "trade", "bookTicker", *cls.also[:1])
         return f"{base}/stream?streams=" + "/".join(f"{name.lower()}@{each}" for each in channels for name in symbols)
 
     @classmethod
@@ -226,10 +229,7 @@ class _Binance(Venue):
         return (batch,)
 
     def _aggregate_trade(self, market: Market, data: Data, recv_ns: int) -> Sequence[Output]:
-        try:
-            trade_id = msgspec.json.decode(data.a, type=Id)
-        except msgspec.DecodeError as error:
-            raise MalformedFrame(f"{market.symbol}: expected an aggregate trade id, found {error}") from error
+        trade_id = aggregate_trade_id(data)
         batch = self._trade_rows(market, data, min(trade_id, data.l), recv_ns)
         if market.has_trades or data.l <= market.last_trade:  # the single trades tell the same
             return NOTHING
@@ -261,7 +261,7 @@ class _Binance(Venue):
         try:
             other = decode_other(frame)
             if other.e and other.s and not other.stream:  # a raw payload, as of /ws/<stream>
-                name = {"depthUpdate": "depth"}.get(other.e, other.e)
+                name = {"depthUpdate": "depth", "markPriceUpdate": "markPrice"}.get(other.e, other.e)
                 route = self._routes.get(f"{other.s.lower()}@{name}")
                 return self._unknown(frame) if route is None else route[0](route[1], decode_data(frame), recv_ns)
         except DECODE_ERRORS as why:
@@ -362,6 +362,7 @@ class BinanceUsdm(_Binance):
     kind = ContractKind.LINEAR
     api = "/fapi/v1"
     depth = "depth@0ms"
+    also = ("markPrice@1s", "markPrice")
     snapshot_levels = 1000
     names_previous = True
 
@@ -372,6 +373,7 @@ class BinanceUsdm(_Binance):
         return (
             (b"@depth" in frame[:80] and b'"pu":' in frame[:250])
             or b'"e":"bookTicker"' in frame
+            or b'"e":"markPriceUpdate"' in frame
             or (b"@trade" in frame[:80] and b'"X":' in frame)
         )
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import msgspec
 
+from adapters.contract import MalformedFrame
+
 Id = Annotated[int, msgspec.Meta(ge=-1, le=2**63 - 2)]
 Time = Annotated[int, msgspec.Meta(ge=0, le=9_200_000_000_000_000)]
 _EMPTY = msgspec.Raw()
@@ -29,6 +31,7 @@ class Data(msgspec.Struct, gc=False):
     q: msgspec.Raw = _EMPTY
     m: bool | None = None
     l: Id = -1  # noqa: E741 - Binance's name
+    r: msgspec.Raw = _EMPTY
     X: str = "MARKET"
 
 
@@ -70,5 +73,25 @@ decode_depth = msgspec.json.Decoder(Depth).decode
 
 def venue_ns(data: Data | Depth) -> int:
     """Transaction time, else event time, in ns; Binance writes ms, or µs with ``timeUnit=MICROSECOND``."""
-    time = data.T or data.E
+    return to_ns(data.T or data.E)
+
+
+def to_ns(time: int) -> int:
+    """A time of Binance in ns UTC.
+
+    >>> to_ns(1_700_000_000_000) == to_ns(1_700_000_000_000_000)
+    True
+    """
     return time * 1_000_000 if time < 9_000_000_000_000 else time * 1_000
+
+
+def aggregate_trade_id(data: Data) -> int:
+    """The id of an aggregate trade, which stands where a depth frame has its asks.
+
+    Raises:
+        MalformedFrame: it is none.
+    """
+    try:
+        return msgspec.json.decode(data.a, type=Id)
+    except msgspec.DecodeError as error:
+        raise MalformedFrame(f"{data.s}: expected an aggregate trade id, found {error}") from error

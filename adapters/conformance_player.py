@@ -11,14 +11,15 @@ import msgspec
 from adapters.contract import AdapterError, Fetch, Output, Send, Venue
 from engine.core import events
 from engine.core.conformance import CardFailed
-from engine.core.events import ASK, BATCH, CLEAR, DOWN, GAP, LAST, LEVEL, MARK, READY, TRADE, Batch
+from engine.core.events import ASK, BATCH, CLEAR, DOWN, FUNDING, GAP, LAST, LEVEL, MARK, READY, TRADE, Batch
 
 START_NS = 1_700_000_000_000_000_000
 STEP_NS = 50_000_000
 EARLIEST_NS = 1_230_000_000 * 10**9
 LATEST_NS = 2**63 - 1
 KINDS = {getattr(events, name): name for name in (
-    "CLOCK", "LEVEL", "TRADE", "CLEAR", "QUOTE", "MARK", "READY", "GAP", "DOWN", "UP", "CHECK")}  # fmt: skip
+    "CLOCK", "LEVEL", "TRADE", "CLEAR", "QUOTE", "MARK", "READY", "GAP", "DOWN", "UP", "CHECK",
+    "FUNDING")}  # fmt: skip
 
 
 class Line(msgspec.Struct, frozen=True, rename={"kind": "is"}):
@@ -133,9 +134,9 @@ class Player:
         since_ns = EARLIEST_NS if self.is_true else 0
         if venue_ns and not since_ns < venue_ns < LATEST_NS:
             raise CardFailed(f"expected venue_ns in ns UTC or 0, found {venue_ns} in {name}")
-        if price < 0 or size < 0 or id_ < 0:
+        if price < 0 or id_ < 0 or (size < 0 and kind != FUNDING):
             raise CardFailed(f"expected price, size and id of at least 0, found {price}, {size}, {id_} in {name}")
-        if (kind == LEVEL and price == 0) or (kind == TRADE and 0 in (price, size)):
+        if (kind == LEVEL and price == 0) or (kind == TRADE and 0 in (price, size)) or (kind == FUNDING and price == 0):
             raise CardFailed(f"expected a price (and a trade's size) above 0, found {price}, {size} in {name}")
         if kind in (GAP, DOWN) and not 0 < reason < len(events.REASONS):
             raise CardFailed(f"expected a reason in {name}, found {reason}")

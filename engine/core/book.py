@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
 
-TOP_FIELDS = 16
+TOP_FIELDS = 24
 # Columns of a symbol's row in ``Books.top``.
 BID, BID_SIZE, ASK, ASK_SIZE, IS_READY, CHANGED_NS, UPDATE_ID, BID_COUNT, ASK_COUNT, DOUBT, SYNCING, EPOCH = range(12)
 

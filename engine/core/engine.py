@@ -14,6 +14,7 @@ import numpy as np
 
 from engine.core.agenda import Agenda
 from engine.core.book import DOUBT, IS_READY, Book
+from engine.core.charges import Charges
 from engine.core.checksums import Checksum, Checksums
 from engine.core.commands import Commands
 from engine.core.context import Symbols
@@ -56,6 +57,7 @@ from engine.core.state import (
     WAKE_CHECK,
     WAKE_DUE,
     WAKE_FILL,
+    WAKE_FUNDING,
     WAKE_RING,
     WAKE_STATE,
     WAKE_SYMBOL,
@@ -101,7 +103,6 @@ class Engine:
         self.books = self._state.books
         self.book_views: tuple[Book, ...] = self.books.views
         self.ledger = Ledger(self.instruments, settings.cash)
-        self.treasury = Treasury(self.instruments, settings.paper, self.books, self.ledger)
         working, promised = (lambda symbol: self.desk.working(symbol)), (lambda currency: self.desk.promised(currency))
         self.risk = Risk(settings.risk, self.books, self.ledger, working, promised)
         self._control = self._state.control.data
@@ -122,6 +123,8 @@ class Engine:
             "learn": lambda _, ns: self.signals.due(ns),
             "watch": lambda *_: self.commands.watch(),
         }
+        self.treasury = Treasury(self.instruments, settings.paper, self.books, self.ledger)
+        self.charges = Charges(self, self.emit)
         self.agenda = Agenda(self)
         self.timers = Timers(self.schedule, self._due.sweep)
         self._was_ready = [False] * len(self.instruments)
@@ -278,6 +281,8 @@ class Engine:
             self._state_changed(symbol)
         if wake & WAKE_FILL:
             self.desk.matched(self.now_ns)
+        if wake & WAKE_FUNDING:
+            self.charges.funding.named(symbol)
         if wake & WAKE_TRADE:
             self._hear_trades(symbol, batch[first:end])
         if wake & WAKE_BOOK:

@@ -22,7 +22,7 @@ BATCH = np.dtype(
         ("size", "i8"),  # units of the instrument
         ("venue_ns", "i8"),  # the venue's own clock, ns UTC, 0 where it gives none; never mixed with ours
         ("recv_ns", "i8"),  # our clock, ns UTC, stamped once where the bytes arrived
-        ("id", "i8"),  # LEVEL, QUOTE, MARK, READY: the frame's last update id; TRADE: the trade id
+        ("id", "i8"),  # LEVEL, QUOTE, MARK, READY: the frame's last update id; TRADE: its own
     ]
 )
 """One row of market data, 48 bytes."""
@@ -41,6 +41,10 @@ GAP = 7  # the book is in doubt until the next READY
 DOWN = 8  # the connection that feeds this symbol is lost: the book is in doubt
 UP = 9  # the connection is open and subscribed (the book is still not ready)
 CHECK = 10  # last row of a depth frame: the venue's checksum of the book, in size
+FUNDING = 11  # a perpetual's mark price, the rate that its next funding will pay (size, 1e-12), and when (id, ns UTC)
+
+RATE_DECIMALS = 12
+"""A funding rate is an integer of 1e-12 of the position's value; below 0 the shorts pay."""
 
 # Flags.
 ASK = 1  # LEVEL, QUOTE: the sell side

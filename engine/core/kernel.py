@@ -40,6 +40,7 @@ from engine.core.events import (
     FRAME_LEVELS,
     FRAME_READY,
     FRAME_TRADE,
+    FUNDING,
     GAP,
     LAST,
     LEVEL,
@@ -52,6 +53,7 @@ from engine.core.events import (
     Batch,
 )
 from engine.core.jit import entry_point, kernel
+from engine.core.marks import note_mark
 from engine.core.matching import displayed_at, match_crossed, refresh_taken
 from engine.core.queue import level_changed, traded
 from engine.core.state import (
@@ -112,6 +114,7 @@ from engine.core.state import (
     WAKE_CHECK,
     WAKE_DUE,
     WAKE_FILL,
+    WAKE_FUNDING,
     WAKE_RING,
     WAKE_STATE,
     WAKE_SYMBOL,
@@ -314,6 +317,10 @@ def advance(flat: Int64s, batch: Batch, start: int) -> int:
                     control[WAKE] = WAKE_CHECK
                     control[WAKE_SYMBOL] = symbol
                     return row
+            elif kind == FUNDING:
+                price, size, venue_ns = batch[row]["price"], batch[row]["size"], batch[row]["venue_ns"]
+                if note_mark(top, symbol, price, size, batch[row]["id"], venue_ns, now):
+                    wake |= WAKE_FUNDING
             elif kind in (GAP, DOWN):
                 reason = batch[row]["reason"]
                 flags |= FRAME_BOOK
@@ -322,7 +329,7 @@ def advance(flat: Int64s, batch: Batch, start: int) -> int:
                 is_last = True
         last = row - 1
         kind = batch[last]["kind"]
-        if kind in (CLOCK, QUOTE, UP):
+        if kind in (CLOCK, QUOTE, UP) or (kind == FUNDING and wake == 0):
             continue
         control[FRAMES_SEEN] += 1
         if flags & FRAME_BOOK:

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from engine.core.money_facts import Funding
 from engine.core.order_facts import (
     Accepted,
     Amended,
@@ -279,6 +280,7 @@ AnyFact: TypeAlias = (
     | ModelRefused
     | RiskAction
     | Account
+    | Funding
     | StrategyStopped
     | Note
     | Commanded

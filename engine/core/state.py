@@ -61,6 +61,7 @@ WAKE_STATE = 8  # a book became ready or fell in doubt
 WAKE_FILL = 16  # resting paper orders traded
 WAKE_RING = 32  # the ring of frames is full
 WAKE_CHECK = 64  # a frame waits for Python to compare the venue's checksum
+WAKE_FUNDING = 256  # the venue named another funding time (see marks.py)
 
 # Further columns of a symbol's row in ``top`` (see book.py for the first twelve).
 HEARS_BOOK, HEARS_TRADE, RESTING_HERE, TAKEN_HERE = 12, 13, 14, 15

@@ -14,7 +14,7 @@ from engine.core.types import Instrument
 
 
 class Treasury:
-    """What moves money, and the ledger that it moves."""
+    """The ledger, its fees and its rates between currencies."""
 
     def __init__(
         self, instruments: Sequence[Instrument], settings: PaperSettings, books: Books, ledger: Ledger
