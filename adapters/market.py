@@ -112,6 +112,11 @@ class SymbolMarket:
         self.visits: list[tuple[int, Fill]] = []
         self._report(0, self._opening)
 
+    @property
+    def next_ns(self) -> int:
+        """When the next agent acts."""
+        return self._start_ns + self._due[0][0]
+
     def advance(self, until_ns: int) -> list[Event]:
         """Everything that happens up to and including ``until_ns``, in order."""
         events, self._opening = self._opening, []

@@ -5,13 +5,20 @@ Heavy imports wait until a command needs them, so that ``papertape --help`` stay
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import msgspec
 import typer
+from rich.table import Table
+
+from engine.live.terminal import console
+
+if TYPE_CHECKING:
+    from engine.research.fidelity import Choice, Row, Source
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON line on standard output.")]
 
@@ -19,6 +26,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON line on standard 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.command()(ghosts)
+    app.command()(fidelity)
 
 
 def ghosts(
@@ -45,6 +53,99 @@ def ghosts(
         return
     _notes(notes)
     typer.echo(f"wrote {out}: {filled:,} of {said.height:,} ghosts filled")
+
+
+def fidelity(
+    tapes: Annotated[
+        list[Path] | None, typer.Argument(help="Order tapes (parquet), Bitstamp logs, or tapes with --probes.")
+    ] = None,
+    probes: Annotated[list[Path] | None, typer.Option(help="The probes of each tape, in their order.")] = None,
+    market: Annotated[list[int] | None, typer.Option(help="The simulated exchange with this seed.")] = None,
+    seconds: Annotated[int, typer.Option(min=30, max=86_400, help="How long the simulated exchange runs.")] = 600,
+    models: Annotated[str | None, typer.Option(help="Queue models, with commas; all of them without it.")] = None,
+    feed: Annotated[str, typer.Option(help="Time between level updates, with commas: 0,10ms,100ms,1s.")] = "0",
+    warm_up: Annotated[str | None, typer.Option(help="How long an order tape's book is not trusted: 60s.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A folder for the page, the tables, and tapes and probes.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how true paper fills are: ghosts before real orders, every model, the scores and a picture."""
+    from engine.research.fidelity import choose, measure, open_market, open_orders, open_pair
+    from engine.research.fidelity_out import summarise, write
+    from engine.research.ghosts import MODELS
+
+    feeds_ns = _feeds(feed)
+    warm_up_ns = None if warm_up is None else _duration(warm_up, "--warm-up")
+    paths, pairs = tapes or [], probes or []
+    if not paths and not market:
+        fail("expected a tape, or --market SEED; found neither", 2)
+    if pairs and len(pairs) != len(paths):
+        fail(f"expected --probes for each of {len(paths)} tapes, found {len(pairs)}", 2)
+    with clear_errors():
+        sources = [open_pair(tape, its) for tape, its in zip(paths, pairs, strict=True)] if pairs else []
+        sources += [open_orders(path, warm_up_ns) for path in paths] if not pairs else []
+        sources += [open_market(seed, seconds) for seed in market or []]
+        names = [one.strip() for one in models.split(",")] if models else list(MODELS)
+        with _progress(as_json) as progress:
+            rows = measure(sources, names, feeds_ns, progress)
+        choices = choose(rows)
+        if out is not None:
+            write(out, rows, choices, sources)
+    if as_json:
+        line(summarise(rows, choices, sources, out))
+    else:
+        _show(rows, choices, sources, out)
+
+
+def _feeds(text: str) -> list[int]:
+    return sorted({_duration(one.strip(), "--feed") for one in text.split(",")})
+
+
+def _duration(text: str, option: str) -> int:
+    from engine.live.durations import parse_duration
+
+    if text == "0":
+        return 0
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        fail(f"{option}: {error}, found {text!r}", 2)
+
+
+def _show(rows: Sequence[Row], choices: Sequence[Choice], sources: Sequence[Source], out: Path | None) -> None:
+    """The human report: a table for each tape and feed speed, and the choice."""
+    from engine.research.fidelity_page import SCORE_HEAD, feed_text, score_cells
+
+    screen = console()
+    for source in sources:
+        _notes({f"{what} ({source.name})": count for what, count in source.notes.items()})
+        for feed_ns in sorted({row.feed_ns for row in rows}):
+            here = [row for row in rows if row.source == source.name and row.feed_ns == feed_ns]
+            title = f"{source.name}, levels {feed_text(feed_ns)}"
+            table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+            for at, name in enumerate(SCORE_HEAD):
+                table.add_column(name, justify="right" if at else "left")
+            for row in sorted(here, key=lambda row: -(row.all.mcc or 0.0)):
+                table.add_row(*score_cells(row))
+            screen.print(table, highlight=False)
+            for row in here:
+                grades = ", ".join(f"{one.grade} {one.share:.1%}: {one.true:.2%} true" for one in row.fidelity.grades)
+                if grades:
+                    screen.print(f"{row.model}: {grades}", highlight=False)
+    for one in choices:
+        alike = f"; as good within its interval: {', '.join(one.alike)}" if one.alike else ""
+        screen.print(f"levels {feed_text(one.feed_ns)}: use {one.model}, MCC {one.mcc:.3f}{alike}", highlight=False)
+    if out is not None:
+        screen.print(f"wrote {out / 'fidelity.html'}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[str], None] | None]:
+    """Shows what is measured while a person waits at a terminal; nothing else ever sees it."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    with console(stderr=True).status("working") as status:
+        yield status.update
 
 
 def _notes(notes: Mapping[str, int]) -> None:
