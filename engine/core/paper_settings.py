@@ -17,6 +17,7 @@ class PaperSettings(msgspec.Struct, frozen=True):
     ``out_ns``: from us to the venue's matching; ``back_ns``: its answer to us; ``feed_ns``: its market data to us;
     ``latency``: how they vary (None: not at all).
     ``max_taken``: levels whose taken size is remembered.
+    ``reporting_currency``: in which all profit is told once more, empty: in its own currencies only.
     ``fees``: the schedules of venues, which then take the place of the two rates.
     ``explain_ns``: how long a level change waits for the trade that explains it (see queue.py).
     ``rules``: what the venue takes and how it says no.
@@ -28,6 +29,7 @@ class PaperSettings(msgspec.Struct, frozen=True):
     maker_fee: Decimal = Decimal("0.001")
     taker_fee: Decimal = Decimal("0.001")
     fees: FeeSettings = FeeSettings()
+    reporting_currency: str = ""
     max_orders: int = 256
     max_taken: int = 8192
     explain_ns: int = 200_000_000

@@ -49,6 +49,7 @@ def summary(engine: Engine) -> dict[str, Any]:
             for name in engine.roster.slots
         },
         **engine.honesty.plain(),
+        **engine.treasury.plain(engine.roster.slots),
         "halted": engine.halted,
     }
 
@@ -104,5 +105,4 @@ def status(engine: Engine) -> dict[str, Any]:
         "positions": positions,
         "working_orders": orders,
         "cash": cash,
-        **engine.treasury.status(),
     }

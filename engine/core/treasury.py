@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from engine.core.book import Books
 from engine.core.currencies import Conversions
 from engine.core.fees import FeeRates, Fees
-from engine.core.ledger import Ledger
+from engine.core.ledger import FEE, Ledger
+from engine.core.money import to_text
 from engine.core.paper_settings import PaperSettings
 from engine.core.types import Instrument
 
@@ -20,6 +21,7 @@ class Treasury:
         self, instruments: Sequence[Instrument], settings: PaperSettings, books: Books, ledger: Ledger
     ) -> None:
         self.ledger = ledger
+        self._reporting_currency = settings.reporting_currency
         self._books = books
         self.conversions = Conversions(instruments, self.mark2)
         plain = FeeRates(settings.maker_fee, settings.taker_fee)
@@ -31,7 +33,30 @@ class Treasury:
         bid, ask = book.bid, book.ask
         return bid + ask if book.is_ready and bid and ask else self.ledger.mark2(symbol)
 
-    def status(self) -> dict[str, Any]:
-        """What a person wants to know of the money beyond profit and cash."""
-        fees = self.fees.status()
-        return {"fee_tiers": fees} if fees else {}
+    def reporting(self, strategies: Iterable[str]) -> dict[str, Any] | None:
+        """Profit and equity in the reporting currency at the marks now, as exact text; None where none is set.
+
+        What no mark leads to stands beside it under ``*_left_out`` by currency, and is not in the sum.
+        """
+        currency = self._reporting_currency
+        if not currency:
+            return None
+        told: dict[str, Any] = {"currency": currency}
+        told |= self._in_one("profit", self.ledger.profits(), currency)
+        told |= self._in_one("equity", self.ledger.equities(), currency)
+        told["strategies"] = {name: self._in_one("profit", self.ledger.profits(name), currency) for name in strategies}
+        return told
+
+    def _in_one(self, name: str, amounts: Mapping[str, int], currency: str) -> dict[str, Any]:
+        total, left_out = self.conversions.total(amounts, currency)
+        return {name: to_text(total), f"{name}_left_out": {each: to_text(value) for each, value in left_out.items()}}
+
+    def plain(self, strategies: Iterable[str]) -> dict[str, Any]:
+        """What moved money apart from fills, by kind and currency; fee tiers; and all in the reporting currency."""
+        kinds: dict[str, dict[str, int]] = {}
+        for _, currency, kind, value in self.ledger.flows():
+            if kind != FEE:
+                by_currency = kinds.setdefault(kind, {})
+                by_currency[currency] = by_currency.get(currency, 0) + value
+        carry = {kind: {name: to_text(value) for name, value in sorted(kinds[kind].items())} for kind in sorted(kinds)}
+        return {"carry": carry, "fee_tiers": self.fees.status(), "reporting": self.reporting(strategies)}

@@ -24,6 +24,7 @@ class PaperSection(Section):
     feed: Duration = 5_000_000
     maker_fee: Money = Decimal("0.001")
     taker_fee: Money = Decimal("0.001")
+    reporting_currency: str = Field(default="", pattern=r"^[A-Za-z0-9._-]*$")
     fees: dict[str, VenueFeesSection] = Field(default={})
     max_orders: int = Field(default=256, ge=1, le=10_000)
     latency: LatencySection | None = None
@@ -40,6 +41,7 @@ def paper_settings(paper: PaperSection) -> PaperSettings:
         latency=latency_settings(paper.latency),
         maker_fee=paper.maker_fee,
         taker_fee=paper.taker_fee,
+        reporting_currency=paper.reporting_currency,
         fees=fee_settings(paper.fees),
         max_orders=paper.max_orders,
     )

@@ -95,6 +95,11 @@ def _tail(state: dict[str, Any]) -> Text:
     text = Text()
     for currency, value in state["profit"].items():
         text.append(f"profit {_short(value)} {currency}  ", "bold red" if value.startswith("-") else "bold green")
+    one_currency = state.get("reporting")
+    if one_currency:
+        missing = ", ".join(f"{_short(value)} {name}" for name, value in one_currency["profit_left_out"].items())
+        text.append(f"all in {one_currency['currency']} {_short(one_currency['profit'])}  ", "bold")
+        text.append(f"without {missing}, which no mark converts  " if missing else "", "yellow")
     text.append(
         f"orders {orders['sent']} sent {sum(orders['refused'].values())} refused {orders['cancelled']} cancelled  "
         f"fills {state['fills']}  tick to decision p50 {latency['p50']:.0f} µs p99 {latency['p99']:.0f} µs",

@@ -68,12 +68,21 @@ def _tiles(run: Run) -> str:
         if float(text) or currency in data.equity(run) or len(summary["profit"]) == 1:
             sign = "up" if float(text) > 0 else "down" if float(text) < 0 else ""
             tiles.append((f"profit after fees, {currency}", f'<b class="{sign}">{money(text, sign=True)}</b>'))
+    one = summary.get("reporting")
+    if one:
+        missing = ", ".join(f"{money(value)} {escape(name)}" for name, value in one["profit_left_out"].items())
+        note = f"<small>without {missing}: no mark converts it</small>" if missing else ""
+        name = f"profit after fees, all in {one['currency']} at the last marks"
+        tiles.append((name, f"<b>{money(one['profit'], sign=True)}</b>{note}"))
     for currency, curves in data.equity(run).items():
         worst = float(data.drawdown(curves[0]).values.min())
         tiles.append((f"largest drawdown, {currency}", f"<b>{money(worst)}</b>"))
     for currency, text in summary.get("fees", {}).items():
         if float(text):
             tiles.append((f"fees paid, {currency}", f"<b>{money(text)}</b>"))
+    for kind, amounts in summary.get("carry", {}).items():
+        for currency, text in amounts.items():
+            tiles.append((f"{kind} received less paid, {currency}", f"<b>{money(text, sign=True)}</b>"))
     sent = int(orders.get("sent", 0))
     touched = int((run.tables["orders"]["filled"] > 0).sum())
     tiles.append(("fills", f"<b>{fills.height}</b>"))
