@@ -45,9 +45,25 @@ def replay(
         int, typer.Option(min=1, help="Frames handed to the engine at once; changes only speed.")
     ] = 65_536,
     torn: Annotated[bool, typer.Option("--torn", help="Accept a tape without an end, of a killed daemon.")] = False,
+    latency: Annotated[
+        str, typer.Option(help="Other latencies, each leg: 5ms,50ms; or out:back:feed; or measured.")
+    ] = "",
+    fees: Annotated[
+        str, typer.Option(help="Other fees, maker:taker: 0.0001:4bps,-0.5bps:5bps; or SCHEDULE or SCHEDULE/TIER.")
+    ] = "",
+    fill_model: Annotated[str, typer.Option(help="Other queue models: risk_averse,power2.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Replay a tape: deterministic, as fast as it goes; print the report and the digest."""
+    """Replay a tape: deterministic, as fast as it goes; print the report and the digest.
+
+    With --latency, --fees or --fill-model: once under each assumption, and say on which one the edge rests.
+    """
+    if latency or fees or fill_model:
+        from engine.live.commands_counterfactual import compare
+
+        with _clear_errors():
+            compare(tapes, config, out, torn, as_json, latency=latency, fees=fees, fill_model=fill_model)
+        return
     from engine.research.replay import replay as run
 
     with _progress(as_json) as progress, _clear_errors():
@@ -180,6 +196,7 @@ def _clear_errors() -> Iterator[None]:
     from adapters.tape import TapeError
     from engine.learn.contract import ModelError
     from engine.live.config import ConfigError
+    from engine.research.counterfactual import CounterfactualError
     from engine.research.outputs import OutputError
     from engine.research.replay import ReplayError
     from engine.research.report_data import ReportError
@@ -189,6 +206,8 @@ def _clear_errors() -> Iterator[None]:
         yield
     except ConfigError as error:
         _fail(str(error), 2)
+    except CounterfactualError as error:
+        _fail(str(error), error.code)
     except (TapeError, ScanError, ReplayError, OutputError, ReportError, UnknownVenue, ModelError, OSError) as error:
         _fail(str(error), 1)
 

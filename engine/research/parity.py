@@ -63,6 +63,7 @@ at that price ends the run with an error."""
 OFFSETS: Final = (0, 1, 0, 2, 0, 5)
 """Ticks behind the best price, step by step."""
 
+
 class ParityError(Exception):
     """The two cannot be compared; the text says what is missing and what to do."""
 

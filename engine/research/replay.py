@@ -21,6 +21,7 @@ from adapters.entry import Entry
 from adapters.feed import Feed
 from adapters.registry import venue_class
 from adapters.tape import TapeHeader, read_tapes
+from engine.core.records import Record
 from engine.core.types import Instrument
 from engine.live.build import Built, build_engine, override
 from engine.live.config import AppConfig, ConfigError, load_config, parse_config
@@ -59,10 +60,13 @@ def replay(
     block: int = DEFAULT_BLOCK,
     allow_torn: bool = False,
     progress: Callable[[int], None] | None = None,
+    paper: Mapping[str, Any] | None = None,
+    on_records: Callable[[Sequence[Record]], None] | None = None,
 ) -> ReplayResult:
     """Replay one tape, or several files of one recording; a daemon's folder stands for its latest tape.
 
-    ``progress`` hears the number of entries played.
+    ``progress`` hears the number of entries played. ``paper``: keys of ``[paper]`` that stand over the configuration's,
+    all else being the tape's (see counterfactual.py). ``on_records`` sees every record.
 
     Raises:
         TapeError: a file that is no whole tape.
@@ -72,6 +76,9 @@ def replay(
     paths = [_tape(path) for path in paths]
     header, entries = read_tapes(paths, allow_torn)
     settings, source = _config(header, config)
+    if paper:
+        plain = settings.plain()
+        settings = parse_config({**plain, "paper": {**plain["paper"], **paper}}, "the changed configuration")
     names = _venue_names(header, settings)
     is_own = bool(header.config)
     obeys = is_own and config is None
@@ -102,7 +109,7 @@ def replay(
             obeys=obeys,
             load_model=ModelStore(paths[0]).load if obeys else None,
             on_batch=outputs.batch if outputs is not None else None,
-            on_records=outputs.records if outputs is not None else None,
+            on_records=_both(outputs.records if outputs is not None else None, on_records),
         )
         started = time.perf_counter()
         player.play(_renamed(_counted(entries, progress), names))
@@ -183,6 +190,30 @@ def _few(names: Sequence[str]) -> str:
 def latest_tape(folder: Path) -> Path | None:
     """The newest tape of a daemon's folder; their names are their times."""
     return max((folder / "tape").glob("*.ptz"), default=None)
+
+
+def read_config(paths: Sequence[Path], config: Path | None, allow_torn: bool) -> tuple[AppConfig, list[str]]:
+    """The configuration under which ``replay`` would play a tape, and its venues by their names there.
+
+    Raises:
+        TapeError, ConfigError, ReplayError: see ``replay``.
+    """
+    header, _ = read_tapes([_tape(path) for path in paths], allow_torn)
+    settings = _config(header, config)[0]
+    return settings, list(_venue_names(header, settings).values())
+
+
+def _both(
+    one: Callable[[Sequence[Record]], None] | None, other: Callable[[Sequence[Record]], None] | None
+) -> Callable[[Sequence[Record]], None] | None:
+    if one is None or other is None:
+        return one or other
+
+    def both(records: Sequence[Record]) -> None:
+        one(records)
+        other(records)
+
+    return both
 
 
 def _tape(path: Path) -> Path:
