@@ -62,6 +62,7 @@ from engine.core.state import (
     WAKE_STATE,
     WAKE_SYMBOL,
     WAKE_TRADE,
+    WAKE_TWIN,
     State,
 )
 from engine.core.strategy import Gap, Trade
@@ -99,6 +100,7 @@ class Engine:
             max_orders=settings.paper.max_orders,
             taken_room=settings.paper.max_taken,
             explain_ns=settings.paper.explain_ns,
+            queue=settings.paper.queue,
         )
         self.books = self._state.books
         self.book_views: tuple[Book, ...] = self.books.views
@@ -279,7 +281,7 @@ class Engine:
             self.signals.arm()
         if wake & WAKE_STATE:
             self._state_changed(symbol)
-        if wake & WAKE_FILL:
+        if wake & (WAKE_FILL | WAKE_TWIN):
             self.desk.matched(self.now_ns)
         if wake & WAKE_FUNDING:
             self.charges.funding.named(symbol)

@@ -23,7 +23,6 @@ from engine.core.book import (
     DOUBT,
     EPOCH,
     IS_READY,
-    TOP_FIELDS,
     UPDATE_ID,
     Int64s,
     set_level,
@@ -54,18 +53,15 @@ from engine.core.events import (
 )
 from engine.core.jit import entry_point, kernel
 from engine.core.marks import note_mark
-from engine.core.matching import displayed_at, match_crossed, refresh_taken
-from engine.core.queue import level_changed, traded
+from engine.core.matching import match_crossed, refresh_taken
+from engine.core.queue import doubt_queues, level_changed, settle_queues, traded
 from engine.core.state import (
     ASKED,
     CHECK_STATE,
     CHECK_VALUE,
     CONTROL_FIELDS,
-    DEPTH,
     FAILED,
     FILL_COUNT,
-    FILL_FIELDS,
-    FILL_ROOM,
     FR_ASK,
     FR_ASK_SIZE,
     FR_BID,
@@ -80,7 +76,6 @@ from engine.core.state import (
     FR_SELLS,
     FR_SYMBOL,
     FR_VENUE_NS,
-    FRAME_FIELDS,
     FRAME_FIRST,
     FRAMES_SEEN,
     GAPS_SEEN,
@@ -93,22 +88,13 @@ from engine.core.state import (
     HELD_WAKE,
     NEXT_DUE,
     NOW,
-    R_AHEAD,
-    R_EARLY,
-    R_PRICE,
-    R_SIDE,
-    R_SYMBOL,
-    RESTING_COUNT,
-    RESTING_FIELDS,
     RESTING_HERE,
-    RESTING_ROOM,
     RING_ON,
     RING_ROOM,
     RING_USED,
-    SYMBOLS,
-    TAKEN_FIELDS,
     TAKEN_HERE,
-    TAKEN_ROOM,
+    TWIN_COUNT,
+    TWIN_ROOM,
     WAKE,
     WAKE_BOOK,
     WAKE_CHECK,
@@ -119,20 +105,42 @@ from engine.core.state import (
     WAKE_STATE,
     WAKE_SYMBOL,
     WAKE_TRADE,
+    WAKE_TWIN,
+    Memory,
+    memory_of,
 )
 from engine.core.types import NEVER_NS
 
 
 @kernel
-def doubt(control: Int64s, top: Int64s, symbol: int, reason: int) -> int:
+def doubt(m: Memory, symbol: int, reason: int) -> int:
     """Take a book out of use; 1 when it was in use."""
-    was_ready = top[symbol, IS_READY]
-    top[symbol, IS_READY] = 0
-    top[symbol, DOUBT] = reason
+    was_ready = m.top[symbol, IS_READY]
+    m.top[symbol, IS_READY] = 0
+    m.top[symbol, DOUBT] = reason
     if was_ready:
-        top[symbol, EPOCH] += 1
-        control[GAPS_SEEN] += 1
+        m.top[symbol, EPOCH] += 1
+        m.control[GAPS_SEEN] += 1
+        if m.top[symbol, RESTING_HERE] > 0:
+            doubt_queues(m, symbol)
     return int(was_ready)
+
+
+@kernel
+def apply_level(m: Memory, symbol: int, which: int, price: int, size: int) -> None:
+    """A level now holds ``size``; ``which`` 0 bids, 1 asks."""
+    column = ASK_COUNT if which else BID_COUNT
+    m.top[symbol, column] = set_level(
+        m.levels[symbol, which, 0],
+        m.levels[symbol, which, 1],
+        m.top[symbol, column],
+        -price if which else price,
+        size,
+    )
+    if m.top[symbol, RESTING_HERE] > 0 and m.top[symbol, IS_READY]:
+        level_changed(m, symbol, -1 if which else 1, price, size)
+    if m.top[symbol, TAKEN_HERE] > 0:
+        refresh_taken(m, symbol, which, price)
 
 
 @kernel
@@ -151,17 +159,6 @@ def is_crossed(top: Int64s, symbol: int) -> bool:
     """Both sides are there and the best bid is not below the best ask."""
     both = top[symbol, BID_COUNT] > 0 and top[symbol, ASK_COUNT] > 0
     return bool(both and top[symbol, BID] >= top[symbol, ASK])
-
-
-@kernel
-def settle_queues(control: Int64s, top: Int64s, levels: Int64s, resting: Int64s, symbol: int) -> None:
-    """After a resync nobody stands behind more than the fresh book shows; nothing waits for an explaining trade."""
-    for i in range(control[RESTING_COUNT]):
-        if resting[i, R_SYMBOL] == symbol:
-            which = 0 if resting[i, R_SIDE] > 0 else 1
-            shown = displayed_at(top, levels, symbol, which, resting[i, R_PRICE])
-            resting[i, R_AHEAD] = min(resting[i, R_AHEAD], shown)
-            resting[i, R_EARLY] = 0
 
 
 @kernel
@@ -212,25 +209,8 @@ def write_frame(
 @kernel
 def advance(flat: Int64s, batch: Batch, start: int) -> int:
     """Apply frames from row ``start`` until Python must look; return the next row. ``control[WAKE]`` says why."""
-    control = flat[:CONTROL_FIELDS]
-    end = CONTROL_FIELDS + control[SYMBOLS] * TOP_FIELDS
-    top = flat[CONTROL_FIELDS:end].reshape(control[SYMBOLS], TOP_FIELDS)
-    begin = end
-    end = begin + control[RESTING_ROOM] * RESTING_FIELDS
-    resting = flat[begin:end].reshape(control[RESTING_ROOM], RESTING_FIELDS)
-    begin = end
-    end = begin + control[TAKEN_ROOM] * TAKEN_FIELDS
-    taken = flat[begin:end].reshape(control[TAKEN_ROOM], TAKEN_FIELDS)
-    begin = end
-    end = begin + control[FILL_ROOM] * FILL_FIELDS
-    fills = flat[begin:end].reshape(control[FILL_ROOM], FILL_FIELDS)
-    begin = end
-    end = begin + control[SYMBOLS] * 4 * control[DEPTH]
-    levels = flat[begin:end].reshape(control[SYMBOLS], 2, 2, control[DEPTH])
-    begin = end
-    end = begin + control[RING_ROOM] * FRAME_FIELDS
-    ring = flat[begin:end].reshape(control[RING_ROOM], FRAME_FIELDS)
-
+    m = memory_of(flat)
+    control, top, levels = m.control, m.top, m.levels
     control[WAKE] = 0
     if control[CHECK_STATE] == 0:
         control[FILL_COUNT] = 0
@@ -261,32 +241,21 @@ def advance(flat: Int64s, batch: Batch, start: int) -> int:
                 if price <= 0 or size < 0:
                     reason = NEGATIVE
                 else:
-                    column = ASK_COUNT if which else BID_COUNT
-                    top[symbol, column] = set_level(
-                        levels[symbol, which, 0],
-                        levels[symbol, which, 1],
-                        top[symbol, column],
-                        -price if which else price,
-                        size,
-                    )
+                    apply_level(m, symbol, which, price, size)
                     changed = 1
-                    if top[symbol, RESTING_HERE] > 0 and top[symbol, IS_READY]:
-                        level_changed(control, resting, symbol, -1 if which else 1, price, size)
-                    if top[symbol, TAKEN_HERE] > 0:
-                        refresh_taken(control, top, taken, symbol, which, price)
             elif kind == TRADE:
                 flags |= FRAME_TRADE
                 if top[symbol, RESTING_HERE] > 0 and top[symbol, IS_READY]:
                     hit = 1 if batch[row]["flags"] & 1 else -1
-                    traded(control, resting, fills, symbol, hit, batch[row]["price"], batch[row]["size"])
+                    traded(m, symbol, hit, batch[row]["price"], batch[row]["size"])
             elif kind == CLEAR:
                 flags |= FRAME_BOOK
                 top[symbol, BID_COUNT] = 0
                 top[symbol, ASK_COUNT] = 0
-                if doubt(control, top, symbol, 0):
+                if doubt(m, symbol, 0):
                     wake |= WAKE_STATE
                 if top[symbol, TAKEN_HERE] > 0:
-                    refresh_taken(control, top, taken, symbol, 0, -1)
+                    refresh_taken(m, symbol, 0, -1)
             elif kind == READY:
                 flags |= FRAME_BOOK
                 if not top[symbol, IS_READY]:
@@ -295,7 +264,7 @@ def advance(flat: Int64s, batch: Batch, start: int) -> int:
                     wake |= WAKE_STATE
                     changed = 1
                     if top[symbol, RESTING_HERE] > 0:
-                        settle_queues(control, top, levels, resting, symbol)
+                        settle_queues(m, symbol)
             elif kind == MARK:
                 flags |= FRAME_BOOK
             elif kind == CHECK:
@@ -340,7 +309,7 @@ def advance(flat: Int64s, batch: Batch, start: int) -> int:
             if reason == 0 and top[symbol, IS_READY] and is_crossed(top, symbol):
                 reason = CROSSED
         if reason != 0:
-            if doubt(control, top, symbol, reason):
+            if doubt(m, symbol, reason):
                 wake |= WAKE_STATE
             elif wake & WAKE_STATE == 0:
                 top[symbol, DOUBT] = reason
@@ -348,15 +317,17 @@ def advance(flat: Int64s, batch: Batch, start: int) -> int:
         if is_ready:
             flags |= FRAME_READY
             if changed and top[symbol, RESTING_HERE] > 0:
-                match_crossed(control, top, levels, resting, taken, fills, symbol)
+                match_crossed(m, symbol)
             if changed and top[symbol, HEARS_BOOK]:
                 wake |= WAKE_BOOK
         if flags & FRAME_TRADE and top[symbol, HEARS_TRADE]:
             wake |= WAKE_TRADE
         if control[FILL_COUNT] > 0:
             wake |= WAKE_FILL
+        if 2 * control[TWIN_COUNT] > control[TWIN_ROOM]:
+            wake |= WAKE_TWIN
         if control[RING_ON] and flags != 0:
-            write_frame(control, top, levels, ring, batch, first, last, flags)
+            write_frame(control, top, levels, m.ring, batch, first, last, flags)
             if control[RING_USED] == control[RING_ROOM]:
                 wake |= WAKE_RING
         if wake:

@@ -2,156 +2,179 @@
 
 from __future__ import annotations
 
-from engine.core.book import ASK_COUNT, BID_COUNT, Int64s, find_level
+from engine.core.book import ASK_COUNT, BID_COUNT, Int64s
 from engine.core.jit import kernel
-from engine.core.queue import fill_resting, record_fill
+from engine.core.queue import fill_resting, record_fill, within_bounds
+from engine.core.slots import KEYS, SLOT, is_closed
 from engine.core.state import (
-    R_LEFT,
-    R_PRICE,
-    R_SIDE,
-    R_SYMBOL,
-    RESTING_COUNT,
+    ALONE,
+    CROSSED_PRICE,
+    FILL_COUNT,
+    FINE,
+    LANE_BUDGET,
+    LANES,
+    OWN,
+    OWN_COUNT,
+    OWN_FIRST,
+    Q_AHEAD,
+    Q_LEFT,
+    R_ORDER,
+    T_OWNER,
     T_PRICE,
     T_SIDE,
-    T_SIZE,
     T_SYMBOL,
     TAKEN_COUNT,
+    TAKEN_FIELDS,
     TAKEN_HERE,
     TAKEN_ROOM,
+    Memory,
+    memory_of,
 )
 
 
 @kernel
-def taken_at(control: Int64s, taken: Int64s, symbol: int, side: int, price: int) -> int:
-    """How much of a level (``side`` 0 bids, 1 asks) our own orders already took."""
-    for i in range(control[TAKEN_COUNT]):
-        if taken[i, T_SYMBOL] == symbol and taken[i, T_SIDE] == side and taken[i, T_PRICE] == price:
-            return int(taken[i, T_SIZE])
-    return 0
+def find_taken(m: Memory, symbol: int, which: int, price: int, owner: int) -> int:
+    """The row that remembers what we took from a level (``which`` 0 bids, 1 asks), or -1."""
+    if m.top[symbol, TAKEN_HERE] > 0:
+        for i in range(m.control[TAKEN_COUNT]):
+            row = m.taken[i]
+            if row[T_PRICE] == price and row[T_SYMBOL] == symbol and row[T_SIDE] == which and row[T_OWNER] == owner:
+                return i
+    return -1
 
 
 @kernel
-def drop_taken(control: Int64s, top: Int64s, taken: Int64s, at: int) -> None:
+def drop_taken(m: Memory, at: int) -> None:
     """Forget one row; the rest keep their order, oldest first."""
-    top[taken[at, T_SYMBOL], TAKEN_HERE] -= 1
-    count = control[TAKEN_COUNT] - 1
+    m.top[m.taken[at, T_SYMBOL], TAKEN_HERE] -= 1
+    count = m.control[TAKEN_COUNT] - 1
     for i in range(at, count):
-        taken[i, :] = taken[i + 1, :]
-    control[TAKEN_COUNT] = count
+        m.taken[i, :] = m.taken[i + 1, :]
+    m.control[TAKEN_COUNT] = count
 
 
 @kernel
-def refresh_taken(control: Int64s, top: Int64s, taken: Int64s, symbol: int, side: int, price: int) -> None:
+def refresh_taken(m: Memory, symbol: int, which: int, price: int) -> None:
     """The venue said the level's size anew: what we took from it is in there. ``price`` -1: the whole symbol."""
     i = 0
-    while i < control[TAKEN_COUNT]:
-        here = taken[i, T_SYMBOL] == symbol
-        if here and (price == -1 or (taken[i, T_SIDE] == side and taken[i, T_PRICE] == price)):
-            drop_taken(control, top, taken, i)
+    while i < m.control[TAKEN_COUNT]:
+        here = m.taken[i, T_SYMBOL] == symbol
+        if here and (price == -1 or (m.taken[i, T_SIDE] == which and m.taken[i, T_PRICE] == price)):
+            drop_taken(m, i)
         else:
             i += 1
 
 
 @kernel
-def remember_taken(control: Int64s, top: Int64s, taken: Int64s, symbol: int, side: int, price: int, size: int) -> None:
-    """Add to what we took from a level; when the table is full the oldest memory goes."""
-    for i in range(control[TAKEN_COUNT]):
-        if taken[i, T_SYMBOL] == symbol and taken[i, T_SIDE] == side and taken[i, T_PRICE] == price:
-            taken[i, T_SIZE] += size
-            return
-    if control[TAKEN_COUNT] == control[TAKEN_ROOM]:
-        drop_taken(control, top, taken, 0)
-    at = control[TAKEN_COUNT]
-    taken[at, T_SYMBOL] = symbol
-    taken[at, T_SIDE] = side
-    taken[at, T_PRICE] = price
-    taken[at, T_SIZE] = size
-    control[TAKEN_COUNT] = at + 1
-    top[symbol, TAKEN_HERE] += 1
+def taken_row(m: Memory, symbol: int, which: int, price: int, owner: int) -> int:
+    """The row that remembers what we take from a level, a new one if need be; in a full table the oldest goes."""
+    at = find_taken(m, symbol, which, price, owner)
+    if at >= 0:
+        return at
+    if m.control[TAKEN_COUNT] == m.control[TAKEN_ROOM]:
+        drop_taken(m, 0)
+    at = m.control[TAKEN_COUNT]
+    m.taken[at, :] = 0
+    m.taken[at, T_SYMBOL] = symbol
+    m.taken[at, T_SIDE] = which
+    m.taken[at, T_PRICE] = price
+    m.taken[at, T_OWNER] = owner
+    m.control[TAKEN_COUNT] = at + 1
+    m.top[symbol, TAKEN_HERE] += 1
+    return int(at)
 
 
 @kernel
-def walk(
-    control: Int64s,
-    top: Int64s,
-    levels: Int64s,
-    taken: Int64s,
-    fills: Int64s,
-    symbol: int,
-    side: int,
-    limit: int,
-    size: int,
-    order: int,
-) -> int:
+def walk_levels(m: Memory, symbol: int, side: int, limit: int, size: int, order: int) -> int:
     """Match up to ``size`` against the displayed levels and return how much there was.
 
     ``side``: 1 buys from the asks, -1 sells to the bids. ``limit``: worst price, 0 for any. ``order`` 0 only looks;
-    otherwise each level gives one fill at its own price and is remembered as taken.
+    otherwise each level gives one fill at its own price and is remembered as taken, in every lane.
     """
     which = 1 if side > 0 else 0
-    count = top[symbol, ASK_COUNT if which else BID_COUNT]
-    keys = levels[symbol, which, 0]
-    sizes = levels[symbol, which, 1]
+    count = m.top[symbol, ASK_COUNT if which else BID_COUNT]
+    keys = m.levels[symbol, which, 0]
+    sizes = m.levels[symbol, which, 1]
     found = 0
     for i in range(count - 1, -1, -1):
         price = -keys[i] if which else keys[i]
         if found >= size or (limit != 0 and (price - limit) * side > 0):
             break
         here = sizes[i]
-        if top[symbol, TAKEN_HERE] > 0:
-            here -= taken_at(control, taken, symbol, which, price)
+        at = find_taken(m, symbol, which, price, 0)
+        if at >= 0:
+            here -= m.taken[at, TAKEN_FIELDS + OWN]
         here = min(here, size - found)
         if here <= 0:
             continue
         found += here
         if order != 0:
-            remember_taken(control, top, taken, symbol, which, price, here)
-            record_fill(control, fills, order, price, here, 0, 0)
+            at = taken_row(m, symbol, which, price, 0)
+            for lane in range(m.control[LANES]):
+                m.taken[at, TAKEN_FIELDS + lane] += here
+            record_fill(m, order, price, here)
     return found
 
 
 @kernel
-def displayed_at(top: Int64s, levels: Int64s, symbol: int, which: int, price: int) -> int:
-    """The public size at a price; ``which`` 0 bids, 1 asks."""
-    count = top[symbol, ASK_COUNT if which else BID_COUNT]
-    at = find_level(levels[symbol, which, 0], count, -price if which else price)
-    return int(levels[symbol, which, 1, at]) if at >= 0 else 0
+def walk(flat: Int64s, symbol: int, side: int, limit: int, size: int, order: int) -> int:
+    """``walk_levels`` for Python; its fills are the only ones in the table."""
+    m = memory_of(flat)
+    m.control[FILL_COUNT] = 0
+    return walk_levels(m, symbol, side, limit, size, order)
 
 
 @kernel
-def match_crossed(
-    control: Int64s, top: Int64s, levels: Int64s, resting: Int64s, taken: Int64s, fills: Int64s, symbol: int
-) -> None:
+def meet_display(m: Memory, slot: int, symbol: int, which: int, price: int, size: int) -> bool:
+    """A resting order meets a level of the other side, ``size`` large; False where no lane has anything left of it."""
+    alone = m.control[ALONE]
+    owner = m.resting[slot, R_ORDER] if alone else 0
+    if alone:
+        at = find_taken(m, symbol, which, price, owner)
+        for lane in range(m.control[LANES]):
+            m.lanes[LANE_BUDGET, lane] = size - (m.taken[at, TAKEN_FIELDS + lane] if at >= 0 else 0)
+    goes_on = False
+    for lane in range(m.control[LANES]):
+        budget = max(0, m.lanes[LANE_BUDGET, lane])
+        ours = within_bounds(m, slot, lane, min(budget, m.queues[slot, lane, Q_LEFT]))
+        if ours > 0:
+            m.lanes[LANE_BUDGET, lane] -= ours
+            m.taken[taken_row(m, symbol, which, price, owner), TAKEN_FIELDS + lane] += ours
+            ahead = (m.queues[slot, lane, Q_AHEAD] + FINE // 2) // FINE
+            fill_resting(m, slot, lane, ours, CROSSED_PRICE, ahead)
+        goes_on = goes_on or budget > ours
+    return goes_on or alone != 0
+
+
+@kernel
+def match_crossed(m: Memory, symbol: int) -> None:
     """Resting orders that the opposite side now reaches trade at their own price, up to what it displays.
 
-    The venue shows an offer at or through our bid only when nobody bids there any more: it would have met us. The
-    oldest order goes first at each price because the table is in order of arrival; better prices go before.
+    The venue shows an offer at or through our bid only when nobody bids there any more: it would have met us. Better
+    prices go first, at one price the oldest order. Most frames end at the first comparison: nobody is reached.
     """
-    count = control[RESTING_COUNT]
-    while True:
-        best = -1
-        for i in range(count):
-            if resting[i, R_SYMBOL] != symbol or resting[i, R_LEFT] <= 0:
-                continue
-            side = resting[i, R_SIDE]
-            if walk(control, top, levels, taken, fills, symbol, side, resting[i, R_PRICE], 1, 0) == 0:
-                continue
-            if best < 0 or (
-                resting[i, R_SIDE] == resting[best, R_SIDE]
-                and (resting[i, R_PRICE] - resting[best, R_PRICE]) * side > 0
-            ):
-                best = i
-        if best < 0:
-            return
-        side = resting[best, R_SIDE]
-        which = 1 if side > 0 else 0
-        levels_left = top[symbol, ASK_COUNT if which else BID_COUNT]
-        for i in range(levels_left - 1, -1, -1):
-            price = -levels[symbol, which, 0, i] if which else levels[symbol, which, 0, i]
-            if resting[best, R_LEFT] <= 0 or (price - resting[best, R_PRICE]) * side > 0:
+    for column in range(2):
+        count = m.top[symbol, OWN_COUNT + column]
+        which = 1 - column
+        levels = m.top[symbol, ASK_COUNT if which else BID_COUNT]
+        if count == 0 or levels == 0:
+            continue
+        side = 1 if column == 0 else -1
+        first = m.top[symbol, OWN_FIRST + column]
+        keys = m.places[KEYS]
+        for i in range(levels - 1, -1, -1):
+            # The other side's price as a key of ours: reached is who has a key at or below minus it.
+            price = -m.levels[symbol, which, 0, i] if which else m.levels[symbol, which, 0, i]
+            key = -price * side
+            if keys[first] > key:
                 break
-            here = levels[symbol, which, 1, i] - taken_at(control, taken, symbol, which, price)
-            ours = min(here, resting[best, R_LEFT])
-            if ours > 0:
-                remember_taken(control, top, taken, symbol, which, price, ours)
-                fill_resting(control, fills, resting, best, ours)
+            size = m.levels[symbol, which, 1, i]
+            taken = find_taken(m, symbol, which, price, 0)
+            for lane in range(m.control[LANES]):
+                m.lanes[LANE_BUDGET, lane] = size - (m.taken[taken, TAKEN_FIELDS + lane] if taken >= 0 else 0)
+            at = first
+            while at < first + count and keys[at] <= key:
+                slot = m.places[SLOT, at]
+                if not is_closed(m, slot) and not meet_display(m, slot, symbol, which, price, size):
+                    break
+                at += 1

@@ -29,7 +29,7 @@ class PaperVenue:
     def __init__(self, settings: PaperSettings, state: State) -> None:
         self.settings = settings
         self._state = state
-        self.resting = Resting(state)
+        self.resting = Resting(state, settings.queue.twin_grace_ns)
 
     def arrive(self, order: Working) -> list[Match | AnyFact]:
         """The order meets the market."""
@@ -75,36 +75,12 @@ class PaperVenue:
         return self.resting.queue_ahead(order)
 
     def _look(self, intent: Intent) -> int:
-        state = self._state
-        return walk(
-            state.control,
-            state.books.top,
-            state.books.levels,
-            state.taken,
-            state.fills,
-            intent.symbol,
-            intent.side,
-            intent.price,
-            intent.size,
-            0,
-        )
+        return walk(self._state.flat, intent.symbol, intent.side, intent.price, intent.size, 0)
 
     def _take(self, order: Working) -> Sequence[Match]:
         state, intent = self._state, order.intent
-        state.control[FILL_COUNT] = 0
-        found = walk(
-            state.control,
-            state.books.top,
-            state.books.levels,
-            state.taken,
-            state.fills,
-            intent.symbol,
-            intent.side,
-            intent.price,
-            order.venue_left,
-            intent.order,
-        )
-        order.venue_left -= int(found)
+        found = walk(state.flat, intent.symbol, intent.side, intent.price, order.venue_left, intent.order)
+        order.venue_left -= found
         rows = state.fills[: state.control[FILL_COUNT]].tolist()
         return [Match(row[F_ORDER], row[F_PRICE], row[F_SIZE], is_maker=False, ahead=0) for row in rows]
 

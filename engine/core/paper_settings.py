@@ -8,6 +8,7 @@ import msgspec
 
 from engine.core.fees import FeeSettings
 from engine.core.latency import LatencySettings
+from engine.core.queue_settings import QueueSettings
 from engine.core.venue_rules import VenueRules
 
 
@@ -20,6 +21,7 @@ class PaperSettings(msgspec.Struct, frozen=True):
     ``reporting_currency``: in which all profit is told once more, empty: in its own currencies only.
     ``fees``: the schedules of venues, which then take the place of the two rates.
     ``explain_ns``: how long a level change waits for the trade that explains it (see queue.py).
+    ``queue``: the rules that say where resting orders stand.
     ``rules``: what the venue takes and how it says no.
     """
 
@@ -34,6 +36,7 @@ class PaperSettings(msgspec.Struct, frozen=True):
     max_taken: int = 8192
     explain_ns: int = 200_000_000
     latency: LatencySettings | None = None
+    queue: QueueSettings = QueueSettings()
     rules: VenueRules = VenueRules()
 
     @property

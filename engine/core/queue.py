@@ -1,133 +1,354 @@
-"""Where our resting orders stand in the venue's queues, told from level sizes and trades alone.
+"""Where our resting orders stand in the venue's queues, told from level sizes and trades alone, under each rule.
 
-The rule is the *risk-averse* one (hftbacktest ``RiskAdverseQueueModel``): an order joins behind all displayed size,
-only trades move it forward, and it can never stand behind more than the level shows. A trade and the level change that
-it causes arrive apart and in either order. Trade first: the cap then changes nothing. Level first: the size by which
-the last change's cap moved us is remembered as *early*, and the next trades at the price are set against it before they
-move us again. Only the last change waits: with the one after it, a cancel is the likelier cause. Sizes and prices are
-integers in the instrument's units.
+A trade and the level change that it causes arrive apart and in either order. Trade first: it moves us, and the fall of
+the level that follows is, up to its size, no cancel. Level first: the fall moves us as a cancel would, but where we
+stood before it is kept, and a trade at the price that comes in time is set against it: the answer is then what it would
+have been with the trade first. Only the last fall that moved us waits: with the one after it, a cancel is the likelier
+cause. The pessimistic bound lets all of them wait. Our own orders are never in the public level; at a price they share
+what gets through to them, oldest first.
+
+The bounds. The optimist stands in front of everybody; for the pessimist every cancel is behind. In every lane the same
+orders are served in the same order, with queues and sizes left between those of the bounds, so what is filled lies
+between them too; rules that ignore prints (touch, through) are held inside by force.
 """
 
 from __future__ import annotations
 
-from engine.core.book import Int64s
 from engine.core.jit import kernel
+from engine.core.queue_models import BACK, FRONT, PRINT, TOUCH, has_queue, share_in_front
+from engine.core.slots import KEYS, SLOT, displayed_at, first_at, is_closed
 from engine.core.state import (
+    ALONE,
+    AT_PRICE,
+    CLAMPED,
     EXPLAIN_NS,
     F_AHEAD,
+    F_AHEAD_NOW,
+    F_CAUSE,
     F_MAKER,
     F_ORDER,
     F_PRICE,
+    F_RULE,
     F_SIZE,
     FILL_COUNT,
+    FINE,
+    LANE_BEFORE,
+    LANE_BUDGET,
+    LANE_GIVEN,
+    LANE_RULE,
+    LANES,
     NOW,
-    R_AHEAD,
-    R_EARLY,
-    R_EARLY_NS,
+    OPTIMIST,
+    OWN,
+    OWN_COUNT,
+    OWN_FIRST,
+    OWN_RULE,
+    P_UNIT,
+    PESSIMIST,
+    Q_AHEAD,
+    Q_FELL,
+    Q_FELL_NS,
+    Q_FROM,
+    Q_LEFT,
+    Q_ROW,
+    Q_TRADED,
+    Q_WAS,
+    R_DONE_NS,
     R_FIRST_AHEAD,
-    R_LEFT,
-    R_MARK,
     R_ORDER,
     R_PRICE,
+    R_RULE,
+    R_SHOWN,
     R_SIDE,
     R_SYMBOL,
-    RESTING_COUNT,
+    R_UNSURE,
+    THROUGH_PRICE,
+    TWIN_COUNT,
+    W_CAUSE,
+    W_LANE,
+    W_NS,
+    W_ORDER,
+    W_PRICE,
+    W_SIZE,
+    Memory,
 )
 
 
 @kernel
-def record_fill(control: Int64s, fills: Int64s, order: int, price: int, size: int, maker: int, ahead: int) -> None:
-    """Append to the fills of this call; the room covers every order several times a frame."""
-    at = control[FILL_COUNT]
-    fills[at, F_ORDER] = order
-    fills[at, F_PRICE] = price
-    fills[at, F_SIZE] = size
-    fills[at, F_MAKER] = maker
-    fills[at, F_AHEAD] = ahead
-    control[FILL_COUNT] = at + 1
+def rule_of(m: Memory, slot: int, lane: int) -> int:
+    """The code of the rule that a lane follows for an order."""
+    rule = m.lanes[LANE_RULE, lane]
+    return int(m.resting[slot, R_RULE] if rule == OWN_RULE else rule)
 
 
 @kernel
-def fill_resting(control: Int64s, fills: Int64s, resting: Int64s, at: int, size: int) -> None:
-    """A resting order trades ``size`` at its own price. Fills of one order within one frame are one fill."""
-    resting[at, R_LEFT] -= size
-    order = resting[at, R_ORDER]
-    for i in range(control[FILL_COUNT]):
-        if fills[i, F_ORDER] == order:
-            fills[i, F_SIZE] += size
-            return
-    record_fill(control, fills, order, resting[at, R_PRICE], size, 1, resting[at, R_FIRST_AHEAD])
+def record_fill(m: Memory, order: int, price: int, size: int) -> None:
+    """A taker got this much at one price: append to the fills of this call."""
+    at = m.control[FILL_COUNT]
+    m.fills[at, :] = 0
+    m.fills[at, F_ORDER] = order
+    m.fills[at, F_PRICE] = price
+    m.fills[at, F_SIZE] = size
+    m.control[FILL_COUNT] = at + 1
 
 
 @kernel
-def level_changed(control: Int64s, resting: Int64s, symbol: int, side: int, price: int, size: int) -> None:
-    """A level of our side now shows ``size``: nobody stands behind more than that. ``side``: 1 bids, -1 asks."""
-    for i in range(control[RESTING_COUNT]):
-        if (
-            resting[i, R_SYMBOL] == symbol
-            and resting[i, R_SIDE] == side
-            and resting[i, R_PRICE] == price
-            and resting[i, R_AHEAD] > size
-        ):
-            if resting[i, R_EARLY_NS] != control[NOW]:
-                resting[i, R_EARLY] = 0
-            resting[i, R_EARLY] += resting[i, R_AHEAD] - size
-            resting[i, R_EARLY_NS] = control[NOW]
-            resting[i, R_AHEAD] = size
+def fill_resting(m: Memory, slot: int, lane: int, size: int, cause: int, ahead: int) -> None:
+    """A resting order trades ``size`` at its own price in a lane. Fills of one order within one frame are one fill."""
+    row = m.resting[slot]
+    m.queues[slot, lane, Q_LEFT] -= size
+    at = m.queues[slot, lane, Q_ROW]
+    if lane != OWN:
+        if at < m.control[TWIN_COUNT]:
+            twin = m.twins[at]
+            if twin[W_ORDER] == row[R_ORDER] and twin[W_LANE] == lane and twin[W_NS] == m.control[NOW]:
+                twin[W_SIZE] += size
+                if twin[W_CAUSE] == AT_PRICE:
+                    twin[W_CAUSE] = cause
+                return
+        at = m.control[TWIN_COUNT]
+        twin = m.twins[at]
+        twin[W_ORDER] = row[R_ORDER]
+        twin[W_LANE] = lane
+        twin[W_PRICE] = row[R_PRICE]
+        twin[W_SIZE] = size
+        twin[W_CAUSE] = cause
+        twin[W_NS] = m.control[NOW]
+        m.queues[slot, lane, Q_ROW] = at
+        m.control[TWIN_COUNT] = at + 1
+        return
+    if m.queues[slot, lane, Q_LEFT] == 0:
+        row[R_DONE_NS] = m.control[NOW]
+    if at < m.control[FILL_COUNT] and m.fills[at, F_ORDER] == row[R_ORDER]:
+        m.fills[at, F_SIZE] += size
+        if m.fills[at, F_CAUSE] == AT_PRICE:
+            m.fills[at, F_CAUSE] = cause
+        return
+    at = m.control[FILL_COUNT]
+    fill = m.fills[at]
+    fill[F_ORDER] = row[R_ORDER]
+    fill[F_PRICE] = row[R_PRICE]
+    fill[F_SIZE] = size
+    fill[F_MAKER] = 1
+    fill[F_AHEAD] = row[R_FIRST_AHEAD]
+    fill[F_AHEAD_NOW] = ahead
+    fill[F_RULE] = row[R_RULE]
+    fill[F_CAUSE] = cause
+    m.queues[slot, lane, Q_ROW] = at
+    m.control[FILL_COUNT] = at + 1
 
 
 @kernel
-def traded(control: Int64s, resting: Int64s, fills: Int64s, symbol: int, side: int, price: int, size: int) -> None:
+def within_bounds(m: Memory, slot: int, lane: int, size: int) -> int:
+    """What an order may trade in a lane so that it is filled no less than the pessimist and no more than the optimist.
+
+    The bounds' own lanes come first, and were served already.
+    """
+    if m.control[CLAMPED] == 0 or lane == OPTIMIST:
+        return size
+    left = m.queues[slot, lane, Q_LEFT]
+    size = min(size, left - m.queues[slot, OPTIMIST, Q_LEFT])
+    if lane != PESSIMIST:
+        size = max(size, left - m.queues[slot, PESSIMIST, Q_LEFT])
+    return int(size)
+
+
+@kernel
+def gone_in_front(rule: int, ahead: int, level: int, cancel: int, unit: float) -> int:
+    """Of a cancel what stood in front of us, FINE units; ``level`` is the size just before it."""
+    front = min(ahead / FINE, float(level))
+    share = share_in_front(rule, front, level - front, unit)
+    return min(ahead, int(share * cancel * FINE + 0.5))
+
+
+@kernel
+def level_moved(m: Memory, slot: int, size: int) -> None:
+    """The level of a resting order now shows ``size``."""
+    before = m.resting[slot, R_SHOWN]
+    m.resting[slot, R_SHOWN] = size
+    unit = m.params[m.resting[slot, R_SYMBOL], P_UNIT]
+    now = m.control[NOW]
+    for lane in range(m.control[LANES]):
+        rule = rule_of(m, slot, lane)
+        if not has_queue(rule):
+            continue
+        queue = m.queues[slot, lane]
+        level = before - queue[Q_TRADED]
+        queue[Q_TRADED] = 0
+        ahead = queue[Q_AHEAD]
+        if size >= before or ahead == 0:
+            continue
+        cancel = level - size
+        left = ahead
+        if cancel > 0 and rule != BACK:
+            left -= gone_in_front(rule, ahead, level, cancel, unit)
+        left = min(left, size * FINE)
+        if left == ahead:
+            continue
+        waits = queue[Q_FELL_NS] == now
+        if rule == BACK:
+            waits = now - queue[Q_FELL_NS] <= m.control[EXPLAIN_NS]
+        if queue[Q_FELL] == 0 or not waits:
+            queue[Q_WAS] = ahead
+            queue[Q_FELL] = 0
+            queue[Q_FROM] = level
+        queue[Q_FELL] += max(cancel, (ahead - left + FINE - 1) // FINE)
+        queue[Q_FELL_NS] = now
+        queue[Q_AHEAD] = left
+
+
+@kernel
+def level_changed(m: Memory, symbol: int, side: int, price: int, size: int) -> None:
+    """A level of our side now shows ``size``. ``side``: 1 bids, -1 asks."""
+    column = 0 if side > 0 else 1
+    count = m.top[symbol, OWN_COUNT + column]
+    if count == 0:
+        return
+    first = m.top[symbol, OWN_FIRST + column]
+    end = first + count
+    key = -price * side
+    keys = m.places[KEYS]
+    if key < keys[first] or key > keys[end - 1]:
+        return
+    at = first_at(keys, first, end, key)
+    while at < end and keys[at] == key:
+        slot = m.places[SLOT, at]
+        if not is_closed(m, slot):
+            level_moved(m, slot, size)
+        at += 1
+
+
+@kernel
+def printed_through(m: Memory, slot: int, size: int) -> bool:
+    """A trade of ``size`` at a worse price than ours met us first; False where nothing of it is left in any lane."""
+    goes_on = False
+    for lane in range(m.control[LANES]):
+        rule = rule_of(m, slot, lane)
+        queue = m.queues[slot, lane]
+        budget = size if m.control[ALONE] else m.lanes[LANE_BUDGET, lane]
+        ours = 0
+        ahead = (queue[Q_AHEAD] + FINE // 2) // FINE
+        if budget > 0 and rule != TOUCH:
+            queue[Q_AHEAD] = 0
+            queue[Q_FELL] = 0
+            ours = min(budget, queue[Q_LEFT])
+        ours = within_bounds(m, slot, lane, ours)
+        if ours > 0:
+            fill_resting(m, slot, lane, ours, THROUGH_PRICE, ahead)
+            m.lanes[LANE_BUDGET, lane] = budget - ours
+        goes_on = goes_on or budget > ours
+    return goes_on or m.control[ALONE] != 0
+
+
+@kernel
+def print_reached(m: Memory, slot: int, lane: int, rule: int, budget: int, size: int) -> int:
+    """A trade of ``size`` at our price, ``budget`` of it after our better orders: FINE units it spends before us."""
+    queue = m.queues[slot, lane]
+    ahead = queue[Q_AHEAD]
+    if queue[Q_FELL] > 0 and m.control[NOW] - queue[Q_FELL_NS] > m.control[EXPLAIN_NS]:
+        queue[Q_FELL] = 0
+    if queue[Q_FELL] == 0:
+        queue[Q_TRADED] += size
+        queue[Q_AHEAD] = max(0, ahead - budget * FINE)
+        front = ahead
+    else:
+        explained = min(budget, queue[Q_FELL])
+        front = queue[Q_WAS]
+        queue[Q_WAS] = max(0, front - explained * FINE)
+        queue[Q_FELL] -= explained
+        queue[Q_FROM] -= explained
+        queue[Q_TRADED] += size - explained
+        left = queue[Q_WAS]
+        if left > 0 and queue[Q_FELL] > 0 and queue[Q_FROM] > 0 and rule != BACK:
+            unit = m.params[m.resting[slot, R_SYMBOL], P_UNIT]
+            left -= gone_in_front(rule, left, queue[Q_FROM], queue[Q_FELL], unit)
+        left = min(left, ahead, m.resting[slot, R_SHOWN] * FINE)
+        queue[Q_AHEAD] = max(0, left - (budget - explained) * FINE)
+    if lane > PESSIMIST and m.control[CLAMPED]:
+        queue[Q_AHEAD] = min(queue[Q_AHEAD], m.queues[slot, PESSIMIST, Q_AHEAD])
+    return int(min(front, budget * FINE))
+
+
+@kernel
+def printed_at(m: Memory, slot: int, size: int) -> None:
+    """A trade of ``size`` at our price goes to what is in front of us, the rest to us."""
+    alone = m.control[ALONE]
+    for lane in range(m.control[LANES]):
+        rule = rule_of(m, slot, lane)
+        left = m.queues[slot, lane, Q_LEFT]
+        if left == 0:
+            continue
+        budget = size if alone else max(0, m.lanes[LANE_BUDGET, lane])
+        ahead = (m.queues[slot, lane, Q_AHEAD] + FINE // 2) // FINE
+        ours = 0
+        if has_queue(rule) or rule in (FRONT, PRINT):
+            before = print_reached(m, slot, lane, rule, budget, size) if has_queue(rule) else 0
+            given = 0
+            if not alone:
+                # Nobody of ours overtakes an older one: what is before that is before us.
+                before = max(before, m.lanes[LANE_BEFORE, lane])
+                m.lanes[LANE_BEFORE, lane] = before
+                given = m.lanes[LANE_GIVEN, lane]
+            ours = max(0, min(left, (budget * FINE - before - given * FINE + FINE // 2) // FINE))
+        ours = within_bounds(m, slot, lane, ours)
+        if ours > 0:
+            m.lanes[LANE_GIVEN, lane] += ours
+            fill_resting(m, slot, lane, ours, AT_PRICE, ahead)
+
+
+@kernel
+def traded(m: Memory, symbol: int, side: int, price: int, size: int) -> None:
     """A trade of ``size`` at ``price`` hit the ``side`` (1: bids) on which our orders rest.
 
-    Orders at better prices than the print would have met the aggressor first and share its size, best price first.
-    At the print's own price the size goes to what is in front of us, the rest to us, oldest order first.
+    Orders at better prices than the print would have met the aggressor first and share its size, best price first. At
+    the print's own price the size goes to what is in front of us, the rest to us, oldest order first.
     """
-    budget = size
-    count = control[RESTING_COUNT]
-    for i in range(count):
-        resting[i, R_MARK] = 0
-    while budget > 0:
-        best = -1
-        for i in range(count):
-            if (
-                resting[i, R_SYMBOL] == symbol
-                and resting[i, R_SIDE] == side
-                and resting[i, R_LEFT] > 0
-                and resting[i, R_MARK] == 0
-                and (resting[i, R_PRICE] - price) * side > 0
-                and (best < 0 or (resting[i, R_PRICE] - resting[best, R_PRICE]) * side > 0)
-            ):
-                best = i
-        if best < 0:
+    column = 0 if side > 0 else 1
+    count = m.top[symbol, OWN_COUNT + column]
+    if count == 0:
+        return
+    at = m.top[symbol, OWN_FIRST + column]
+    end = at + count
+    key = -price * side
+    keys = m.places[KEYS]
+    if keys[at] > key:
+        return
+    for lane in range(m.control[LANES]):
+        m.lanes[LANE_BUDGET, lane] = size
+        m.lanes[LANE_BEFORE, lane] = 0
+        m.lanes[LANE_GIVEN, lane] = 0
+    while at < end and keys[at] < key:
+        slot = m.places[SLOT, at]
+        if not is_closed(m, slot) and not printed_through(m, slot, size):
             break
-        resting[best, R_MARK] = 1
-        resting[best, R_AHEAD] = 0
-        resting[best, R_EARLY] = 0
-        ours = min(budget, resting[best, R_LEFT])
-        budget -= ours
-        fill_resting(control, fills, resting, best, ours)
-    ours_before = 0
-    for i in range(count):
-        if (
-            resting[i, R_SYMBOL] != symbol
-            or resting[i, R_SIDE] != side
-            or resting[i, R_PRICE] != price
-            or resting[i, R_LEFT] <= 0
-        ):
-            continue
-        rest = budget
-        if resting[i, R_EARLY] > 0:
-            if control[NOW] - resting[i, R_EARLY_NS] > control[EXPLAIN_NS]:
-                resting[i, R_EARLY] = 0
-            else:
-                explained = min(rest, resting[i, R_EARLY])
-                resting[i, R_EARLY] -= explained
-                rest -= explained
-        public = min(rest, resting[i, R_AHEAD])
-        resting[i, R_AHEAD] -= public
-        rest -= public + ours_before
-        ours = min(rest, resting[i, R_LEFT])
-        if ours > 0:
-            ours_before += ours
-            fill_resting(control, fills, resting, i, ours)
+        at += 1
+    at = first_at(keys, at, end, key)
+    while at < end and keys[at] == key:
+        slot = m.places[SLOT, at]
+        if not is_closed(m, slot):
+            printed_at(m, slot, size)
+        at += 1
+
+
+@kernel
+def settle_queues(m: Memory, symbol: int) -> None:
+    """After a resync nobody stands behind more than the fresh book shows; nothing waits for an explaining trade."""
+    first = m.top[symbol, OWN_FIRST]
+    for at in range(first, first + m.top[symbol, OWN_COUNT] + m.top[symbol, OWN_COUNT + 1]):
+        slot = m.places[SLOT, at]
+        which = 0 if m.resting[slot, R_SIDE] > 0 else 1
+        shown = displayed_at(m.top, m.levels, symbol, which, m.resting[slot, R_PRICE])
+        m.resting[slot, R_SHOWN] = shown
+        for lane in range(m.control[LANES]):
+            queue = m.queues[slot, lane]
+            queue[Q_AHEAD] = min(queue[Q_AHEAD], shown * FINE)
+            queue[Q_FELL] = 0
+            queue[Q_TRADED] = 0
+
+
+@kernel
+def doubt_queues(m: Memory, symbol: int) -> None:
+    """The book went out of use: whoever rests here stood through a gap."""
+    first = m.top[symbol, OWN_FIRST]
+    for at in range(first, first + m.top[symbol, OWN_COUNT] + m.top[symbol, OWN_COUNT + 1]):
+        m.resting[m.places[SLOT, at], R_UNSURE] += 1

@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import msgspec
 
-from engine.core.matching import displayed_at
 from engine.core.orders import Working
+from engine.core.queue_models import RULES
+from engine.core.slots import join, leave, shrink
 from engine.core.state import (
+    AT_PRICE,
+    CROSSED_PRICE,
     F_AHEAD,
+    F_AHEAD_NOW,
+    F_CAUSE,
     F_MAKER,
     F_ORDER,
     F_PRICE,
+    F_RULE,
     F_SIZE,
     FILL_COUNT,
-    R_AHEAD,
+    FINE,
+    LINGER_ROOM,
+    NOW,
+    OWN,
+    Q_AHEAD,
     R_FIRST_AHEAD,
-    R_LEFT,
-    R_ORDER,
-    R_PRICE,
-    R_SIDE,
-    R_SYMBOL,
-    RESTING_COUNT,
-    RESTING_HERE,
     RESTING_ROOM,
+    TAKEN,
+    THROUGH_PRICE,
+    TWIN_COUNT,
+    W_CAUSE,
+    W_LANE,
+    W_NS,
+    W_ORDER,
+    W_PRICE,
+    W_SIZE,
     State,
 )
 
-TAKEN, AT_PRICE, THROUGH, CROSSED = range(4)
+CAUSES = {TAKEN: "taken", AT_PRICE: "at price", THROUGH_PRICE: "through", CROSSED_PRICE: "crossed"}
 """Why an order traded: it took what was displayed; prints at its price used up the queue in front; a print went through
 its price; the other side's display reached it."""
 
@@ -35,7 +49,7 @@ class Match(msgspec.Struct, frozen=True):
     """What the market did to an order, before anybody is told. ``ahead``: the queue when it came, size units.
 
     ``ahead_now``: the queue in front just before it traded, size units. ``model``: the queue model that decided.
-    ``cause``: TAKEN, AT_PRICE, THROUGH or CROSSED. ``chance``: per mille, that a real order would have had this fill.
+    ``cause``: a key of ``CAUSES``. ``chance``: per mille, that a real order would have had this fill.
     """
 
     order: int
@@ -50,81 +64,106 @@ class Match(msgspec.Struct, frozen=True):
 
 
 class TwinMatch(msgspec.Struct, frozen=True):
-    """What would have happened to an order under another queue model; nobody's position moves."""
+    """What would have happened to an order at ``ns`` under another queue model; nobody's position moves."""
 
     order: int
     model: str
     price: int
     size: int
     cause: int
+    ns: int
 
 
 class Resting:
     """The resting side of the paper venue."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, grace_ns: int) -> None:
         self._state = state
+        self._control: memoryview[int] = state.control.data
+        self._grace_ns = grace_ns
+        self._slots: dict[int, int] = {}
         self._working: dict[int, Working] = {}
+        # Filled orders whose twins live on: until when, and their slot.
+        self._lingering: deque[tuple[int, int]] = deque()
 
     @property
     def has_room(self) -> bool:
         """One more order may rest."""
-        return bool(self._state.control[RESTING_COUNT] < self._state.control[RESTING_ROOM])
+        return len(self._working) < self._control[RESTING_ROOM]
 
     def join(self, order: Working) -> int:
         """The order rests at its price behind all that is displayed there; how much that is, in size units."""
+        self._sweep()
         state, intent = self._state, order.intent
-        which = 0 if intent.side > 0 else 1
-        ahead = displayed_at(state.books.top, state.books.levels, intent.symbol, which, intent.price)
-        at = int(state.control[RESTING_COUNT])
-        row = state.resting[at]
-        row[:] = 0
-        row[R_ORDER], row[R_SYMBOL], row[R_SIDE] = intent.order, intent.symbol, intent.side
-        row[R_PRICE], row[R_LEFT], row[R_AHEAD], row[R_FIRST_AHEAD] = intent.price, order.venue_left, ahead, ahead
-        state.control[RESTING_COUNT] = at + 1
-        state.books.top[intent.symbol, RESTING_HERE] += 1
-        order.at_venue = True
+        slot = join(state.flat, intent.symbol, intent.side, intent.price, order.venue_left, intent.order, state.rule)
+        self._slots[intent.order] = slot
         self._working[intent.order] = order
-        return ahead
+        order.at_venue = True
+        return int(state.resting[slot, R_FIRST_AHEAD])
 
     def leave(self, order: Working) -> None:
-        """The order rests no more: it is filled, was cancelled, or comes back elsewhere with ``join``."""
-        state = self._state
-        at, count = self._find(order.intent.order), int(state.control[RESTING_COUNT])
-        symbol = int(state.resting[at, R_SYMBOL])
-        state.resting[at : count - 1] = state.resting[at + 1 : count].copy()
-        state.control[RESTING_COUNT] = count - 1
-        state.books.top[symbol, RESTING_HERE] -= 1
-        order.at_venue = False
-        del self._working[order.intent.order]
+        """The order rests no more, nor do its twins: it was cancelled, or comes back elsewhere with ``join``."""
+        leave(self._state.flat, self._drop(order))
 
     def shrink(self, order: Working, left: int) -> None:
         """Only ``left`` of the order may still trade, less than before; it keeps its place."""
         before = order.venue_left
         if not 0 < left <= before:
             raise ValueError(f"expected a size in 1..{before} for order {order.intent.order}, found {left}")
+        shrink(self._state.flat, self._slots[order.intent.order], before - left)
         order.venue_left = left
-        self._state.resting[self._find(order.intent.order), R_LEFT] = left
 
     def matched(self) -> list[Match | TwinMatch]:
-        """What the kernel's last call did to resting orders, in order; who is filled leaves."""
-        control, fills = self._state.control, self._state.fills
+        """What the kernel did to resting orders, in order; who is filled leaves, its twins live on a while."""
         matches: list[Match | TwinMatch] = []
-        for row in fills[: control[FILL_COUNT]].tolist():
+        for row in self._state.fills[: self._control[FILL_COUNT]].tolist():
             order = self._working[row[F_ORDER]]
             order.venue_left -= row[F_SIZE]
             if order.venue_left == 0:
-                self.leave(order)
                 order.ended = True
-            maker = bool(row[F_MAKER])
-            cause = AT_PRICE if maker else TAKEN
-            matches.append(Match(row[F_ORDER], row[F_PRICE], row[F_SIZE], maker, row[F_AHEAD], cause=cause))
+                self._lingering.append((self._control[NOW] + self._grace_ns, self._drop(order)))
+            matches.append(
+                Match(
+                    row[F_ORDER],
+                    row[F_PRICE],
+                    row[F_SIZE],
+                    bool(row[F_MAKER]),
+                    row[F_AHEAD],
+                    row[F_AHEAD_NOW],
+                    RULES[row[F_RULE]],
+                    row[F_CAUSE],
+                )
+            )
+        self._control[FILL_COUNT] = 0
+        matches.extend(self.twins())
+        self._sweep()
         return matches
+
+    def twins(self) -> list[TwinMatch]:
+        """What the rules beside the venue's own did since the last time."""
+        rows = self._state.twins[: self._control[TWIN_COUNT]].tolist()
+        self._control[TWIN_COUNT] = 0
+        names = self._state.lane_names
+        return [
+            TwinMatch(row[W_ORDER], names[row[W_LANE]], row[W_PRICE], row[W_SIZE], row[W_CAUSE], row[W_NS])
+            for row in rows
+        ]
 
     def queue_ahead(self, order: int) -> int | None:
         """Public size in front of a resting order now, None where it does not rest."""
-        return int(self._state.resting[self._find(order), R_AHEAD]) if order in self._working else None
+        slot = self._slots.get(order)
+        if slot is None:
+            return None
+        return (int(self._state.queues[slot, OWN, Q_AHEAD]) + FINE // 2) // FINE
 
-    def _find(self, order: int) -> int:
-        count = int(self._state.control[RESTING_COUNT])
-        return int((self._state.resting[:count, R_ORDER] == order).argmax())
+    def _drop(self, order: Working) -> int:
+        order.at_venue = False
+        number = order.intent.order
+        del self._working[number]
+        return self._slots.pop(number)
+
+    def _sweep(self) -> None:
+        """Free the slots of orders whose twins are over, or that are too many."""
+        now, most = self._control[NOW], min(self._control[RESTING_ROOM], LINGER_ROOM)
+        while self._lingering and (self._lingering[0][0] < now or len(self._lingering) > most):
+            leave(self._state.flat, self._lingering.popleft()[1])

@@ -1,26 +1,37 @@
 """The kernel's memory: one int64 array for everything, so that a call from Python passes few arguments.
 
-Layout, in order: ``control`` (scalars), ``top`` (one row a symbol), ``resting`` (paper orders in the venue's book,
-oldest first), ``taken`` (liquidity that our takers consumed and the venue has not refreshed), ``fills`` (what the last
-call matched), ``levels`` (see book.py) and the ``ring`` of frames. The Python side holds views of the same memory.
-Everything is bounded when the run starts.
+``Memory`` names its parts: ``control`` (scalars), ``top`` (one row a symbol), ``lanes`` and ``params`` (the queue rules
+that run), ``resting`` (a slot for each paper order in the venue's book), ``queues`` (its place under each rule),
+``places`` (slots in order of priority), ``taken`` (what we consumed and the venue has not refreshed), ``fills``
+(what the last call matched), ``twins`` (what the rules beside the venue's own would have matched), ``levels`` (see
+book.py) and the ``ring`` of frames. The Python side holds views of the same memory. Everything is bounded when the run
+starts.
+
+A *lane* is one queue rule that is followed for every resting order. The first three are always there: the optimistic
+bound, the pessimistic bound and the venue's own rule, which decides the order's life.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from engine.core.book import TOP_FIELDS, Books, Int64s
 from engine.core.events import FRAME, Frames
+from engine.core.jit import kernel
+from engine.core.queue_models import BACK, FRONT, RULES
+from engine.core.queue_settings import QueueSettings
 from engine.core.types import NEVER_NS
 
 if TYPE_CHECKING:
     from engine.core.types import Instrument
 
-CONTROL_FIELDS = 32
+Float64s: TypeAlias = npt.NDArray[np.float64]
+
+CONTROL_FIELDS = 64
 # Scalars in ``control``.
 (
     NEXT_DUE,  # engine time at which Python must act; the kernel stops before a frame at or after it
@@ -49,7 +60,16 @@ CONTROL_FIELDS = 32
     HELD_FLAGS,
     HELD_WAKE,
     HELD_REASON,
-) = range(26)
+    LANES,
+    SLOTS,  # room for resting orders, those that linger for their twins included
+    SLOTS_USED,  # slots from here on were never in use
+    SLOT_FREE,  # 1 + the first slot of the list of free ones, 0: none
+    TWIN_COUNT,
+    TWIN_ROOM,
+    GRACE_NS,  # how long the twins of a filled order live on
+    ALONE,  # 1: resting orders know nothing of each other (ghosts)
+    CLAMPED,  # 1: no rule leaves the bounds
+) = range(35)
 
 ASKED, PASSED, FAILED = 1, 2, 3
 
@@ -63,16 +83,58 @@ WAKE_RING = 32  # the ring of frames is full
 WAKE_CHECK = 64  # a frame waits for Python to compare the venue's checksum
 WAKE_FUNDING = 256  # the venue named another funding time (see marks.py)
 
-# Further columns of a symbol's row in ``top`` (see book.py for the first twelve).
-HEARS_BOOK, HEARS_TRADE, RESTING_HERE, TAKEN_HERE = 12, 13, 14, 15
+WAKE_TWIN = 128  # the table of what twins did is half full
 
-RESTING_FIELDS = 10
+# Further columns of a symbol's row in ``top`` (see book.py for the first twelve). Our resting bids are ``OWN_COUNT``
+# rows of the index from ``OWN_FIRST`` on, our asks the same one column further.
+HEARS_BOOK, HEARS_TRADE, RESTING_HERE, TAKEN_HERE, OWN_FIRST, OWN_COUNT = 12, 13, 14, 15, 16, 18
+
+LANE_FIELDS = 4
+# Rows of ``lanes``: the rule's code, and what is left of a print while it is shared out.
+LANE_RULE, LANE_BUDGET, LANE_BEFORE, LANE_GIVEN = range(LANE_FIELDS)
+OPTIMIST, PESSIMIST, OWN = range(3)
+OWN_RULE = -1
+"""The code in the lane of the venue's own rule: each order says which."""
+
+PARAM_FIELDS = 16
+# Columns of ``params``, one row a symbol.
+P_UNIT = 0  # one size unit in whole contracts or coins
+
+RESTING_FIELDS = 16
 # Columns of ``resting``.
-R_ORDER, R_SYMBOL, R_SIDE, R_PRICE, R_LEFT, R_AHEAD, R_EARLY, R_EARLY_NS, R_FIRST_AHEAD, R_MARK = range(10)
-"""AHEAD: public size in front. EARLY: how much of it left by the last level change and no trade has explained yet."""
+(
+    R_ORDER,  # 0: the slot is free
+    R_SYMBOL,
+    R_SIDE,
+    R_PRICE,
+    R_FIRST_AHEAD,  # public size in front when it came, size units
+    R_RULE,  # code of the venue's own rule for it
+    R_SHOWN,  # what the venue last said its level holds
+    R_JOINED_NS,
+    R_DONE_NS,  # when the venue's own rule had filled it, 0: not yet
+    R_UNSURE,  # how many gaps it stood through
+    R_NEXT,  # free slots: 1 + the next free one
+) = range(11)
+
+FINE = 256
+"""Parts of one size unit in which queues are kept, as shares of a cancel are rarely whole; sizes stay below 2^54."""
+
+QUEUE_FIELDS = 8
+# Columns of ``queues``, for each slot and lane.
+(
+    Q_LEFT,  # what may still trade, size units
+    Q_AHEAD,  # public size in front, FINE units
+    Q_WAS,  # the same before the last fall of the level that no print has explained yet
+    Q_FELL,  # how much of that fall is unexplained, size units
+    Q_FELL_NS,
+    Q_FROM,  # the level's size before it
+    Q_TRADED,  # prints at the price that no level change has confirmed yet, size units
+    Q_ROW,  # where its fill of this frame stands in ``fills`` or ``twins``
+) = range(QUEUE_FIELDS)
 
 TAKEN_FIELDS = 4
-T_SYMBOL, T_SIDE, T_PRICE, T_SIZE = range(4)
+# Columns of ``taken``; then one for each lane with the size. OWNER: 0, or the order where orders are alone.
+T_SYMBOL, T_SIDE, T_PRICE, T_OWNER = range(TAKEN_FIELDS)
 
 FRAME_FIELDS = FRAME.itemsize // 8
 # Columns of ``ring``: the fields of FRAME, all int64.
@@ -93,8 +155,66 @@ FRAME_FIELDS = FRAME.itemsize // 8
     FR_LAST_PRICE,
 ) = (0, 1, 2, 3, 4, 5, 10, 15, 20, 25, 26, 27, 28, 29)
 
-FILL_FIELDS = 5
-F_ORDER, F_PRICE, F_SIZE, F_MAKER, F_AHEAD = range(5)
+FILL_FIELDS = 8
+F_ORDER, F_PRICE, F_SIZE, F_MAKER, F_AHEAD, F_AHEAD_NOW, F_RULE, F_CAUSE = range(FILL_FIELDS)
+
+TAKEN, AT_PRICE, THROUGH_PRICE, CROSSED_PRICE = range(4)
+"""Why an order traded: it took what was displayed; prints at its price used up the queue in front; a print went through
+its price; the other side's display reached it."""
+
+TWIN_FIELDS = 6
+W_ORDER, W_LANE, W_PRICE, W_SIZE, W_CAUSE, W_NS = range(TWIN_FIELDS)
+
+LINGER_ROOM = 1024
+"""Most filled orders whose twins live on."""
+
+
+class Memory(NamedTuple):
+    """The parts of the kernel's one array, as a kernel hands them to another."""
+
+    control: Int64s
+    top: Int64s
+    lanes: Int64s
+    params: Float64s
+    resting: Int64s
+    queues: Int64s
+    places: Int64s
+    taken: Int64s
+    fills: Int64s
+    twins: Int64s
+    levels: Int64s
+    ring: Int64s
+
+
+@kernel
+def memory_of(flat: Int64s) -> Memory:
+    """The parts of the array; ``control`` says how large each is."""
+    control = flat[:CONTROL_FIELDS]
+    symbols, lanes, slots = control[SYMBOLS], control[LANES], control[SLOTS]
+    a = CONTROL_FIELDS
+    b = a + symbols * TOP_FIELDS
+    top = flat[a:b].reshape(symbols, TOP_FIELDS)
+    a, b = b, b + LANE_FIELDS * lanes
+    rules = flat[a:b].reshape(LANE_FIELDS, lanes)
+    a, b = b, b + symbols * PARAM_FIELDS
+    params = flat[a:b].view(np.float64).reshape(symbols, PARAM_FIELDS)
+    a, b = b, b + slots * RESTING_FIELDS
+    resting = flat[a:b].reshape(slots, RESTING_FIELDS)
+    a, b = b, b + slots * lanes * QUEUE_FIELDS
+    queues = flat[a:b].reshape(slots, lanes, QUEUE_FIELDS)
+    a, b = b, b + 2 * slots
+    places = flat[a:b].reshape(2, slots)
+    a, b = b, b + control[TAKEN_ROOM] * (TAKEN_FIELDS + lanes)
+    taken = flat[a:b].reshape(control[TAKEN_ROOM], TAKEN_FIELDS + lanes)
+    a, b = b, b + control[FILL_ROOM] * FILL_FIELDS
+    fills = flat[a:b].reshape(control[FILL_ROOM], FILL_FIELDS)
+    a, b = b, b + control[TWIN_ROOM] * TWIN_FIELDS
+    twins = flat[a:b].reshape(control[TWIN_ROOM], TWIN_FIELDS)
+    a, b = b, b + symbols * 4 * control[DEPTH]
+    levels = flat[a:b].reshape(symbols, 2, 2, control[DEPTH])
+    a, b = b, b + control[RING_ROOM] * FRAME_FIELDS
+    ring = flat[a:b].reshape(control[RING_ROOM], FRAME_FIELDS)
+    return Memory(control, top, rules, params, resting, queues, places, taken, fills, twins, levels, ring)
 
 
 class State:
@@ -109,37 +229,48 @@ class State:
         explain_ns: int,
         taken_room: int,
         ring_room: int = 8192,
+        queue: QueueSettings | None = None,
     ) -> None:
         symbols = len(instruments)
+        queue = queue or QueueSettings()
+        rules = [FRONT, BACK, OWN_RULE, *(RULES.index(name) for name in queue.twins if name != queue.model)]
+        slots = max_orders + min(max_orders, LINGER_ROOM)
+        control = np.zeros(CONTROL_FIELDS, np.int64)
+        control[NEXT_DUE] = NEVER_NS
+        control[SYMBOLS] = symbols
+        control[LANES] = len(rules)
+        control[RESTING_ROOM] = max_orders
+        control[SLOTS] = slots
+        control[TAKEN_ROOM] = taken_room
         # One frame fills each resting order at most once; one taker walks at most every level of a side.
-        fill_room = max_orders + depth
-        sizes = (
-            CONTROL_FIELDS,
-            symbols * TOP_FIELDS,
-            max_orders * RESTING_FIELDS,
-            taken_room * TAKEN_FIELDS,
-            fill_room * FILL_FIELDS,
-            symbols * 4 * depth,
-            ring_room * FRAME_FIELDS,
+        control[FILL_ROOM] = slots + depth
+        # Python is woken when half of it is used, and one frame needs at most the other half.
+        control[TWIN_ROOM] = 2 * slots * len(rules)
+        control[EXPLAIN_NS] = explain_ns
+        control[GRACE_NS] = queue.twin_grace_ns
+        control[CLAMPED] = 1
+        control[DEPTH] = depth
+        control[RING_ROOM] = ring_room
+        room = (
+            CONTROL_FIELDS
+            + symbols * (TOP_FIELDS + PARAM_FIELDS + 4 * depth)
+            + len(rules) * LANE_FIELDS
+            + slots * (RESTING_FIELDS + len(rules) * QUEUE_FIELDS + 2)
+            + taken_room * (TAKEN_FIELDS + len(rules))
+            + (slots + depth) * FILL_FIELDS
+            + 2 * slots * len(rules) * TWIN_FIELDS
+            + ring_room * FRAME_FIELDS
         )
-        ends = np.cumsum(sizes)
-        self.flat: Int64s = np.zeros(int(ends[-1]), np.int64)
-        self.control = self.flat[: ends[0]]
-        self.books = Books(
-            tuple(instruments),
-            depth,
-            top=self.flat[ends[0] : ends[1]].reshape(symbols, TOP_FIELDS),
-            levels=self.flat[ends[4] : ends[5]].reshape(symbols, 2, 2, depth),
-        )
-        self.resting = self.flat[ends[1] : ends[2]].reshape(max_orders, RESTING_FIELDS)
-        self.taken = self.flat[ends[2] : ends[3]].reshape(taken_room, TAKEN_FIELDS)
-        self.fills = self.flat[ends[3] : ends[4]].reshape(fill_room, FILL_FIELDS)
-        self.ring: Frames = self.flat[ends[5] : ends[6]].view(FRAME)
-        self.control[NEXT_DUE] = NEVER_NS
-        self.control[SYMBOLS] = symbols
-        self.control[RESTING_ROOM] = max_orders
-        self.control[TAKEN_ROOM] = taken_room
-        self.control[FILL_ROOM] = fill_room
-        self.control[EXPLAIN_NS] = explain_ns
-        self.control[DEPTH] = depth
-        self.control[RING_ROOM] = ring_room
+        self.flat: Int64s = np.zeros(room, np.int64)
+        self.flat[:CONTROL_FIELDS] = control
+        memory = memory_of(self.flat)
+        self.control = memory.control
+        self.books = Books(tuple(instruments), depth, top=memory.top, levels=memory.levels)
+        self.lanes, self.params = memory.lanes, memory.params
+        self.resting, self.queues = memory.resting, memory.queues
+        self.places, self.taken, self.fills, self.twins = memory.places, memory.taken, memory.fills, memory.twins
+        self.ring: Frames = self.flat[room - ring_room * FRAME_FIELDS :].view(FRAME)
+        self.lanes[LANE_RULE] = rules
+        self.params[:, P_UNIT] = [10.0**-each.size_decimals for each in instruments]
+        self.rule = RULES.index(queue.model)
+        self.lane_names = ("front", "back", queue.model, *(RULES[code] for code in rules[OWN + 1 :]))

@@ -13,32 +13,27 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from engine.core.book import ASK, ASK_COUNT, BID, BID_COUNT, IS_READY, TOP_FIELDS, Int64s, set_level
+from engine.core.book import ASK_COUNT, BID_COUNT, IS_READY, Int64s
 from engine.core.jit import kernel
-from engine.core.kernel import is_crossed, refresh_top
-from engine.core.matching import match_crossed, refresh_taken
+from engine.core.kernel import apply_level, is_crossed, refresh_top
+from engine.core.matching import match_crossed
 from engine.core.paper_settings import PaperSettings
-from engine.core.queue import level_changed, traded
+from engine.core.queue import traded
+from engine.core.queue_models import MODELS, RULES
+from engine.core.queue_settings import QueueSettings
+from engine.core.slots import join_queue, leave_queue
 from engine.core.state import (
-    CONTROL_FIELDS,
-    EXPLAIN_NS,
+    ALONE,
+    CLAMPED,
+    F_ORDER,
     F_SIZE,
     FILL_COUNT,
-    FILL_FIELDS,
     NOW,
-    R_AHEAD,
-    R_FIRST_AHEAD,
-    R_LEFT,
-    R_ORDER,
-    R_PRICE,
-    R_SIDE,
-    RESTING_COUNT,
-    RESTING_FIELDS,
-    TAKEN_COUNT,
-    TAKEN_FIELDS,
-    TAKEN_HERE,
-    TAKEN_ROOM,
+    TWIN_COUNT,
+    State,
+    memory_of,
 )
+from engine.core.types import Instrument
 from engine.research.fill_files import PREDICTION_SCHEMA
 
 NOTHING, LEVEL, TRADE, CLEAR = range(4)
@@ -47,12 +42,7 @@ TS, KIND, SIDE, PRICE, SIZE, ENDS = range(6)
 # Columns of the probes as the loop reads them.
 P_SIDE, P_PRICE, P_SIZE, P_AHEAD, P_START, P_END = range(6)
 
-TAKEN_LEVELS = 8
-"""Opposite levels that one ghost remembers to have taken."""
-
-MODELS = ("risk_averse",)
-"""The queue models that the kernel has, by the names that people type."""
-DEFAULT_MODEL = MODELS[0]
+DEFAULT_MODEL = QueueSettings().model
 
 
 class UnknownModel(Exception):
@@ -60,89 +50,62 @@ class UnknownModel(Exception):
 
 
 @kernel
-def haunt(tape: Int64s, probes: Int64s, explain_ns: int, depth: int) -> Int64s:
+def haunt(flat: Int64s, tape: Int64s, probes: Int64s, ends: Int64s, rule: int) -> Int64s:
     """Filled size and time of the first fill (-1: none) of each ghost; ``probes`` in the order of their first row.
 
-    Ghosts know nothing of each other, as the real orders' fates belong to one order each: every ghost is alone in a
-    resting table, a memory of what it took and a list of fills of its own. The book is the same for all.
+    ``ends``: the same ghosts in the order of their last. ``flat`` is the kernel's own memory with room for all of them,
+    set so that they know nothing of each other, as the real orders' fates belong to one order each.
     """
+    m = memory_of(flat)
     count = len(probes)
     answer = np.zeros((count, 2), np.int64)
     answer[:, 1] = -1
-    control = np.zeros(CONTROL_FIELDS, np.int64)
-    control[EXPLAIN_NS] = explain_ns
-    control[RESTING_COUNT] = 1
-    control[TAKEN_ROOM] = TAKEN_LEVELS
-    top = np.zeros((1, TOP_FIELDS), np.int64)
-    top[0, IS_READY] = 1
-    levels = np.zeros((1, 2, 2, depth), np.int64)
-    resting = np.zeros((count, 1, RESTING_FIELDS), np.int64)
-    taken = np.zeros((count, TAKEN_LEVELS, TAKEN_FIELDS), np.int64)
-    taken_count = np.zeros(count, np.int64)
-    fills = np.zeros((4 * depth, FILL_FIELDS), np.int64)
-    active = np.zeros(count, np.int64)
-    haunting = 0
+    slots = np.full(count, -1, np.int64)
+    m.top[0, IS_READY] = 1
     entered = 0
+    gone = 0
     changed = False
     for row in range(len(tape)):
+        m.control[NOW] = tape[row, TS]
         while entered < count and probes[entered, P_START] <= row:
-            ghost = resting[entered, 0]
-            ghost[R_ORDER] = entered + 1
-            ghost[R_SIDE] = probes[entered, P_SIDE]
-            ghost[R_PRICE] = probes[entered, P_PRICE]
-            ghost[R_LEFT] = probes[entered, P_SIZE]
-            ghost[R_AHEAD] = probes[entered, P_AHEAD]
-            ghost[R_FIRST_AHEAD] = probes[entered, P_AHEAD]
-            active[haunting] = entered
-            haunting += 1
+            one = probes[entered]
+            side = one[P_SIDE]
+            slots[entered] = join_queue(m, 0, side, one[P_PRICE], one[P_SIZE], entered + 1, rule, one[P_AHEAD])
             entered += 1
-        kept = 0
-        for i in range(haunting):
-            one = active[i]
-            if probes[one, P_END] > row and resting[one, 0, R_LEFT] > 0:
-                active[kept] = one
-                kept += 1
-        haunting = kept
-
-        control[NOW] = tape[row, TS]
+        while gone < count and probes[ends[gone], P_END] <= row:
+            leaver = ends[gone]
+            gone += 1
+            if slots[leaver] >= 0:
+                leave_queue(m, slots[leaver])
+                slots[leaver] = -1
         kind = tape[row, KIND]
         side = tape[row, SIDE]
         price = tape[row, PRICE]
         size = tape[row, SIZE]
-        which = 0 if side > 0 else 1
+        m.control[FILL_COUNT] = 0
+        m.control[TWIN_COUNT] = 0
         if kind == LEVEL:
-            column = ASK_COUNT if which else BID_COUNT
-            key = -price if which else price
-            top[0, column] = set_level(levels[0, which, 0], levels[0, which, 1], top[0, column], key, size)
+            apply_level(m, 0, 0 if side > 0 else 1, price, size)
+        elif kind == TRADE:
+            traded(m, 0, side, price, size)
         elif kind == CLEAR:
-            top[0, BID_COUNT] = 0
-            top[0, ASK_COUNT] = 0
-        refresh_top(top, levels, 0)
+            m.top[0, BID_COUNT] = 0
+            m.top[0, ASK_COUNT] = 0
         # As the kernel: once a frame that changed the book, here all rows of an instant, and never a crossed book.
         changed = changed or kind == LEVEL
-        looks = changed and tape[row, ENDS] and not is_crossed(top, 0)
         if tape[row, ENDS]:
+            refresh_top(m.top, m.levels, 0)
+            if changed and not is_crossed(m.top, 0):
+                match_crossed(m, 0)
             changed = False
-        for i in range(haunting):
-            one = active[i]
-            control[FILL_COUNT] = 0
-            control[TAKEN_COUNT] = taken_count[one]
-            top[0, TAKEN_HERE] = taken_count[one]
-            if kind == LEVEL:
-                level_changed(control, resting[one], 0, side, price, size)
-                if taken_count[one] > 0:
-                    refresh_taken(control, top, taken[one], 0, which, price)
-            elif kind == TRADE:
-                traded(control, resting[one], fills, 0, side, price, size)
-            if looks and resting[one, 0, R_LEFT] > 0:
-                opposite = top[0, ASK if resting[one, 0, R_SIDE] > 0 else BID]
-                if opposite != 0 and (resting[one, 0, R_PRICE] - opposite) * resting[one, 0, R_SIDE] >= 0:
-                    match_crossed(control, top, levels, resting[one], taken[one], fills, 0)
-            taken_count[one] = control[TAKEN_COUNT]
-            for at in range(control[FILL_COUNT]):
-                if answer[one, 0] == 0:
-                    answer[one, 1] = tape[row, TS]
-                answer[one, 0] += fills[at, F_SIZE]
+        for at in range(m.control[FILL_COUNT]):
+            one_filled = m.fills[at, F_ORDER] - 1
+            if answer[one_filled, 0] == 0:
+                answer[one_filled, 1] = tape[row, TS]
+            answer[one_filled, 0] += m.fills[at, F_SIZE]
+            if answer[one_filled, 0] == probes[one_filled, P_SIZE]:
+                leave_queue(m, slots[one_filled])
+                slots[one_filled] = -1
     return answer
 
 
@@ -186,9 +149,19 @@ def predict(
         "start_row",
         "end_row",
     )
-    wait_ns = PaperSettings().explain_ns if explain_ns is None else explain_ns
-    depth = tape["price_ticks"].n_unique() + 1
-    found = haunt(tape_rows(tape), np.ascontiguousarray(ghosts.cast(pl.Int64).to_numpy()), wait_ns, depth)
+    rows = np.ascontiguousarray(ghosts.cast(pl.Int64).to_numpy())
+    state = State(
+        (Instrument(venue="ghosts", symbol="GHOST", base="GHOST", quote="TICK", price_decimals=0, size_decimals=0),),
+        tape["price_ticks"].n_unique() + 1,
+        max_orders=max(1, len(rows)),
+        explain_ns=PaperSettings().explain_ns if explain_ns is None else explain_ns,
+        taken_room=1 + 8 * len(rows),
+        ring_room=1,
+        queue=QueueSettings(model=model, twins=()),
+    )
+    state.control[ALONE], state.control[CLAMPED] = 1, 0
+    ends = np.argsort(rows[:, P_END], kind="stable")
+    found = haunt(state.flat, tape_rows(tape), rows, ends, RULES.index(model))
     found = found[np.argsort(order)]
     first = [None if ns < 0 else ns for ns in found[:, 1].tolist()]
     columns = {

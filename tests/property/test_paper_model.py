@@ -164,14 +164,15 @@ class Reference:
                 ours = min(budget, order.left)
                 order.left, budget = order.left - ours, budget - ours
                 touched.append(order)
-        given_out = 0
+        given_out = before = 0
         for order in mine:
             if order.price == price:
                 order.early = order.early if now - order.early_ns <= EXPLAIN_NS else 0
                 explained = min(budget, order.early)
                 public = min(budget - explained, order.ahead)
                 order.early, order.ahead = order.early - explained, order.ahead - public
-                ours = min(order.left, budget - explained - public - given_out)
+                before = max(before, explained + public)
+                ours = min(order.left, budget - before - given_out)
                 if ours > 0:
                     order.left, given_out = order.left - ours, given_out + ours
                     touched.append(order)
@@ -181,7 +182,7 @@ class Reference:
             able = [order for order in self.queue if order.left and self.offers(order.side, order.price)]
             if not able:
                 return
-            best = min((order for order in able if order.side == able[0].side), key=lambda o: -o.side * o.price)
+            best = min(able, key=lambda order: (-order.side, -order.side * order.price))
             best.left -= sum(size for _, size in self.take(best.side, best.price, best.left))
             touched.append(best)
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
+from engine.core.queue_models import MODELS
 from engine.live.cli import app
 from engine.research.fill_files import (
     GHOST_SCHEMA,
@@ -22,7 +23,7 @@ from engine.research.fill_files import (
     clean_tape,
     read_table,
 )
-from engine.research.ghosts import MODELS, UnknownModel, predict
+from engine.research.ghosts import DEFAULT_MODEL, UnknownModel, predict
 
 TAPE = [
     (1, "clear", None, 0, 0, None),
@@ -58,7 +59,7 @@ def test_it_writes_a_row_for_each_probe_in_their_order(tmp_path: Path) -> None:
     probes = ghosts_of({"order_id": "late", "start_row": 6}, {"order_id": "a"})
     done = run(tmp_path, tape_of(TAPE), probes, "--json")
     assert json.loads(done.stdout) == {
-        "out": str(tmp_path / "said.parquet"), "model": MODELS[0], "orders": 2, "filled": 1, "notes": {},
+        "out": str(tmp_path / "said.parquet"), "model": DEFAULT_MODEL, "orders": 2, "filled": 1, "notes": {},
     }  # fmt: skip
     said = read_table(tmp_path / "said.parquet", PREDICTION_SCHEMA, "predictions")
     assert said.select("order_id", "filled_size", "t_first_fill_ns", "p_fill").rows() == [
