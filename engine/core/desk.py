@@ -42,7 +42,7 @@ from engine.core.records import (
     Request,
     Sent,
 )
-from engine.core.resting import Match, TwinMatch
+from engine.core.resting import Match
 from engine.core.risk import Intent, Refused, Risk
 from engine.core.state import State
 from engine.core.types import ContractKind, Instrument
@@ -182,14 +182,15 @@ class Desk:
 
     def matched(self, now_ns: int) -> None:
         """Resting orders traded in the frame that was just applied; what their twins did moves nothing."""
-        matches: list[Match] = []
-        for match in self.venue.matched():
-            if not isinstance(match, TwinMatch):
-                matches.append(match)
-            else:
-                self.honesty.twin(match, now_ns)
+        self.hear_twins()
+        matches = self.venue.matched()
         if matches:
             self._answer(self._exchange.matched(matches), now_ns)
+
+    def hear_twins(self) -> None:
+        """What the rules beside the venue's own made of orders since the last time."""
+        for twin in self.venue.resting.twins():
+            self.honesty.twin(twin, twin.ns)
 
     def _answer(self, told: Sequence[Told], now_ns: int, asked: Working | None = None) -> None:
         """Bring the venue's words back; what takes no time is told at once.

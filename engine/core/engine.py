@@ -52,6 +52,7 @@ from engine.core.state import (
     NEXT_DUE,
     NOW,
     RING_ON,
+    TWIN_COUNT,
     WAKE,
     WAKE_BOOK,
     WAKE_CHECK,
@@ -326,6 +327,8 @@ class Engine:
         while self._due.next_ns(NEVER_NS) <= until_ns:
             due = self._due.pop()
             self._set_now(due.ns)
+            if self._control[TWIN_COUNT]:
+                self.desk.hear_twins()
             if self._instant.is_too_long(self.now_ns):
                 self._blame(due)
             self.handlers[due.what](due.subject, due.ns)

@@ -95,6 +95,7 @@ from engine.core.state import (
     TAKEN_HERE,
     TWIN_COUNT,
     TWIN_ROOM,
+    URGENT,
     WAKE,
     WAKE_BOOK,
     WAKE_CHECK,
@@ -324,7 +325,8 @@ def advance(flat: Int64s, batch: Batch, start: int) -> int:
             wake |= WAKE_TRADE
         if control[FILL_COUNT] > 0:
             wake |= WAKE_FILL
-        if 2 * control[TWIN_COUNT] > control[TWIN_ROOM]:
+        if control[URGENT] or 2 * control[TWIN_COUNT] > control[TWIN_ROOM]:
+            control[URGENT] = 0
             wake |= WAKE_TWIN
         if control[RING_ON] and flags != 0:
             write_frame(control, top, levels, m.ring, batch, first, last, flags)

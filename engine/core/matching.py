@@ -8,7 +8,7 @@ from engine.core.queue import fill_resting, record_fill, within_bounds
 from engine.core.slots import KEYS, SLOT, is_closed
 from engine.core.state import (
     ALONE,
-    CROSSED_PRICE,
+    CAUSE_CROSSED,
     FILL_COUNT,
     FINE,
     LANE_BUDGET,
@@ -141,7 +141,7 @@ def meet_display(m: Memory, slot: int, symbol: int, which: int, price: int, size
             m.lanes[LANE_BUDGET, lane] -= ours
             m.taken[taken_row(m, symbol, which, price, owner), TAKEN_FIELDS + lane] += ours
             ahead = (m.queues[slot, lane, Q_AHEAD] + FINE // 2) // FINE
-            fill_resting(m, slot, lane, ours, CROSSED_PRICE, ahead)
+            fill_resting(m, slot, lane, ours, CAUSE_CROSSED, ahead)
         goes_on = goes_on or budget > ours
     return goes_on or alone != 0
 

@@ -14,7 +14,7 @@ from engine.core.matching import walk
 from engine.core.orders import Working
 from engine.core.paper_settings import PaperSettings
 from engine.core.records import Accepted, AnyFact, Cancelled, CancelRejected, Rejected
-from engine.core.resting import Match, Resting, TwinMatch
+from engine.core.resting import Match, Resting
 from engine.core.risk import Intent
 from engine.core.state import F_ORDER, F_PRICE, F_SIZE, FILL_COUNT, State
 from engine.core.types import OrderKind, TimeInForce
@@ -66,7 +66,7 @@ class PaperVenue:
         self.resting.leave(order)
         return self._cancelled(order, reason)
 
-    def matched(self) -> list[Match | TwinMatch]:
+    def matched(self) -> list[Match]:
         """What the kernel's last call did to resting orders."""
         return self.resting.matched()
 
@@ -82,6 +82,7 @@ class PaperVenue:
         found = walk(state.flat, intent.symbol, intent.side, intent.price, order.venue_left, intent.order)
         order.venue_left -= found
         rows = state.fills[: state.control[FILL_COUNT]].tolist()
+        state.control[FILL_COUNT] = 0
         return [Match(row[F_ORDER], row[F_PRICE], row[F_SIZE], is_maker=False, ahead=0) for row in rows]
 
     def _cancelled(self, order: Working, reason: str) -> Cancelled:

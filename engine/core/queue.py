@@ -19,7 +19,8 @@ from engine.core.queue_models import BACK, FRONT, PRINT, TOUCH, has_queue, share
 from engine.core.slots import KEYS, SLOT, displayed_at, first_at, is_closed
 from engine.core.state import (
     ALONE,
-    AT_PRICE,
+    CAUSE_AT_PRICE,
+    CAUSE_THROUGH,
     CLAMPED,
     EXPLAIN_NS,
     F_AHEAD,
@@ -62,8 +63,8 @@ from engine.core.state import (
     R_SIDE,
     R_SYMBOL,
     R_UNSURE,
-    THROUGH_PRICE,
     TWIN_COUNT,
+    URGENT,
     W_CAUSE,
     W_LANE,
     W_NS,
@@ -98,12 +99,14 @@ def fill_resting(m: Memory, slot: int, lane: int, size: int, cause: int, ahead: 
     row = m.resting[slot]
     m.queues[slot, lane, Q_LEFT] -= size
     at = m.queues[slot, lane, Q_ROW]
+    if lane == PESSIMIST:
+        m.control[URGENT] = 1
     if lane != OWN:
         if at < m.control[TWIN_COUNT]:
             twin = m.twins[at]
             if twin[W_ORDER] == row[R_ORDER] and twin[W_LANE] == lane and twin[W_NS] == m.control[NOW]:
                 twin[W_SIZE] += size
-                if twin[W_CAUSE] == AT_PRICE:
+                if twin[W_CAUSE] == CAUSE_AT_PRICE:
                     twin[W_CAUSE] = cause
                 return
         at = m.control[TWIN_COUNT]
@@ -121,7 +124,7 @@ def fill_resting(m: Memory, slot: int, lane: int, size: int, cause: int, ahead: 
         row[R_DONE_NS] = m.control[NOW]
     if at < m.control[FILL_COUNT] and m.fills[at, F_ORDER] == row[R_ORDER]:
         m.fills[at, F_SIZE] += size
-        if m.fills[at, F_CAUSE] == AT_PRICE:
+        if m.fills[at, F_CAUSE] == CAUSE_AT_PRICE:
             m.fills[at, F_CAUSE] = cause
         return
     at = m.control[FILL_COUNT]
@@ -234,7 +237,7 @@ def printed_through(m: Memory, slot: int, size: int) -> bool:
             ours = min(budget, queue[Q_LEFT])
         ours = within_bounds(m, slot, lane, ours)
         if ours > 0:
-            fill_resting(m, slot, lane, ours, THROUGH_PRICE, ahead)
+            fill_resting(m, slot, lane, ours, CAUSE_THROUGH, ahead)
             m.lanes[LANE_BUDGET, lane] = budget - ours
         goes_on = goes_on or budget > ours
     return goes_on or m.control[ALONE] != 0
@@ -293,7 +296,7 @@ def printed_at(m: Memory, slot: int, size: int) -> None:
         ours = within_bounds(m, slot, lane, ours)
         if ours > 0:
             m.lanes[LANE_GIVEN, lane] += ours
-            fill_resting(m, slot, lane, ours, AT_PRICE, ahead)
+            fill_resting(m, slot, lane, ours, CAUSE_AT_PRICE, ahead)
 
 
 @kernel

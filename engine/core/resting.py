@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections import deque
 
 import msgspec
+import numpy as np
 
+from engine.core.book import Int64s
 from engine.core.orders import Working
 from engine.core.queue_models import RULES
 from engine.core.slots import join, leave, shrink
 from engine.core.state import (
-    AT_PRICE,
-    CROSSED_PRICE,
+    CAUSE_AT_PRICE,
+    CAUSE_CROSSED,
+    CAUSE_TAKEN,
+    CAUSE_THROUGH,
     F_AHEAD,
     F_AHEAD_NOW,
     F_CAUSE,
@@ -26,10 +30,9 @@ from engine.core.state import (
     NOW,
     OWN,
     Q_AHEAD,
+    Q_LEFT,
     R_FIRST_AHEAD,
     RESTING_ROOM,
-    TAKEN,
-    THROUGH_PRICE,
     TWIN_COUNT,
     W_CAUSE,
     W_LANE,
@@ -40,7 +43,7 @@ from engine.core.state import (
     State,
 )
 
-CAUSES = {TAKEN: "taken", AT_PRICE: "at price", THROUGH_PRICE: "through", CROSSED_PRICE: "crossed"}
+TAKEN, AT_PRICE, THROUGH, CROSSED = CAUSE_TAKEN, CAUSE_AT_PRICE, CAUSE_THROUGH, CAUSE_CROSSED
 """Why an order traded: it took what was displayed; prints at its price used up the queue in front; a print went through
 its price; the other side's display reached it."""
 
@@ -49,7 +52,7 @@ class Match(msgspec.Struct, frozen=True):
     """What the market did to an order, before anybody is told. ``ahead``: the queue when it came, size units.
 
     ``ahead_now``: the queue in front just before it traded, size units. ``model``: the queue model that decided.
-    ``cause``: a key of ``CAUSES``. ``chance``: per mille, that a real order would have had this fill.
+    ``cause``: TAKEN, AT_PRICE, THROUGH or CROSSED. ``chance``: per mille, that a real order would have had this fill.
     """
 
     order: int
@@ -71,7 +74,7 @@ class TwinMatch(msgspec.Struct, frozen=True):
     price: int
     size: int
     cause: int
-    ns: int
+    ns: int = 0
 
 
 class Resting:
@@ -85,6 +88,7 @@ class Resting:
         self._working: dict[int, Working] = {}
         # Filled orders whose twins live on: until when, and their slot.
         self._lingering: deque[tuple[int, int]] = deque()
+        self._left: tuple[int, Int64s] | None = None  # who left last, and what its lanes still had
 
     @property
     def has_room(self) -> bool:
@@ -96,6 +100,10 @@ class Resting:
         self._sweep()
         state, intent = self._state, order.intent
         slot = join(state.flat, intent.symbol, intent.side, intent.price, order.venue_left, intent.order, state.rule)
+        if self._left is not None and self._left[0] == intent.order:
+            # It only moves: what its twins traded before stays traded.
+            lefts = self._left[1]
+            state.queues[slot, :, Q_LEFT] = np.maximum(0, lefts + (order.venue_left - lefts[OWN]))
         self._slots[intent.order] = slot
         self._working[intent.order] = order
         order.at_venue = True
@@ -103,7 +111,9 @@ class Resting:
 
     def leave(self, order: Working) -> None:
         """The order rests no more, nor do its twins: it was cancelled, or comes back elsewhere with ``join``."""
-        leave(self._state.flat, self._drop(order))
+        slot = self._drop(order)
+        self._left = (order.intent.order, self._state.queues[slot, :, Q_LEFT].copy())
+        leave(self._state.flat, slot)
 
     def shrink(self, order: Working, left: int) -> None:
         """Only ``left`` of the order may still trade, less than before; it keeps its place."""
@@ -113,9 +123,9 @@ class Resting:
         shrink(self._state.flat, self._slots[order.intent.order], before - left)
         order.venue_left = left
 
-    def matched(self) -> list[Match | TwinMatch]:
+    def matched(self) -> list[Match]:
         """What the kernel did to resting orders, in order; who is filled leaves, its twins live on a while."""
-        matches: list[Match | TwinMatch] = []
+        matches: list[Match] = []
         for row in self._state.fills[: self._control[FILL_COUNT]].tolist():
             order = self._working[row[F_ORDER]]
             order.venue_left -= row[F_SIZE]
@@ -135,7 +145,6 @@ class Resting:
                 )
             )
         self._control[FILL_COUNT] = 0
-        matches.extend(self.twins())
         self._sweep()
         return matches
 

@@ -69,7 +69,8 @@ CONTROL_FIELDS = 64
     GRACE_NS,  # how long the twins of a filled order live on
     ALONE,  # 1: resting orders know nothing of each other (ghosts)
     CLAMPED,  # 1: no rule leaves the bounds
-) = range(35)
+    URGENT,  # 1: the pessimist filled an order, which settles how sure a fill is
+) = range(36)
 
 ASKED, PASSED, FAILED = 1, 2, 3
 
@@ -83,7 +84,7 @@ WAKE_RING = 32  # the ring of frames is full
 WAKE_CHECK = 64  # a frame waits for Python to compare the venue's checksum
 WAKE_FUNDING = 256  # the venue named another funding time (see marks.py)
 
-WAKE_TWIN = 128  # the table of what twins did is half full
+WAKE_TWIN = 128  # the pessimist filled an order, or the table of what twins did is half full
 
 # Further columns of a symbol's row in ``top`` (see book.py for the first twelve). Our resting bids are ``OWN_COUNT``
 # rows of the index from ``OWN_FIRST`` on, our asks the same one column further.
@@ -158,7 +159,7 @@ FRAME_FIELDS = FRAME.itemsize // 8
 FILL_FIELDS = 8
 F_ORDER, F_PRICE, F_SIZE, F_MAKER, F_AHEAD, F_AHEAD_NOW, F_RULE, F_CAUSE = range(FILL_FIELDS)
 
-TAKEN, AT_PRICE, THROUGH_PRICE, CROSSED_PRICE = range(4)
+CAUSE_TAKEN, CAUSE_AT_PRICE, CAUSE_THROUGH, CAUSE_CROSSED = range(4)
 """Why an order traded: it took what was displayed; prints at its price used up the queue in front; a print went through
 its price; the other side's display reached it."""
 

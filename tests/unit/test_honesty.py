@@ -31,6 +31,7 @@ def rig(size: int = 4, price: int | None = 100, side: Side = Side.BUY) -> Rig:
     )
     made = Rig(script, paper=NO_LATENCY)
     made.engine.honesty.twins = Twins(MODELS, "risk_averse", made.engine.honesty.new_account)
+    setattr(made.engine.desk.venue.resting, "twins", list)  # noqa: B010 - the kernel's own stay silent
     made.feed(snapshot(1 * MS, BIDS, ASKS), clock(1 * S), clock(1 * S + 1))
     return made
 
@@ -73,7 +74,7 @@ def doubtful(made: Rig, monkeypatch: pytest.MonkeyPatch, chance: int = 600) -> N
     resting = made.engine.desk.venue.resting
     matched = resting.matched
 
-    def unsure() -> list[Match | TwinMatch]:
+    def unsure() -> list[Match]:
         return [replace(one, cause=AT_PRICE, chance=chance) for one in matched()]
 
     monkeypatch.setattr(resting, "matched", unsure)
