@@ -19,7 +19,8 @@ from engine.core.kernel import apply_level, is_crossed, refresh_top
 from engine.core.matching import match_crossed
 from engine.core.paper_settings import PaperSettings
 from engine.core.queue import traded
-from engine.core.queue_models import MODELS, RULES
+from engine.core.queue_models import MODELS as MODELS
+from engine.core.queue_models import RULES
 from engine.core.queue_settings import QueueSettings
 from engine.core.slots import join_queue, leave_queue
 from engine.core.state import (
