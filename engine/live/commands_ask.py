@@ -28,7 +28,7 @@ Only = Annotated[str, typer.Option("--strategy", help="One strategy; all when le
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    for ask in (status, positions, orders, fills, models, why):
+    for ask in (status, positions, orders, fills, models, truth, why):
         app.command()(ask)
     for tell in (halt, resume, flatten, reload):
         app.command()(tell)
@@ -65,6 +65,25 @@ def fills(url: Url = "", run: Run = HERE, json_: Json = False) -> None:
 def models(url: Url = "", run: Run = HERE, json_: Json = False) -> None:
     """Models and their scores."""
     _list("models", _find(url, run), json_)
+
+
+def truth(url: Url = "", run: Run = HERE, json_: Json = False) -> None:
+    """How true the fills are: grades, score, profit under every queue model, markouts, shortfall."""
+    told = _ask(_find(url, run), "/truth", dict)
+    if json_:
+        typer.echo(json.dumps(told))
+        return
+    from engine.live.listing import table
+    from engine.live.status import truth_lines
+    from engine.live.terminal import console
+
+    screen = console()
+    for line in truth_lines(told):
+        screen.print(line, highlight=False)
+    for name in ("markouts", "execution"):
+        if told[name]:
+            screen.print(f"\n{name}", style="bold")
+            screen.print(table(name, told[name]), highlight=False)
 
 
 def why(url: Url = "", run: Run = HERE, json_: Json = False) -> None:

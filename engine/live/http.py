@@ -136,6 +136,7 @@ class HttpServer:
             "/positions": view.positions,
             "/models": view.model_summaries,
             "/why": view.why,
+            "/truth": view.truth,
         }
         return [
             *(web.get(path, self._asset) for path in ASSETS),

@@ -1,4 +1,4 @@
-"""What ``positions``, ``orders``, ``fills`` and ``models`` show a person: short, and never cut off."""
+"""What ``positions``, ``orders``, ``fills``, ``models`` and ``truth`` show a person: short, and never cut off."""
 
 from __future__ import annotations
 
@@ -37,8 +37,34 @@ def _score(head: str, key: str) -> Column:
     return Column(head, lambda row: score(row[key], row["predictions"]), right=True)
 
 
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.2f}"
+
+
+def _ticks(head: str, at: int) -> Column:
+    """A markout in ticks, after the horizon of this place in the list."""
+    return Column(head, lambda row: _signed(row["ticks"][at]), right=True)
+
+
+def _bps(head: str, value: Callable[[Row], float | None]) -> Column:
+    return Column(head, lambda row: _signed(value(row)), right=True)
+
+
+def _share(head: str, key: str) -> Column:
+    return Column(head, lambda row: "–" if row[key] is None else f"{100 * row[key]:.1f} %", right=True)
+
+
+def _shortfall(row: Row) -> str:
+    return f"{money(row['shortfall'])} {row['currency']}"
+
+
 def _time(row: Row) -> str:
     return datetime.fromtimestamp(row["ns"] / 1e9, UTC).strftime("%H:%M:%S")
+
+
+def _grade(row: Row) -> str:
+    """The grade as it stands now, and what settled it."""
+    return f"{row['grade']} ({row['graded']})" if row["graded"] else str(row["grade"])
 
 
 def _model_state(row: Row) -> str:
@@ -60,6 +86,17 @@ LISTS: Final[Mapping[str, Sequence[Column]]] = {
         *(Column("UTC", _time), _plain("strategy"), _plain("symbol"), _plain("side"), _decimal("price")),
         *(_decimal("size"), Column("as", lambda row: "maker" if row["maker"] else "taker")),
         Column("fee", lambda row: f"{money(row['fee'])} {row['fee_currency']}", right=True),
+        *(Column("grade", _grade), Column("chance", lambda row: f"{100 * row['chance']:.0f} %", right=True)),
+    ),
+    "markouts": (
+        *(_plain("strategy"), _plain("symbol"), _plain("place"), _plain("grade"), _count("fills", "fills")),
+        *(_ticks(head, at) for at, head in enumerate(("at once", "0.1 s", "1 s", "10 s", "60 s"))),
+    ),
+    "execution": (
+        *(_plain("strategy"), _plain("symbol"), _count("orders", "orders"), _share("filled", "fill_ratio")),
+        *(_share("maker", "maker_share"), Column("shortfall", _shortfall, right=True)),
+        *(_bps("in bps", lambda row: row["shortfall_bps"]), _count("unfilled", "missed")),
+        _bps("missed 10 s, bps", lambda row: row["missed_bps"][2]),
     ),
     "models": (
         *(_plain("name"), _plain("symbol"), Column("ahead", lambda row: f"{row['horizon_s']:g} s", right=True)),

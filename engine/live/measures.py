@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from engine.core.engine import Engine
+from engine.live.measures_truth import truth
 from engine.live.metrics import Snapshot
 from engine.live.view import View
 
@@ -31,6 +32,7 @@ def measure(view: View) -> Snapshot:
     _books(view.runner.engine, view.runner.clock.now_ns(), values)
     _money(view.runner.engine, values)
     _orders(view, values)
+    truth(view.runner.engine, values)
     _models(view.model_summaries(), values)
     runner = view.runner
     return Snapshot(

@@ -54,11 +54,17 @@ LABELS: Final = {
     "model": "a model's name in the config",
     "currency": "of a settlement or balance",
     "leg": "`out`, `back` or `feed`",
-    "reason": "a risk rule or a reason for a rejection; a fixed set of words",
+    "grade": "`certain`, `likely` or `ambiguous`",
+    "queue_model": "a queue model of the paper venue, the bounds `front` and `back` among them",
+    "horizon": "`0.1s`, `1s`, `10s` or `60s`",
+    "reason": "a risk rule, a reason for a rejection or for a new grade; a fixed set of words",
 }
 """Every label there is; none grows with time."""
 
 _VENUE, _SYMBOL, _MODEL, _STRATEGY = ("venue",), ("symbol",), ("model",), ("strategy",)
+
+_TRADED, _MISSED = ("strategy", "symbol"), ("strategy", "symbol", "horizon")
+_MARKOUT = ("strategy", "symbol", "grade", "horizon")
 
 TABLE: Final[tuple[Metric, ...]] = (
     Metric("info", "gauge", ("run", "version"), "Always 1; says which run and version this is."),
@@ -99,6 +105,26 @@ TABLE: Final[tuple[Metric, ...]] = (
     Metric("orders_rejected_total", "counter", ("reason",), "Orders that the paper venue rejected."),
     Metric("orders_working", "gauge", (), "Orders in flight or resting."),
     Metric("fills_total", "counter", _STRATEGY, "Fills, partial ones included."),
+    Metric("fills_graded_total", "counter", ("grade",), "Fills by how sure they were when they came."),
+    Metric("fills_regraded_total", "counter", ("reason",), "Fills that later prints settled, or left behind."),
+    Metric("fills_unsure_total", "counter", (), "Fills of orders whose book had a gap while they rested."),
+    Metric("fills_false_expected", "gauge", (), "How many fills a real order would not have had: sum of 1 - chance."),
+    Metric(
+        "fill_truth_score", "gauge", (), "Expected share of fills that are real, 0 to 1: the mean of their chances."
+    ),
+    Metric("fill_truth_low", "gauge", (), "Lower end of the score's 95 % interval, were the chances exact."),
+    Metric("fill_truth_high", "gauge", (), "Upper end of it."),
+    Metric("fill_truth_measured", "gauge", (), "The same share as ghost orders found it for the model in use."),
+    Metric("profit_low", "gauge", ("currency",), "Lowest profit after fees under any queue model."),
+    Metric("profit_high", "gauge", ("currency",), "Highest profit after fees under any queue model."),
+    Metric("twin_profit", "gauge", ("queue_model", "currency"), "Profit after fees under each queue model."),
+    Metric("markout_ticks", "gauge", _MARKOUT, "Mean of side times mid less price after the horizon, over fills."),
+    Metric(
+        "shortfall_bps", "gauge", _TRADED, "Cost of fills against the mid at request, with fees; above 0 is a cost."
+    ),
+    Metric("missed_bps", "gauge", _MISSED, "Mean move of the mid, towards the order, after it ended unfilled."),
+    Metric("maker_share", "gauge", _TRADED, "Share of the traded size that was traded as maker, 0 to 1."),
+    Metric("fill_ratio", "gauge", _TRADED, "Share of the size sent that was filled, 0 to 1."),
     Metric("strategy_stopped", "gauge", _STRATEGY, "1 when the strategy raised or was stopped."),
     Metric("signals_total", "counter", (), "Predictions and signals that came out."),
     Metric("model_predictions_total", "counter", _MODEL, "Predictions made."),

@@ -22,6 +22,7 @@ from engine.core.records import (
     ModelRefused,
     ModelSwapped,
     Record,
+    Regraded,
     Rejected,
     RetrainRequested,
     RiskAction,
@@ -177,6 +178,8 @@ class Runner:
                     self.training.start(fact.model)
             elif isinstance(fact, Fill):
                 self.recent_fills.append(self._fill(record.ns, fact))
+            elif isinstance(fact, Regraded):
+                self._regraded(fact)
             elif isinstance(fact, LOGGED):
                 words = {name: getattr(fact, name) for name in fact.__struct_fields__}
                 level = "warning" if isinstance(fact, FeedState) and not fact.ready else LOUD.get(type(fact), "info")
@@ -201,4 +204,19 @@ class Runner:
             "fee": fill.fee,
             "fee_currency": fill.fee_currency,
             "queue_ahead": instrument.size_text(fill.queue_ahead),
+            "ahead_now": instrument.size_text(fill.ahead_now),
+            "number": fill.number,
+            "model": fill.model,
+            "cause": fill.cause,
+            "grade": fill.grade,
+            "graded": "",
+            "chance": fill.chance / 1000,
+            "latency_ms": fill.latency_ns / 1e6,
         }
+
+    def _regraded(self, fact: Regraded) -> None:
+        """What settled a fill is shown with it as long as it is shown."""
+        for fill in reversed(self.recent_fills):
+            if (fill["order"], fill["number"]) == (fact.order, fact.number):
+                fill["grade"], fill["graded"] = fact.grade, fact.reason
+                return

@@ -16,6 +16,8 @@ def render(state: dict[str, Any], url: str, *, fills: bool = True) -> Renderable
     parts: list[RenderableType] = [_head(state, url), _books(state, fills)]
     if state["models"]:
         parts.append(_models(state, fills))
+    if state["truth"]["fills"]:
+        parts.append(_truth(state))
     parts += [Text(f"strategy {name} is stopped: {reason}", "bold red") for name, reason in _stopped(state)]
     return Group(*parts, _tail(state))
 
@@ -88,6 +90,46 @@ def _models(state: dict[str, Any], fills: bool) -> Table:
             str(model["swaps"]),
         )
     return table
+
+
+def _truth(state: dict[str, Any]) -> Text:
+    """How true the fills are, and what the profit would be under the other queue models, in one line."""
+    told = state["truth"]
+    text = Text("fills ", "dim")
+    for grade, style in (("certain", "green"), ("likely", "yellow"), ("ambiguous", "red")):
+        text.append(f"{grade} {told['final'][grade]} ", style)
+    text.append(f" truth score {_score(told)}, {told['false_fills']:.1f} expected false  ", "dim")
+    for currency, band in state["band"].items():
+        if len(band["models"]) > 1:
+            text.append(f"band {_short(band['low'])} to {_short(band['high'])} {currency}  ", "bold")
+    return text
+
+
+def _score(told: dict[str, Any]) -> str:
+    return f"{100 * told['score']:.1f} % ({100 * told['low']:.1f} to {100 * told['high']:.1f})"
+
+
+def truth_lines(told: dict[str, Any]) -> list[str]:
+    """The score and the band in sentences; ``told`` is the daemon's ``/truth``."""
+    score = told["truth"]
+    if not score["fills"]:
+        return ["no fill yet"]
+    lines = [
+        f"fill-truth score {_score(score)}: of {score['fills']} fills {score['false_fills']:.1f} expected false",
+        "when they came: " + ", ".join(f"{grade} {score[grade]}" for grade in score["final"]),
+        "as settled: " + ", ".join(f"{grade} {count}" for grade, count in score["final"].items()),
+    ]
+    if score["unsure"]:
+        lines.append(f"{score['unsure']} fills of orders whose book had a gap while they rested")
+    if measured := score["measured"]:
+        lines.append(f"measured on {measured['ghosts']} ghost orders: {100 * measured['score']:.1f} %")
+    for currency, band in told["band"].items():
+        models = sorted(band["models"].items(), key=lambda each: float(each[1]))
+        lines.append(
+            f"profit {_short(band['low'])} to {_short(band['high'])} {currency}, own {_short(band['own'])}: "
+            + ", ".join(f"{model} {_short(profit)}" for model, profit in models)
+        )
+    return lines
 
 
 def _tail(state: dict[str, Any]) -> Text:

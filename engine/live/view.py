@@ -29,12 +29,20 @@ SHOWN = 50
 LEVELS = 5
 """Levels of each side of a book in a state."""
 
+TRUTH = ("truth", "band", "markouts", "execution")
+"""Keys of a summary that say how true the fills are."""
+
 
 class Sample(NamedTuple):
-    """One moment of the history; ``ms`` UTC, profit by currency, mid by symbol, information coefficient by model."""
+    """One moment of the history; ``ms`` UTC, profit by currency, mid by symbol, information coefficient by model.
+
+    ``low`` and ``high`` are the ends of the profit's band over all queue models.
+    """
 
     ms: int
     profit: dict[str, float]
+    low: dict[str, float]
+    high: dict[str, float]
     mid: dict[str, float]
     ic: dict[str, float]
 
@@ -57,10 +65,13 @@ class View:
     def sample(self) -> None:
         """Remember this moment; called once a second."""
         engine = self.runner.engine
+        band = engine.honesty.twins.band(engine.ledger)
         self.history.append(
             Sample(
                 ms=self.runner.clock.now_ns() // 1_000_000,
-                profit={currency: float(value) for currency, value in engine.ledger.profit().items()},
+                profit={currency: float(one["own"]) for currency, one in band.items()},
+                low={currency: float(one["low"]) for currency, one in band.items()},
+                high={currency: float(one["high"]) for currency, one in band.items()},
                 mid={
                     book.symbol: book.mid / 10**book.instrument.price_decimals
                     for book in engine.book_views
@@ -112,6 +123,7 @@ class View:
             "profit": told["profit"],
             "fees": told["fees"],
             "strategies": told["strategies"],
+            **{what: told[what] for what in TRUTH},
             "halted": told["halted"],
             "models": self.model_summaries(),
             "latency_us": self._latency(),
@@ -201,6 +213,12 @@ class View:
             for venue, line in lines.venues.items()
         ]
 
+    def truth(self) -> dict[str, Any]:
+        """How true the fills are: score, band by currency and strategy, markouts, execution."""
+        told = self.runner.engine.summary()
+        by_strategy = {name: one["band"] for name, one in told["strategies"].items()}
+        return {**{what: told[what] for what in TRUTH}, "strategies": by_strategy}
+
     def why(self) -> dict[str, Any]:
         """Why there is no trade."""
         return why(self)
@@ -260,7 +278,7 @@ class View:
         """Columns: ``ms``, and by currency, symbol and model a list as long, None where nothing was known."""
         samples = list(dropwhile(lambda sample: sample.ms <= since_ms, self.history))
         columns: dict[str, Any] = {"ms": [sample.ms for sample in samples]}
-        for what in ("profit", "mid", "ic"):
+        for what in ("profit", "low", "high", "mid", "ic"):
             rows: list[dict[str, float]] = [getattr(sample, what) for sample in samples]
             names = dict.fromkeys(name for row in rows for name in row)
             columns[what] = {name: [row.get(name) for row in rows] for name in names}

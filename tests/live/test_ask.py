@@ -41,6 +41,29 @@ FILL = {
     "maker": True,
     "fee": "-0.002497812975",
     "fee_currency": "USDT",
+    "grade": "certain",
+    "graded": "back",
+    "chance": 0.962,
+}
+MARKOUT: dict[str, Any] = {
+    "strategy": "maker",
+    "symbol": "sim:BTCUSDT",
+    "place": "middle",
+    "grade": "ambiguous",
+    "fills": 1234,
+    "ticks": [0.5, 0.25, -0.125, -1.5, None],
+}
+EXECUTION: dict[str, Any] = {
+    "strategy": "maker",
+    "symbol": "sim:BTCUSDT",
+    "currency": "USDT",
+    "orders": 4321,
+    "missed": 3000,
+    "fill_ratio": 0.2856,
+    "maker_share": 1.0,
+    "shortfall": "-0.0123456",
+    "shortfall_bps": -0.0321,
+    "missed_bps": [0.1, None, 0.31, None],
 }
 MODEL = {
     "name": "net",
@@ -82,26 +105,32 @@ def ask(*words: str | Path) -> Result:
 
 
 def test_every_list_is_whole_at_any_width() -> None:
-    for name, row in (("positions", POSITION), ("orders", ORDER), ("fills", FILL), ("models", MODEL)):
+    rows: dict[str, dict[str, Any]] = {"positions": POSITION, "orders": ORDER, "fills": FILL, "models": MODEL}
+    rows |= {"markouts": MARKOUT, "execution": EXECUTION}
+    for name, row in rows.items():
         wide = shown(name, row, 1000).splitlines()[1].split()
         narrow = shown(name, row, 80)
         assert "…" not in narrow
         letters = "".join(narrow.split())
         assert all(letter in letters for word in wide for letter in word)
         assert all(len(line) <= 80 for line in narrow.splitlines())
-    assert set(LISTS) == {"positions", "orders", "fills", "models"}
+    assert set(LISTS) == set(rows)
 
 
 def test_a_list_is_for_the_eye() -> None:
     assert shown("fills", FILL, 200).splitlines()[1].split() == [
-        *("08:41:25", "maker", "sim:BTCUSDT", "buy", "59971.5", "0.00833", "maker", "-0.002498", "USDT")
+        *("08:41:25", "maker", "sim:BTCUSDT", "buy", "59971.5", "0.00833", "maker", "-0.002498", "USDT"),
+        *("certain", "(back)", "96", "%"),
     ]
+    assert shown("markouts", MARKOUT, 200).splitlines()[1].split()[-5:] == ["+0.50", "+0.25", "-0.12", "-1.50", "–"]
+    assert shown("execution", EXECUTION, 200).splitlines()[1].split()[-2:] == ["3,000", "+0.31"]
     assert shown("positions", POSITION, 200).splitlines()[1].split()[-3:] == ["0.4099", "1.86", "USDT"]
     assert shown("models", MODEL, 200).splitlines()[1].split()[6:8] == ["–", "–"], "nothing was scored"
 
 
 def test_no_daemon_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
-    for command in ("status", "positions", "orders", "fills", "models", "why", "halt", "resume", "flatten", "reload"):
+    asks = ("status", "positions", "orders", "fills", "models", "truth", "why")
+    for command in (*asks, "halt", "resume", "flatten", "reload"):
         for json_ in ((), ("--json",)):
             done = ask(command, "--run", tmp_path / "a", *json_)
             assert (done.exit_code, done.stderr.count("\n"), done.stdout) == (1, 1, "")
@@ -197,6 +226,7 @@ def test_the_screen_names_a_stopped_strategy_and_leaves_out_models_that_are_not_
         "fills": 0,
         "orders": {"sent": 0, "refused": {}, "cancelled": 0},
         "latency_us": {"tick_to_decision": {"p50": 0, "p99": 0}},
+        "truth": {"fills": 0},
     }
     console = Console(width=80)
     with console.capture() as caught:

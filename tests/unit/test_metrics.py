@@ -19,13 +19,15 @@ def traded() -> Watched:
     watched = Watched(buys(1_000))
 
     def on_fill(_: object, ctx: object) -> None:
-        order = getattr(ctx, "order")  # noqa: B009 - a Context by duck
+        order, cancel = getattr(ctx, "order"), getattr(ctx, "cancel")  # noqa: B009 - a Context by duck
         order("ETHUSDT", 1, 10**9)
         order("BTCUSDT", 1, 1_000, price=20_000, post_only=True)
+        cancel(order("BTCUSDT", 1, 1_000, price=9_000))
 
     watched.script.on["fill"] = on_fill
     watched.make_ready()
     watched.pass_time(200 * MS)
+    watched.engine.honesty.measured = {"score": 0.97, "low": 0.95, "high": 0.99, "ghosts": 400}
     watched.runner.measured("v", 3 * MS)
     watched.runner.drain(1)
     return watched
