@@ -8,6 +8,7 @@ from engine.core.amends import Amends
 from engine.core.exchange import Exchange
 from engine.core.exposure import Exposure
 from engine.core.fees import Fees
+from engine.core.gateway import Gateway
 from engine.core.grades import CAUSES
 from engine.core.honesty import Honesty
 from engine.core.latency import AMEND, CANCEL, ORDER
@@ -75,6 +76,7 @@ class Desk:
         self.venue = PaperVenue(settings, state)
         self.honesty = honesty
         self.lines = Lines(settings, instruments)
+        self.gateway = Gateway(settings.gates, instruments)
         self.orders: dict[int, Working] = {}
         self.sent = self.filled = self.cancelled = self.expired = self.rejected = self.fills = 0
         self.refused: dict[str, int] = {}
@@ -169,13 +171,21 @@ class Desk:
                 self.cancel(number, intent.strategy, now_ns, reason)
 
     def arrive(self, order: Working, now_ns: int) -> None:
-        self._answer(self._exchange.arrive(order, now_ns), now_ns, order)
+        refused = self.gateway.refuses(order, ORDER, now_ns)
+        told = self._exchange.refuse(order, *refused) if refused else self._exchange.arrive(order, now_ns)
+        self._answer(told, now_ns, order)
 
     def cancel_arrives(self, order: Working, reason: str, now_ns: int) -> None:
-        self._answer(self._exchange.cancel(order, reason), now_ns, order)
+        refused = self.gateway.refuses(order, CANCEL, now_ns)
+        number = order.intent.order
+        told = [CancelRejected(number, *refused)] if refused else self._exchange.cancel(order, reason)
+        self._answer(told, now_ns, order)
 
     def amend_arrives(self, order: Working, change: Change, now_ns: int) -> None:
-        self._answer(self._exchange.amend(order, change), now_ns, order)
+        refused = self.gateway.refuses(order, AMEND, now_ns)
+        number = order.intent.order
+        told = [AmendRejected(number, *refused)] if refused else self._exchange.amend(order, change)
+        self._answer(told, now_ns, order)
 
     def expires(self, order: Working, now_ns: int) -> None:
         self._answer(self._exchange.expire(order), now_ns, order)
@@ -198,6 +208,7 @@ class Desk:
         ``asked`` is the order whose message the venue answers: its owner may know already that it ended.
         """
         self.honesty.did(told, now_ns)
+        self.gateway.did(told, self.orders)
         late: list[tuple[int, int, list[tuple[Told, int]]]] = []
         for word in told:
             order = self.orders.get(getattr(word, "order", 0), asked)
@@ -245,8 +256,8 @@ class Desk:
                 self.expired += 1
                 self._end(order, EXPIRED, word.reason)
             elif isinstance(word, CancelRejected) and order.state == CLOSING:
-                order.tell(order.stands)  # it came before its order
-                self.on_order(order, "too_late")
+                order.tell(order.stands)  # it came before its order, or the venue's door was shut
+                self.on_order(order, word.reason or "too_late")
 
     def _told_fill(self, match: Match, matched_ns: int) -> None:
         order = self.orders[match.order]

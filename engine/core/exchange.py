@@ -69,6 +69,11 @@ class Exchange:
             self._schedule(ends_ns, "expire", order)
         return self._follow(self._enter(order))
 
+    def refuse(self, order: Working, reason: str, words: str) -> list[Told]:
+        """The order reached the venue and was not let in."""
+        order.arrived = order.ended = True
+        return self._follow([Rejected(order.intent.order, reason, words)])
+
     def cancel(self, order: Working, reason: str) -> list[Told]:
         """A cancel reaches the venue; it lost when the order has ended."""
         if order.ended or not order.arrived:

@@ -76,10 +76,12 @@ class Cancelled(Fact, frozen=True, tag=True):
     reason: str
 
 
-class CancelRejected(Fact, frozen=True, tag=True):
-    """The cancel came too late: the order had already ended."""
+class CancelRejected(Fact, frozen=True, tag=True, omit_defaults=True):
+    """The cancel came too late, as the order had already ended; or, with a ``reason``, the venue did not take it."""
 
     order: int
+    reason: str = ""
+    words: str = ""
 
 
 class Pending(Fact, frozen=True, tag=True):

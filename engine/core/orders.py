@@ -74,6 +74,8 @@ class Working:
     feed_ns: int = 0
     back_ns: int = 0
     messages: int = 0
+    since_ns: int = 0  # when the venue's door let it in or changed it last, where that counts
+    is_forgiven: bool = False  # does not count as an unfilled order any more
     price: int = field(init=False)
     size: int = field(init=False)
     stands: str = field(init=False)  # where it stands at the venue, under ``amending`` and ``closing``

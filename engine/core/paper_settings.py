@@ -7,6 +7,7 @@ from decimal import Decimal
 import msgspec
 
 from engine.core.fees import FeeSettings
+from engine.core.gateway import Gate
 from engine.core.latency import LatencySettings
 from engine.core.queue_settings import QueueSettings
 from engine.core.venue_rules import VenueRules
@@ -16,7 +17,7 @@ class PaperSettings(msgspec.Struct, frozen=True):
     """Latencies in ns, fee rates as fractions of the notional (negative: a rebate), bounds.
 
     ``out_ns``: from us to the venue's matching; ``back_ns``: its answer to us; ``feed_ns``: its market data to us;
-    ``latency``: how they vary (None: not at all).
+    ``latency``: how they vary (None: not at all). ``gates``: what a venue's door refuses, by the venue's name.
     ``max_taken``: levels whose taken size is remembered.
     ``reporting_currency``: in which all profit is told once more, empty: in its own currencies only.
     ``fees``: the schedules of venues, which then take the place of the two rates.
@@ -36,6 +37,7 @@ class PaperSettings(msgspec.Struct, frozen=True):
     max_taken: int = 8192
     explain_ns: int = 200_000_000
     latency: LatencySettings | None = None
+    gates: dict[str, Gate] = {}
     queue: QueueSettings = QueueSettings()
     rules: VenueRules = VenueRules()
 

@@ -20,6 +20,7 @@ from engine.core.types import Instrument, UnitsError
 from engine.learn.contract import ModelError, ModelSettings
 from engine.learn.models import Models
 from engine.live.config import AppConfig, ConfigError, InstrumentSection, ModelSection, StrategySection
+from engine.live.config_gate import unknown_gates
 from engine.live.config_paper import paper_settings
 from engine.live.plugins import PluginError, strategy_class
 
@@ -75,6 +76,9 @@ def build_engine(
     Raises:
         ConfigError: a strategy or model that cannot be had, or whose settings do not fit.
     """
+    problems = unknown_gates(config.paper.gate, (instrument.venue for instrument in instruments))
+    if problems:
+        raise ConfigError(problems)
     models = build_models(config, instruments, inline_training=inline_training)
     settings = EngineSettings(
         paper=paper_settings(config.paper), risk=risk_settings(config), cash={**config.paper.cash}

@@ -7,6 +7,7 @@ from decimal import Decimal
 from pydantic import Field
 
 from engine.core.paper_settings import PaperSettings
+from engine.live.config_gate import GateSection, gate_settings
 from engine.live.config_latency import LatencySection, latency_settings
 from engine.live.config_money import VenueFeesSection, fee_settings
 from engine.live.config_section import Money, Section
@@ -28,6 +29,7 @@ class PaperSection(Section):
     fees: dict[str, VenueFeesSection] = Field(default={})
     max_orders: int = Field(default=256, ge=1, le=10_000)
     latency: LatencySection | None = None
+    gate: dict[str, GateSection] = Field(default={})
     cash: dict[str, Money] = Field(default={"USDT": Decimal(100_000)})
 
 
@@ -39,6 +41,7 @@ def paper_settings(paper: PaperSection) -> PaperSettings:
         back_ns=paper.back if over.back is None else over.back,
         feed_ns=paper.feed if over.feed is None else over.feed,
         latency=latency_settings(paper.latency),
+        gates=gate_settings(paper.gate),
         maker_fee=paper.maker_fee,
         taker_fee=paper.taker_fee,
         reporting_currency=paper.reporting_currency,
