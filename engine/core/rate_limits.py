@@ -128,8 +128,8 @@ LIMITS: Final[Mapping[str, VenueLimits]] = {
     ),
     "binance-usdm": VenueLimits(
         source=(
-            "a recorded fapi/v1/exchangeInfo: 300 in 10 s, 1,200 a minute; not verified: that an amend counts, and that "
-            "a busy venue says what the spot venue says"
+            "a recorded fapi/v1/exchangeInfo: 300 in 10 s, 1,200 a minute; not verified: that an amend counts, and "
+            "that a busy venue says what the spot venue says"
         ),
         limits=(
             _binance(300, 10, "SECOND", SECOND_NS, ORDERS | AMENDS, forgives=False),

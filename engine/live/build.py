@@ -166,6 +166,8 @@ def offline_problems(config: AppConfig) -> list[str]:
             venue_class(section.use)
         except UnknownVenue as error:
             problems.append(f"venue.{name}.use: {error}")
+    if config.venue:
+        problems += unknown_gates(config.paper.gate, config.venue)
     guessed = _guessed(config)
     for part in (strategy_factories, lambda config, guessed: build_models(config, guessed, inline_training=False)):
         try:

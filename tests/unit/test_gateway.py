@@ -19,6 +19,7 @@ from engine.core.records import Accepted, AmendRejected, Cancelled, CancelReject
 from engine.core.risk import Intent
 from engine.core.strategy import Context
 from engine.core.types import OrderKind, Side, TimeInForce
+from engine.live.build import build_engine, offline_problems
 from engine.live.config import ConfigError, parse_config
 from engine.live.config_paper import paper_settings
 from tests.market import BTC, ETH, MS, NO_LATENCY, Rig, S, Script, clock, depth, snapshot, trade
@@ -207,6 +208,15 @@ def test_chance_refuses_its_share_and_the_same_ones_every_time() -> None:
     door = gateway(Gate(limits="kraken", reject_ppm=1_000_000))
     assert door.refuses(order(1), ORDER, 0) == ("venue_busy", "EService:Unavailable")
     assert door.refuses(order(1), CANCEL, 0) is None
+
+
+def test_a_door_of_no_venue_is_a_mistake_of_the_config() -> None:
+    venue = {"sim": {"use": "binance-spot", "symbols": ["BTCUSDT"]}}
+    config = parse_config({"venue": venue, "paper": {"gate": {"smi": {"reject_rate": 0.5}, "*": {}}}}, "t")
+    said = "paper.gate.smi: expected a venue of this run (sim) or '*', found none of that name"
+    assert offline_problems(config) == [said]
+    with pytest.raises(ConfigError, match="expected a venue of this run"):
+        build_engine(config, [BTC], inline_training=False)
 
 
 def test_the_config_names_doors_and_every_mistake() -> None:
