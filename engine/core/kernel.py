@@ -106,10 +106,12 @@ from engine.core.state import (
     WAKE_STATE,
     WAKE_SYMBOL,
     WAKE_TRADE,
+    WAKE_TRIGGER,
     WAKE_TWIN,
     Memory,
     memory_of,
 )
+from engine.core.thresholds import LAST_PRICE, WATCHING, last_wakes, mark_wakes, touch_wakes
 from engine.core.types import NEVER_NS
 
 
@@ -246,9 +248,12 @@ def advance(flat: Int64s, batch: Batch, start: int) -> int:
                     changed = 1
             elif kind == TRADE:
                 flags |= FRAME_TRADE
-                if top[symbol, RESTING_HERE] > 0 and top[symbol, IS_READY]:
-                    hit = 1 if batch[row]["flags"] & 1 else -1
-                    traded(m, symbol, hit, batch[row]["price"], batch[row]["size"])
+                price = batch[row]["price"]
+                if top[symbol, RESTING_HERE] > 0 and top[symbol, IS_READY] and batch[row]["size"] > 0:
+                    traded(m, symbol, 1 if batch[row]["flags"] & 1 else -1, price, batch[row]["size"])
+                top[symbol, LAST_PRICE] = price
+                if top[symbol, WATCHING] and last_wakes(top, symbol, price):
+                    wake |= WAKE_TRIGGER
             elif kind == CLEAR:
                 flags |= FRAME_BOOK
                 top[symbol, BID_COUNT] = 0
@@ -291,6 +296,8 @@ def advance(flat: Int64s, batch: Batch, start: int) -> int:
                 price, size, venue_ns = batch[row]["price"], batch[row]["size"], batch[row]["venue_ns"]
                 if note_mark(top, symbol, price, size, batch[row]["id"], venue_ns, now):
                     wake |= WAKE_FUNDING
+                if top[symbol, WATCHING] and mark_wakes(top, symbol):
+                    wake |= WAKE_TRIGGER
             elif kind in (GAP, DOWN):
                 reason = batch[row]["reason"]
                 flags |= FRAME_BOOK
@@ -319,6 +326,8 @@ def advance(flat: Int64s, batch: Batch, start: int) -> int:
             flags |= FRAME_READY
             if changed and top[symbol, RESTING_HERE] > 0:
                 match_crossed(m, symbol)
+            if flags & FRAME_BOOK and top[symbol, WATCHING] and touch_wakes(top, symbol):
+                wake |= WAKE_TRIGGER
             if changed and top[symbol, HEARS_BOOK]:
                 wake |= WAKE_BOOK
         if flags & FRAME_TRADE and top[symbol, HEARS_TRADE]:

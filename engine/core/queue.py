@@ -14,36 +14,25 @@ between them too; rules that ignore prints (touch, through) are held inside by f
 
 from __future__ import annotations
 
+from engine.core.filling import fill_resting, rule_of, within_bounds
 from engine.core.jit import kernel
 from engine.core.queue_models import BACK, FRONT, PRINT, TOUCH, has_queue, share_in_front
-from engine.core.slots import KEYS, SLOT, displayed_at, first_at, is_closed
+from engine.core.slots import KEYS, SLOT, displayed_at, first_at, index_slot, is_closed, unindex_slot
 from engine.core.state import (
     ALONE,
     CAUSE_AT_PRICE,
     CAUSE_THROUGH,
     CLAMPED,
     EXPLAIN_NS,
-    F_AHEAD,
-    F_AHEAD_NOW,
-    F_CAUSE,
-    F_MAKER,
-    F_ORDER,
-    F_PRICE,
-    F_RULE,
-    F_SIZE,
-    FILL_COUNT,
     FINE,
     LANE_BEFORE,
     LANE_BUDGET,
     LANE_GIVEN,
-    LANE_RULE,
     LANES,
     NOW,
-    OPTIMIST,
     OWN,
     OWN_COUNT,
     OWN_FIRST,
-    OWN_RULE,
     P_UNIT,
     PESSIMIST,
     Q_AHEAD,
@@ -51,109 +40,18 @@ from engine.core.state import (
     Q_FELL_NS,
     Q_FROM,
     Q_LEFT,
-    Q_ROW,
+    Q_SLICE,
     Q_TRADED,
     Q_WAS,
-    R_DONE_NS,
-    R_FIRST_AHEAD,
-    R_ORDER,
+    R_DISPLAY,
     R_PRICE,
-    R_RULE,
+    R_REFILLS,
     R_SHOWN,
     R_SIDE,
     R_SYMBOL,
     R_UNSURE,
-    TWIN_COUNT,
-    URGENT,
-    W_CAUSE,
-    W_LANE,
-    W_NS,
-    W_ORDER,
-    W_PRICE,
-    W_SIZE,
     Memory,
 )
-
-
-@kernel
-def rule_of(m: Memory, slot: int, lane: int) -> int:
-    """The code of the rule that a lane follows for an order."""
-    rule = m.lanes[LANE_RULE, lane]
-    return int(m.resting[slot, R_RULE] if rule == OWN_RULE else rule)
-
-
-@kernel
-def record_fill(m: Memory, order: int, price: int, size: int) -> None:
-    """A taker got this much at one price: append to the fills of this call."""
-    at = m.control[FILL_COUNT]
-    m.fills[at, :] = 0
-    m.fills[at, F_ORDER] = order
-    m.fills[at, F_PRICE] = price
-    m.fills[at, F_SIZE] = size
-    m.control[FILL_COUNT] = at + 1
-
-
-@kernel
-def fill_resting(m: Memory, slot: int, lane: int, size: int, cause: int, ahead: int) -> None:
-    """A resting order trades ``size`` at its own price in a lane. Fills of one order within one frame are one fill."""
-    row = m.resting[slot]
-    m.queues[slot, lane, Q_LEFT] -= size
-    at = m.queues[slot, lane, Q_ROW]
-    if lane == PESSIMIST:
-        m.control[URGENT] = 1
-    if lane != OWN:
-        if at < m.control[TWIN_COUNT]:
-            twin = m.twins[at]
-            if twin[W_ORDER] == row[R_ORDER] and twin[W_LANE] == lane and twin[W_NS] == m.control[NOW]:
-                twin[W_SIZE] += size
-                if twin[W_CAUSE] == CAUSE_AT_PRICE:
-                    twin[W_CAUSE] = cause
-                return
-        at = m.control[TWIN_COUNT]
-        twin = m.twins[at]
-        twin[W_ORDER] = row[R_ORDER]
-        twin[W_LANE] = lane
-        twin[W_PRICE] = row[R_PRICE]
-        twin[W_SIZE] = size
-        twin[W_CAUSE] = cause
-        twin[W_NS] = m.control[NOW]
-        m.queues[slot, lane, Q_ROW] = at
-        m.control[TWIN_COUNT] = at + 1
-        return
-    if m.queues[slot, lane, Q_LEFT] == 0:
-        row[R_DONE_NS] = m.control[NOW]
-    if at < m.control[FILL_COUNT] and m.fills[at, F_ORDER] == row[R_ORDER]:
-        m.fills[at, F_SIZE] += size
-        if m.fills[at, F_CAUSE] == CAUSE_AT_PRICE:
-            m.fills[at, F_CAUSE] = cause
-        return
-    at = m.control[FILL_COUNT]
-    fill = m.fills[at]
-    fill[F_ORDER] = row[R_ORDER]
-    fill[F_PRICE] = row[R_PRICE]
-    fill[F_SIZE] = size
-    fill[F_MAKER] = 1
-    fill[F_AHEAD] = row[R_FIRST_AHEAD]
-    fill[F_AHEAD_NOW] = ahead
-    fill[F_RULE] = row[R_RULE]
-    fill[F_CAUSE] = cause
-    m.queues[slot, lane, Q_ROW] = at
-    m.control[FILL_COUNT] = at + 1
-
-
-@kernel
-def within_bounds(m: Memory, slot: int, lane: int, size: int) -> int:
-    """What an order may trade in a lane so that it is filled no less than the pessimist and no more than the optimist.
-
-    The bounds' own lanes come first, and were served already.
-    """
-    if m.control[CLAMPED] == 0 or lane == OPTIMIST:
-        return size
-    left = m.queues[slot, lane, Q_LEFT]
-    size = min(size, left - m.queues[slot, OPTIMIST, Q_LEFT])
-    if lane != PESSIMIST:
-        size = max(size, left - m.queues[slot, PESSIMIST, Q_LEFT])
-    return int(size)
 
 
 @kernel
@@ -292,11 +190,56 @@ def printed_at(m: Memory, slot: int, size: int) -> None:
                 before = max(before, m.lanes[LANE_BEFORE, lane])
                 m.lanes[LANE_BEFORE, lane] = before
                 given = m.lanes[LANE_GIVEN, lane]
+            if m.resting[slot, R_DISPLAY] > 0 and has_queue(rule):
+                left = m.queues[slot, lane, Q_SLICE]
             ours = max(0, min(left, (budget * FINE - before - given * FINE + FINE // 2) // FINE))
         ours = within_bounds(m, slot, lane, ours)
         if ours > 0:
             m.lanes[LANE_GIVEN, lane] += ours
             fill_resting(m, slot, lane, ours, CAUSE_AT_PRICE, ahead)
+
+
+@kernel
+def refill(m: Memory, slot: int, size: int) -> bool:
+    """Icebergs show their next part, behind all that the level shows; whether it did so in the venue's own lane.
+
+    A print of ``size`` that was larger than the whole level meets the hidden rest too.
+    """
+    row = m.resting[slot]
+    row[R_REFILLS] = 0
+    moved = False
+    for lane in range(m.control[LANES]):
+        queue = m.queues[slot, lane]
+        if queue[Q_SLICE] > 0 or queue[Q_LEFT] == 0:
+            continue
+        moved = moved or lane == OWN
+        after = max(0, row[R_SHOWN] - queue[Q_TRADED])
+        before = max(0, row[R_SHOWN] - queue[Q_TRADED] + size)
+        queue[Q_AHEAD] = after * FINE
+        queue[Q_FELL] = 0
+        queue[Q_SLICE] = min(row[R_DISPLAY], queue[Q_LEFT])
+        budget = size if m.control[ALONE] else m.lanes[LANE_BUDGET, lane]
+        ours = within_bounds(m, slot, lane, max(0, min(queue[Q_LEFT], budget - before - m.lanes[LANE_GIVEN, lane])))
+        if ours > 0:
+            m.lanes[LANE_GIVEN, lane] += ours
+            fill_resting(m, slot, lane, ours, CAUSE_AT_PRICE, before)
+            if queue[Q_SLICE] == 0:
+                queue[Q_SLICE] = min(row[R_DISPLAY], queue[Q_LEFT])
+                row[R_REFILLS] = 0
+    return moved
+
+
+@kernel
+def refill_all(m: Memory, first: int, end: int, size: int) -> None:
+    """Of our orders in these places of the index, those whose shown part is used up go behind the others."""
+    at = first
+    for _ in range(first, end):
+        slot = m.places[SLOT, at]
+        if m.resting[slot, R_REFILLS] and refill(m, slot, size):
+            unindex_slot(m, slot)
+            index_slot(m, slot)
+        else:
+            at += 1
 
 
 @kernel
@@ -325,12 +268,16 @@ def traded(m: Memory, symbol: int, side: int, price: int, size: int) -> None:
         if not is_closed(m, slot) and not printed_through(m, slot, size):
             break
         at += 1
-    at = first_at(keys, at, end, key)
+    at = first = first_at(keys, at, end, key)
+    refills = 0
     while at < end and keys[at] == key:
         slot = m.places[SLOT, at]
         if not is_closed(m, slot):
             printed_at(m, slot, size)
+            refills += m.resting[slot, R_REFILLS]
         at += 1
+    if refills:
+        refill_all(m, first, at, size)
 
 
 @kernel

@@ -31,6 +31,7 @@ from engine.core.state import (
     OWN,
     Q_AHEAD,
     Q_LEFT,
+    Q_SLICE,
     R_FIRST_AHEAD,
     RESTING_ROOM,
     TWIN_COUNT,
@@ -99,11 +100,15 @@ class Resting:
         """The order rests at its price behind all that is displayed there; how much that is, in size units."""
         self._sweep()
         state, intent = self._state, order.intent
-        slot = join(state.flat, intent.symbol, intent.side, intent.price, order.venue_left, intent.order, state.rule)
+        terms = (intent.symbol, intent.side, intent.price, order.venue_left, intent.order)
+        display = intent.terms.display
+        slot = join(state.flat, *terms, state.rule, display)
         if self._left is not None and self._left[0] == intent.order:
             # It only moves: what its twins traded before stays traded.
             lefts = self._left[1]
-            state.queues[slot, :, Q_LEFT] = np.maximum(0, lefts + (order.venue_left - lefts[OWN]))
+            queue = state.queues[slot]
+            queue[:, Q_LEFT] = np.maximum(0, lefts + (order.venue_left - lefts[OWN]))
+            queue[:, Q_SLICE] = np.minimum(queue[:, Q_LEFT], display)
         self._slots[intent.order] = slot
         self._working[intent.order] = order
         order.at_venue = True

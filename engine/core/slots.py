@@ -18,6 +18,8 @@ from engine.core.state import (
     OWN_FIRST,
     Q_AHEAD,
     Q_LEFT,
+    Q_SLICE,
+    R_DISPLAY,
     R_DONE_NS,
     R_FIRST_AHEAD,
     R_JOINED_NS,
@@ -115,8 +117,13 @@ def unindex_slot(m: Memory, slot: int) -> None:
 
 
 @kernel
-def join_queue(m: Memory, symbol: int, side: int, price: int, size: int, order: int, rule: int, ahead: int) -> int:
-    """An order comes to rest, in every lane behind ``ahead`` (-1: all that is displayed); its slot. There is room."""
+def join_queue(
+    m: Memory, symbol: int, side: int, price: int, size: int, order: int, rule: int, ahead: int, display: int
+) -> int:
+    """An order comes to rest, in every lane behind ``ahead`` (-1: all that is displayed); its slot. There is room.
+
+    ``display``: what an iceberg shows at once, 0: all of it.
+    """
     slot = m.control[SLOT_FREE] - 1
     if slot >= 0:
         m.control[SLOT_FREE] = m.resting[slot, R_NEXT]
@@ -136,10 +143,12 @@ def join_queue(m: Memory, symbol: int, side: int, price: int, size: int, order: 
     row[R_RULE] = rule
     row[R_SHOWN] = max(shown, ahead)
     row[R_JOINED_NS] = m.control[NOW]
+    row[R_DISPLAY] = display
     m.queues[slot] = 0
     for lane in range(m.control[LANES]):
         m.queues[slot, lane, Q_LEFT] = size
         m.queues[slot, lane, Q_AHEAD] = ahead * FINE
+        m.queues[slot, lane, Q_SLICE] = min(display, size)
     index_slot(m, slot)
     return int(slot)
 
@@ -157,13 +166,15 @@ def leave_queue(m: Memory, slot: int) -> None:
 def shrink_queue(m: Memory, slot: int, by: int) -> None:
     """An order gets smaller in every lane, and keeps its place."""
     for lane in range(m.control[LANES]):
-        m.queues[slot, lane, Q_LEFT] = max(0, m.queues[slot, lane, Q_LEFT] - by)
+        left = max(0, m.queues[slot, lane, Q_LEFT] - by)
+        m.queues[slot, lane, Q_LEFT] = left
+        m.queues[slot, lane, Q_SLICE] = min(left, m.queues[slot, lane, Q_SLICE])
 
 
 @kernel
-def join(flat: Int64s, symbol: int, side: int, price: int, size: int, order: int, rule: int) -> int:
+def join(flat: Int64s, symbol: int, side: int, price: int, size: int, order: int, rule: int, display: int) -> int:
     """``join_queue`` for Python."""
-    return join_queue(memory_of(flat), symbol, side, price, size, order, rule, -1)
+    return join_queue(memory_of(flat), symbol, side, price, size, order, rule, -1, display)
 
 
 @kernel

@@ -85,9 +85,11 @@ WAKE_CHECK = 64  # a frame waits for Python to compare the venue's checksum
 WAKE_FUNDING = 256  # the venue named another funding time (see marks.py)
 
 WAKE_TWIN = 128  # the pessimist filled an order, or the table of what twins did is half full
+WAKE_TRIGGER = 512  # a price is where somebody waits for it (see thresholds.py)
 
 # Further columns of a symbol's row in ``top`` (see book.py for the first twelve). Our resting bids are ``OWN_COUNT``
-# rows of the index from ``OWN_FIRST`` on, our asks the same one column further.
+# rows of the index from ``OWN_FIRST`` on, our asks the same one column further. 20 to 33: thresholds.py, the last
+# eight: marks.py.
 HEARS_BOOK, HEARS_TRADE, RESTING_HERE, TAKEN_HERE, OWN_FIRST, OWN_COUNT = 12, 13, 14, 15, 16, 18
 
 LANE_FIELDS = 4
@@ -115,12 +117,14 @@ RESTING_FIELDS = 16
     R_DONE_NS,  # when the venue's own rule had filled it, 0: not yet
     R_UNSURE,  # how many gaps it stood through
     R_NEXT,  # free slots: 1 + the next free one
-) = range(11)
+    R_DISPLAY,  # of an iceberg the size that it shows at once, 0: all of it
+    R_REFILLS,  # 1: a lane used up what it showed in the print that is being shared out
+) = range(13)
 
 FINE = 256
 """Parts of one size unit in which queues are kept, as shares of a cancel are rarely whole; sizes stay below 2^54."""
 
-QUEUE_FIELDS = 8
+QUEUE_FIELDS = 9
 # Columns of ``queues``, for each slot and lane.
 (
     Q_LEFT,  # what may still trade, size units
@@ -130,6 +134,7 @@ QUEUE_FIELDS = 8
     Q_FELL_NS,
     Q_FROM,  # the level's size before it
     Q_TRADED,  # prints at the price that no level change has confirmed yet, size units
+    Q_SLICE,  # of an iceberg what is left of the part that it shows, size units
     Q_ROW,  # where its fill of this frame stands in ``fills`` or ``twins``
 ) = range(QUEUE_FIELDS)
 

@@ -71,7 +71,7 @@ def haunt(flat: Int64s, tape: Int64s, probes: Int64s, ends: Int64s, rule: int) -
         while entered < count and probes[entered, P_START] <= row:
             one = probes[entered]
             side = one[P_SIDE]
-            slots[entered] = join_queue(m, 0, side, one[P_PRICE], one[P_SIZE], entered + 1, rule, one[P_AHEAD])
+            slots[entered] = join_queue(m, 0, side, one[P_PRICE], one[P_SIZE], entered + 1, rule, one[P_AHEAD], 0)
             entered += 1
         while gone < count and probes[ends[gone], P_END] <= row:
             leaver = ends[gone]

@@ -1,0 +1,102 @@
+"""A book and resting orders on the bare kernel, for tests of the queue rules."""
+
+from __future__ import annotations
+
+from engine.core.book import IS_READY
+from engine.core.kernel import apply_level, is_crossed, refresh_top
+from engine.core.matching import match_crossed
+from engine.core.queue import traded
+from engine.core.queue_models import MODELS
+from engine.core.queue_settings import QueueSettings
+from engine.core.slots import join_queue, leave_queue, shrink_queue
+from engine.core.state import (
+    F_ORDER,
+    F_SIZE,
+    FILL_COUNT,
+    FINE,
+    NOW,
+    Q_AHEAD,
+    Q_LEFT,
+    TWIN_COUNT,
+    W_LANE,
+    W_ORDER,
+    W_SIZE,
+    State,
+    memory_of,
+)
+from tests.market import BTC, MS
+
+BID, ASK = 1, -1
+
+
+class Queues:
+    """One symbol; a millisecond passes before each event."""
+
+    def __init__(self, model: str = "risk_averse", *, room: int = 64, symbols: int = 1) -> None:
+        queue = QueueSettings(model=model, twins=MODELS)
+        self.state = State(
+            [BTC] * symbols, 64, max_orders=room, explain_ns=200 * MS, taken_room=64, ring_room=1, queue=queue
+        )
+        self.memory = memory_of(self.state.flat)
+        self.state.books.top[:, IS_READY] = 1
+        self.names = self.state.lane_names
+        self.slots: dict[int, int] = {}
+        self.sizes: dict[int, int] = {}
+        self.filled: dict[tuple[int, str], int] = {}
+        self.fills: list[tuple[int, int]] = []
+        self.orders = 0
+
+    def rest(self, side: int, price: int, size: int, *, display: int = 0, symbol: int = 0, ahead: int = -1) -> int:
+        """An order comes to rest; its number."""
+        self.orders += 1
+        terms = (symbol, side, price, size, self.orders, self.state.rule, ahead, display)
+        self.slots[self.orders] = join_queue(self.memory, *terms)
+        self.sizes[self.orders] = size
+        return self.orders
+
+    def leave(self, order: int) -> None:
+        leave_queue(self.memory, self.slots.pop(order))
+
+    def shrink(self, order: int, by: int) -> None:
+        shrink_queue(self.memory, self.slots[order], by)
+
+    def level(self, side: int, price: int, size: int, *, symbol: int = 0) -> None:
+        """A frame of one level change."""
+        self._tick()
+        apply_level(self.memory, symbol, 0 if side > 0 else 1, price, size)
+        refresh_top(self.memory.top, self.memory.levels, symbol)
+        if not is_crossed(self.memory.top, symbol):
+            match_crossed(self.memory, symbol)
+        self._note()
+
+    def trade(self, side: int, price: int, size: int, *, symbol: int = 0) -> None:
+        """A trade that hit this side."""
+        self._tick()
+        traded(self.memory, symbol, side, price, size)
+        self._note()
+
+    def ahead(self, order: int, lane: str = "own") -> float:
+        """Size in front of an order in a lane."""
+        at = 2 if lane == "own" else self.names.index(lane)
+        return float(self.state.queues[self.slots[order], at, Q_AHEAD]) / FINE
+
+    def left(self, order: int, lane: str = "own") -> int:
+        """What of an order may still trade in a lane."""
+        at = 2 if lane == "own" else self.names.index(lane)
+        return int(self.state.queues[self.slots[order], at, Q_LEFT])
+
+    def _tick(self) -> None:
+        control = self.state.control
+        control[NOW] += MS
+        control[FILL_COUNT] = control[TWIN_COUNT] = 0
+
+    def _note(self) -> None:
+        control = self.state.control
+        for row in self.state.fills[: control[FILL_COUNT]].tolist():
+            self.fills.append((row[F_ORDER], row[F_SIZE]))
+            self._add(row[F_ORDER], "own", row[F_SIZE])
+        for row in self.state.twins[: control[TWIN_COUNT]].tolist():
+            self._add(row[W_ORDER], self.names[row[W_LANE]], row[W_SIZE])
+
+    def _add(self, order: int, lane: str, size: int) -> None:
+        self.filled[order, lane] = self.filled.get((order, lane), 0) + size
