@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from engine.core.book import ASK_COUNT, BID_COUNT, Int64s
-from engine.core.filling import fill_resting, record_fill, within_bounds
 from engine.core.jit import kernel
+from engine.core.queue_fills import fill_resting, record_fill, within_bounds
 from engine.core.slots import KEYS, SLOT, is_closed
 from engine.core.state import (
     ALONE,

@@ -14,8 +14,8 @@ between them too; rules that ignore prints (touch, through) are held inside by f
 
 from __future__ import annotations
 
-from engine.core.filling import fill_resting, rule_of, within_bounds
 from engine.core.jit import kernel
+from engine.core.queue_fills import fill_resting, rule_of, within_bounds
 from engine.core.queue_models import BACK, FRONT, PRINT, TOUCH, has_queue, share_in_front
 from engine.core.slots import KEYS, SLOT, displayed_at, first_at, index_slot, is_closed, unindex_slot
 from engine.core.state import (
