@@ -55,6 +55,7 @@ def instrument(kind: ContractKind) -> Instrument:
         kind=kind,
         tick=10,
         contract_size=Decimal(10) if is_inverse else Decimal(1),
+        settle_in="ETH" if kind is ContractKind.QUANTO else "",
     )
 
 

@@ -151,6 +151,7 @@ class Commands:
         engine = self._engine
         self._watching = False
         self._mark()
+        engine.charges.watch()
         for action in engine.risk.watch(engine.now_ns):
             engine.emit(RiskAction(action.rule, action.strategy or "all", action.detail))
             scope = [action.strategy] if action.strategy else list(engine.roster.slots)

@@ -127,7 +127,7 @@ class Engine:
             "watch": lambda *_: self.commands.watch(),
         }
         self.treasury = Treasury(self.instruments, settings.paper, self.books, self.ledger)
-        self.charges = Charges(self, self.emit)
+        self.charges = Charges(self, settings.paper, self.emit)
         self.agenda = Agenda(self)
         self.timers = Timers(self.schedule, self._due.sweep)
         self._was_ready = [False] * len(self.instruments)
@@ -382,6 +382,7 @@ class Engine:
         self.commands.progress(order.intent.strategy, order.intent.symbol)
 
     def _tell_fill(self, fill: Fill, symbol: int) -> None:
+        self.charges.filled(symbol, fill.price)
         self.commands.start_watching()
         slot = self.roster.slots.get(fill.strategy)
         if slot is not None and slot.name not in self.roster.stopped and "on_fill" in slot.hears:

@@ -199,7 +199,7 @@ class Fees:
 
     def _count(self, plan: _Plan, symbol: int, price: int, size: int, now_ns: int) -> None:
         """Add a fill to the venue's volume; one that no mark values in dollars is counted as left out."""
-        quote = self._instruments[symbol].quote
+        quote = self._instruments[symbol].counted_in
         value = self._ledger.worth[symbol].notional2(2 * price, size) // 2
         rate = Rate(1, 1) if quote in DOLLARS else self._dollars(quote)
         if rate is None:

@@ -4,6 +4,7 @@ How a fill moves money:
 
 * **Spot**: the quote balance by the notional, the base balance by the size; the inventory is valued at the mark.
 * **Linear**: nothing when a position opens; its realised profit in the quote currency when it closes.
+* **Quanto**: the same in the currency that it settles in, ``contract_size`` of it for each whole unit of price.
 * **Inverse**: the same in the base currency. ``size * contract_size / price`` is rounded once a fill, half to even
   at 1e-30, and that value is the fact from then on.
 
@@ -132,6 +133,16 @@ class Ledger:
             self._total[symbol] -= units
         return to_decimal(fee), base
 
+    def close(self, entry: Entry, price2: int, fee: int) -> int:
+        """Close a contract's position at half of ``price2`` for a fee at 1e-30; returns the profit realised."""
+        symbol, size = entry.symbol, entry.size
+        profit = self.unrealised_at(entry, price2) + entry.cost
+        realised = entry.apply(-size, profit)
+        entry.fees += fee
+        self._total[symbol] -= size
+        self._balance[self._settle[symbol]] += realised - fee
+        return realised
+
     def flow(self, strategy: str, currency: str, kind: str, value: int) -> None:
         """Book money at 1e-30 that a strategy received (below 0: paid) apart from its fills."""
         self._balance[currency] = self._balance.get(currency, 0) + value
@@ -167,8 +178,11 @@ class Ledger:
 
     def unrealised_of(self, entry: Entry) -> int:
         """An entry's open profit at the mark, at 1e-30; nothing is won or lost before the first mark."""
+        return self.unrealised_at(entry, self._marks2[entry.symbol])
+
+    def unrealised_at(self, entry: Entry, price2: int) -> int:
+        """An entry's open profit, were it closed at half of ``price2``."""
         size = entry.size
-        price2 = self._marks2[entry.symbol]
         if not size or price2 <= 0:
             return 0
         worth = self.worth[entry.symbol]

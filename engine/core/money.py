@@ -6,6 +6,7 @@ so a sum of such amounts never depends on the order in which it was added.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 from engine.core.types import ContractKind, Instrument, decimal_text
@@ -77,6 +78,20 @@ def round_half_even(numerator: int, denominator: int) -> int:
     if twice > denominator or (twice == denominator and quotient & 1):
         quotient += 1
     return quotient
+
+
+def shares(total: int, weights: Sequence[int]) -> list[int]:
+    """A total from 0 up, split by weights so that the parts sum to it exactly; what rounding leaves goes to the last.
+
+    >>> shares(10, [1, 2, 0]), shares(7, [0, 0])
+    ([3, 7, 0], [0, 7])
+    """
+    parts, left, weight_left = [], total, sum(weights)
+    for number, weight in enumerate(weights, 1):
+        part = left * weight // weight_left if weight_left else (left if number == len(weights) else 0)
+        parts.append(part)
+        left, weight_left = left - part, weight_left - weight
+    return parts
 
 
 class Worth:

@@ -17,3 +17,40 @@ class Funding(Fact, frozen=True, tag=True):
     mark: str
     amount: str
     currency: str
+
+
+class MarginCall(Fact, frozen=True, tag=True):
+    """A margin balance came near its maintenance margin. ``scope``: a currency (cross) or a symbol (isolated)."""
+
+    scope: str
+    balance: str
+    maintenance: str
+    currency: str
+
+
+class Liquidated(Fact, frozen=True, tag=True):
+    """The venue closed a strategy's position at the mark price; ``size`` in size units, signed as the closing trade.
+
+    ``realised`` before the ``fee``; ``insurance``: what the fund paid of a loss beyond the margin; ``bankruptcy``: the
+    price at which the margin would have been used up, empty where there is none.
+    """
+
+    symbol: str
+    strategy: str
+    size: int
+    mark: str
+    realised: str
+    fee: str
+    insurance: str
+    bankruptcy: str
+    currency: str
+
+
+class Interest(Fact, frozen=True, tag=True):
+    """A debt of the hour that ended was charged: ``rate`` an hour on ``debt``, the largest of that hour."""
+
+    strategy: str
+    currency: str
+    rate: str
+    debt: str
+    amount: str

@@ -6,9 +6,11 @@ from decimal import Decimal
 
 import msgspec
 
+from engine.core.borrow import BorrowSettings
 from engine.core.fees import FeeSettings
 from engine.core.gateway import Gate
 from engine.core.latency import LatencySettings
+from engine.core.margin import MarginSettings
 from engine.core.queue_settings import QueueSettings
 from engine.core.venue_rules import VenueRules
 
@@ -32,6 +34,8 @@ class PaperSettings(msgspec.Struct, frozen=True):
     maker_fee: Decimal = Decimal("0.001")
     taker_fee: Decimal = Decimal("0.001")
     fees: FeeSettings = FeeSettings()
+    borrow: BorrowSettings = BorrowSettings()
+    margin: MarginSettings = MarginSettings()
     reporting_currency: str = ""
     max_orders: int = 256
     max_taken: int = 8192

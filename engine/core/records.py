@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from engine.core.money_facts import Funding
+from engine.core.money_facts import Funding, Interest, Liquidated, MarginCall
 from engine.core.order_facts import (
     Accepted,
     Amended,
@@ -281,6 +281,9 @@ AnyFact: TypeAlias = (
     | RiskAction
     | Account
     | Funding
+    | Interest
+    | MarginCall
+    | Liquidated
     | StrategyStopped
     | Note
     | Commanded

@@ -38,6 +38,7 @@ RULES: tuple[str, ...] = (
     "min_notional",
     "order_size",
     "order_notional",
+    "margin",
     "position",
     "notional",
     "open_orders",
@@ -118,6 +119,7 @@ class Risk:
         self._base_at_start = tuple(ledger.initial_of(instrument.base) for instrument in self._instruments)
         self._size_one = tuple(amount(Decimal(1).scaleb(-instrument.size_decimals)) for instrument in self._instruments)
         self._watch = Watch(settings, ledger)
+        self.lacking_margin: Callable[[Intent, int, int], str] = lambda *_: ""  # see liquidation.py
 
     @property
     def halted(self) -> bool:
@@ -262,6 +264,9 @@ class Risk:
             lacking = self._lacking(intent, working_same)
             if lacking is not None:
                 return lacking
+        lacking_margin = self.lacking_margin(intent, working_buy, working_sell)
+        if lacking_margin:
+            return "margin", lacking_margin
         if after <= 0:
             return None
         notional2 = self._notional2(symbol, after)
@@ -319,11 +324,11 @@ class Risk:
         return self._ledger.worth[symbol].notional2(price2, size)
 
     def _others2(self, symbol: int) -> int:
-        """Twice the worst notional of all other symbols that share the quote currency."""
+        """Twice the worst notional of all other symbols that are counted in the same currency."""
         total = 0
-        quote = self._instruments[symbol].quote
+        counted_in = self._instruments[symbol].counted_in
         for other, instrument in enumerate(self._instruments):
-            if other == symbol or instrument.quote != quote:
+            if other == symbol or instrument.counted_in != counted_in:
                 continue
             position = self._ledger.position(other)
             buying, selling = self._working_of(other) if self._working_of is not None else (0, 0)

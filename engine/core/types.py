@@ -72,11 +72,13 @@ class ContractKind(StrEnum):
 
     ``SPOT``: cash against the base asset. ``LINEAR``: profit in the quote currency, proportional to the price.
     ``INVERSE``: a contract is worth ``contract_size`` of the quote currency and settles in the base asset.
+    ``QUANTO``: profit in a third currency: ``contract_size`` of it for each whole unit that the price moves.
     """
 
     SPOT = "spot"
     LINEAR = "linear"
     INVERSE = "inverse"
+    QUANTO = "quanto"
 
 
 class OrderKind(StrEnum):
@@ -103,8 +105,9 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     """What is traded, and the units in which its prices and sizes are integers.
 
     ``tick``, ``lot``, ``min_size``, ``max_size`` are in those units; ``max_size == 0`` means no limit known.
-    ``contract_size`` is base asset (linear) or quote currency (inverse) per ``1`` of size; ``source`` says who told:
-    ``venue`` (its own instrument list), ``config`` or ``wire`` (inferred from the decimals of the frames).
+    ``contract_size`` is base asset (linear) or quote currency (inverse) per ``1`` of size; of a quanto contract it is
+    the fixed multiplier in ``settle_in``, the currency of its profit. ``source`` says who told: ``venue`` (its own
+    instrument list), ``config`` or ``wire`` (inferred from the decimals of the frames).
 
     >>> btc = Instrument(venue="binance", symbol="BTCUSDT", base="BTC", quote="USDT", price_decimals=2, size_decimals=5)
     >>> btc.name, btc.price_units("61837.63"), btc.price_text(6183763), btc.settle
@@ -125,6 +128,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     min_notional: Decimal = Decimal(0)
     contract_size: Decimal = Decimal(1)
     source: str = "venue"
+    settle_in: str = ""
 
     @property
     def name(self) -> str:
@@ -133,7 +137,14 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def settle(self) -> str:
         """The currency in which profit, loss and fees are paid."""
+        if self.kind is ContractKind.QUANTO:
+            return self.settle_in or self.quote
         return self.base if self.kind is ContractKind.INVERSE else self.quote
+
+    @property
+    def counted_in(self) -> str:
+        """The currency of notionals and limits: the quote currency, of a quanto contract that of its profit."""
+        return self.settle if self.kind is ContractKind.QUANTO else self.quote
 
     def price_units(self, text: str) -> int:
         return units(text, self.price_decimals)

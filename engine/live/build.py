@@ -241,7 +241,8 @@ def override(instrument: Instrument, section: InstrumentSection | None, where: s
     told = section.model_dump(exclude_none=True)
     price_decimals = told.get("price_decimals", instrument.price_decimals)
     size_decimals = told.get("size_decimals", instrument.size_decimals)
-    changes: dict[str, Any] = {key: told[key] for key in ("base", "quote", "contract_size") if key in told}
+    named = ("base", "quote", "contract_size", "kind", "settle_in")
+    changes: dict[str, Any] = {key: told[key] for key in named if key in told}
     changes |= {"price_decimals": price_decimals, "size_decimals": size_decimals, "source": "config"}
     scale_price = _scale(instrument.price_decimals, price_decimals)
     scale_size = _scale(instrument.size_decimals, size_decimals)

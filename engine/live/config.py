@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from engine.core.types import ContractKind
 from engine.live.config_paper import PaperSection
 from engine.live.config_section import Money, Section
 from engine.live.durations import Duration
@@ -42,6 +43,8 @@ class InstrumentSection(Section):
     tick: Money | None = Field(default=None, gt=0)
     lot: Money | None = Field(default=None, gt=0)
     contract_size: Money | None = Field(default=None, gt=0)
+    kind: ContractKind | None = None
+    settle_in: str | None = None
 
 
 class MarketSection(Section):

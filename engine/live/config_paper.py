@@ -9,7 +9,14 @@ from pydantic import Field
 from engine.core.paper_settings import PaperSettings
 from engine.live.config_gate import GateSection, gate_settings
 from engine.live.config_latency import LatencySection, latency_settings
-from engine.live.config_money import VenueFeesSection, fee_settings
+from engine.live.config_money import (
+    BorrowSection,
+    MarginSection,
+    VenueFeesSection,
+    borrow_settings,
+    fee_settings,
+    margin_settings,
+)
 from engine.live.config_section import Money, Section
 from engine.live.durations import Duration
 
@@ -27,6 +34,8 @@ class PaperSection(Section):
     taker_fee: Money = Decimal("0.001")
     reporting_currency: str = Field(default="", pattern=r"^[A-Za-z0-9._-]*$")
     fees: dict[str, VenueFeesSection] = Field(default={})
+    margin: MarginSection = MarginSection()
+    borrow: BorrowSection = BorrowSection()
     max_orders: int = Field(default=256, ge=1, le=10_000)
     latency: LatencySection | None = None
     gate: dict[str, GateSection] = Field(default={})
@@ -46,5 +55,7 @@ def paper_settings(paper: PaperSection) -> PaperSettings:
         taker_fee=paper.taker_fee,
         reporting_currency=paper.reporting_currency,
         fees=fee_settings(paper.fees),
+        margin=margin_settings(paper.margin),
+        borrow=borrow_settings(paper.borrow),
         max_orders=paper.max_orders,
     )
