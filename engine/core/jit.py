@@ -34,6 +34,8 @@ def _fingerprint(function: FunctionType) -> str:
     """A digest of the code, of the kernels that it calls and of the constants that it names."""
     code = function.__code__
     digest = blake2b(code.co_code + repr((code.co_consts, code.co_names)).encode(), digest_size=16)
+    # Machine code on disk names the modules of the kernels in it: one that moved must be compiled anew.
+    digest.update(f"{function.__module__}.{function.__qualname__}".encode())
     for name in code.co_names:
         value = function.__globals__.get(name)
         if isinstance(value, int | float | str | tuple):
