@@ -17,6 +17,7 @@ from engine.live.config_money import (
     fee_settings,
     margin_settings,
 )
+from engine.live.config_queue import QueueSection, queue_settings
 from engine.live.config_section import Money, Section
 from engine.live.durations import Duration
 
@@ -37,6 +38,7 @@ class PaperSection(Section):
     margin: MarginSection = MarginSection()
     borrow: BorrowSection = BorrowSection()
     max_orders: int = Field(default=256, ge=1, le=10_000)
+    queue: QueueSection = QueueSection()
     latency: LatencySection | None = None
     gate: dict[str, GateSection] = Field(default={})
     cash: dict[str, Money] = Field(default={"USDT": Decimal(100_000)})
@@ -49,6 +51,7 @@ def paper_settings(paper: PaperSection) -> PaperSettings:
         out_ns=paper.out if over.out is None else over.out,
         back_ns=paper.back if over.back is None else over.back,
         feed_ns=paper.feed if over.feed is None else over.feed,
+        queue=queue_settings(paper.queue),
         latency=latency_settings(paper.latency),
         gates=gate_settings(paper.gate),
         maker_fee=paper.maker_fee,

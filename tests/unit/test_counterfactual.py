@@ -16,6 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from adapters.entry import Entry, EntryKind
+from adapters.tape import TapeHeader, TapeWriter, VenueHeader
 from engine.live.commands_research import register
 from engine.live.config import ConfigError
 from engine.research.counterfactual import (
@@ -32,7 +34,7 @@ from engine.research.edge import rests_on
 from engine.research.outputs import OutputError
 from engine.research.replay import replay
 from tests.data import ROOT
-from tests.unit.test_replay import foreign_tape, own_tape
+from tests.unit.test_replay import MS, NS, SIM, foreign_tape, own_tape
 
 
 def test_base_singles_and_products_run_in_a_fixed_order_and_only_once(tmp_path: Path) -> None:
@@ -58,6 +60,52 @@ def test_base_singles_and_products_run_in_a_fixed_order_and_only_once(tmp_path: 
     assert Decimal(free.difference["USDT"]) == Decimal(free.profit["USDT"]) - Decimal(base.profit["USDT"])
     assert (free.orders, free.fills, free.maker_share) == (base.orders, base.fills, base.maker_share)
     assert made.currency == "USDT" and made.sentence
+
+
+def still_market(path: Path) -> Path:
+    """A tape of one's own on which nothing moves but small sales at the bid, behind one coin."""
+    frame = (
+        b'{"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","E":1700000000100,"s":"BTCUSDT",'
+        b'"U":%d,"u":%d,"b":[["100.00","1.00000"]],"a":[]}}'
+    )
+    sale = (
+        b'{"stream":"btcusdt@trade","data":{"e":"trade","E":1700000000100,"s":"BTCUSDT","t":%d,"p":"100.00000000",'
+        b'"q":"0.05000000","T":1700000000100,"m":true,"M":true}}'
+    )
+    page = b'{"lastUpdateId":10,"bids":[["100.00","1.00000"],["99.00","9.00000"]],"asks":[["100.02","1.00000"]]}'
+    config = {
+        "run": {"name": "t"},
+        "venue": {"sim": {"use": "binance-spot", "symbols": ["BTCUSDT"]}},
+        "paper": {"maker_fee": "0", "cash": {"USDT": "100000", "BTC": "1"}},
+        "risk": {"allow_short": True},
+        "strategy": [
+            {"name": "maker", "use": "maker", "symbol": "sim:BTCUSDT", "notional": 10, "half_spread_bps": 0.5}
+        ],
+    }
+    header = TapeHeader(
+        started_ns=NS, venues={"sim": VenueHeader("binance-spot", ["BTCUSDT"])}, config=config, instruments=[SIM]
+    )
+    with TapeWriter(path, header) as tape:
+        tape.write(Entry(EntryKind.COMMAND, NS, "", "start", b"{}"))
+        tape.write(Entry(EntryKind.OPENED, NS, "sim"))
+        tape.write(Entry(EntryKind.RECEIVED, NS + MS, "sim", "", frame % (9, 12)))
+        tape.write(Entry(EntryKind.REPLIED, NS + 2 * MS, "sim", "depth:BTCUSDT", page))
+        for at in range(30):
+            ns = NS + (at + 1) * 100 * MS
+            tape.write(Entry(EntryKind.RECEIVED, ns, "sim", "", sale % at))
+            tape.write(Entry(EntryKind.RECEIVED, ns + 1, "sim", "", frame % (13 + at, 13 + at)))
+        tape.write(Entry(EntryKind.COMMAND, NS + 9_000 * MS, "", "stop", b"{}"))
+    return path
+
+
+def test_fill_models_decide_how_soon_an_order_trades(tmp_path: Path) -> None:
+    made = counterfactual([still_market(tmp_path / "t.ptz")], fill_model="risk_averse,print", processes=1)
+    assert [row.assumption for row in made.rows] == [BASE, "fill model print"]
+    base, hopeful = made.rows
+    assert base.fills == 2 and base.maker_share == 1.0  # once the coin in front was sold
+    assert hopeful.fills > 10 * base.fills  # as if nobody stood there
+    with pytest.raises(ConfigError, match=r"paper.queue: expected a queue model among .*, found 'luck'"):
+        counterfactual([tmp_path / "t.ptz"], fill_model="luck", processes=1)
 
 
 def test_processes_change_nothing(tmp_path: Path) -> None:
