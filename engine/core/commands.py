@@ -53,6 +53,7 @@ class Commands:
             if "on_stop" in slot.hears:
                 engine.call(slot, slot.hears["on_stop"])
         engine.settle()
+        engine.desk.hear_twins()
         engine.desk.cancel_all(None, engine.now_ns, "stop")
         self._mark()
         self._record_accounts()

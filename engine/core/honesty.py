@@ -28,9 +28,6 @@ from engine.core.truth import FRONT, Answer, Fate, Score
 from engine.core.twins import Twins
 from engine.core.types import Instrument
 
-GRACE_NS = 1_000_000_000
-"""How long a fill stays open, engine time: as long as the twins of a filled order live on."""
-
 MAX_FOLLOWED = 65_536
 """Fills and ended orders that are followed to their last horizon at once."""
 
@@ -49,9 +46,15 @@ class Honesty:
     ) -> None:
         self.score = Score()
         self.measured: Mapping[str, Any] | None = None
+
         cash = treasury.ledger.cash()
-        self.new_account = lambda: Treasury(instruments, settings, state.books, Ledger(instruments, cash))
-        self.twins = Twins((), "risk_averse", self.new_account)
+
+        def new_account() -> Treasury:
+            ledger = Ledger(instruments, cash)
+            ledger.follow_marks(treasury.ledger)
+            return Treasury(instruments, settings, state.books, ledger)
+
+        self.twins = Twins(state.lane_names, settings.queue.model, new_account)
         self.shortfalls = Shortfalls(instruments, treasury)
         self.markouts = Markouts(
             tuple(instruments), state.books.top, MAX_FOLLOWED, emit, schedule, on_missed=self._missed_moved
@@ -63,6 +66,7 @@ class Honesty:
         self._instruments = tuple(instruments)
         self._ledger = treasury.ledger
         self._top = state.books.top
+        self._grace_ns = settings.queue.twin_grace_ns  # a fill stays open as long as the twins of its order live on
         self._emit = emit
         self._schedule = schedule
         self._fates: dict[int, Fate] = {}
@@ -99,6 +103,7 @@ class Honesty:
                     price=match.price,
                     size=match.size,
                     cause=CAUSES[match.cause],
+                    matched_ns=now_ns,
                 )
             )
         if match.model == BACK:
@@ -215,7 +220,7 @@ class Honesty:
             self._keep(now_ns, fate, None)  # its twins live on
 
     def _keep(self, now_ns: int, fate: Fate, answer: Answer | None) -> None:
-        until_ns = now_ns + GRACE_NS + 1
+        until_ns = now_ns + self._grace_ns + 1
         if not self._open:
             self._schedule(until_ns, "settle", None)
         self._open.append((until_ns, fate, answer))

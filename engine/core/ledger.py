@@ -161,6 +161,10 @@ class Ledger:
         """Value positions at ``price2 / 2`` from here on; bid + ask in price units is twice the mid, exactly."""
         self._marks2[symbol] = price2
 
+    def follow_marks(self, other: Ledger) -> None:
+        """Value positions at another ledger's marks from here on, which marks both."""
+        self._marks2 = other._marks2
+
     def mark2(self, symbol: int) -> int:
         """The last mark: twice the mid in price units, 0 before the first."""
         return self._marks2[symbol]

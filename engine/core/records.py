@@ -121,7 +121,7 @@ class Regraded(Fact, frozen=True, tag=True):
 
 
 class TwinFill(Fact, frozen=True, tag=True):
-    """An order traded under another queue model than the venue's own; nobody's position moves."""
+    """An order traded at ``matched_ns`` under another queue model than the venue's own; nobody's position moves."""
 
     order: int
     strategy: str
@@ -131,6 +131,7 @@ class TwinFill(Fact, frozen=True, tag=True):
     price: int
     size: int
     cause: str
+    matched_ns: int
 
 
 class TwinAccount(Fact, frozen=True, tag=True):

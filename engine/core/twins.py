@@ -21,7 +21,7 @@ Band = dict[str, dict[str, Any]]
 
 
 class Twins:
-    """One account a model; ``models`` without the venue's ``own``; ``new_account`` makes one as the run's began."""
+    """One account a model but the venue's ``own``; ``new_account`` makes one as the run's began, at the same marks."""
 
     def __init__(self, models: Iterable[str], own: str, new_account: Callable[[], Treasury]) -> None:
         self.own = own
@@ -43,12 +43,6 @@ class Twins:
         for model in self.models:
             self.filled(model, strategy, symbol, side, price, size, is_maker=False, now_ns=now_ns)
 
-    def mark(self, own: Ledger) -> None:
-        """Value all twins at the marks of the run's own ledger."""
-        for account in self.accounts.values():
-            for symbol in range(len(own.instruments)):
-                account.ledger.mark(symbol, own.mark2(symbol))
-
     def has_positions(self) -> bool:
         """Whether any twin holds anything, so that its profit moves with the market."""
         return any(entry.size for account in self.accounts.values() for entry in account.ledger.entries())
@@ -59,7 +53,6 @@ class Twins:
 
     def band(self, own: Ledger, strategy: str | None = None) -> Band:
         """By currency: lowest, own and highest profit as exact text, and every model's; of a strategy or of all."""
-        self.mark(own)
         told: Band = {}
         profits = {self.own: own.profits(strategy)}
         profits |= {model: account.ledger.profits(strategy) for model, account in self.accounts.items()}

@@ -208,6 +208,7 @@ LAYOUTS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "twin_fills": {
         "ns": "int",
+        "matched_ns": "int",
         "order": "int",
         "strategy": "text",
         "venue": "venue",

@@ -9,16 +9,16 @@ import pytest
 from msgspec.structs import replace
 
 from engine.core.grades import grade
-from engine.core.honesty import GRACE_NS
+from engine.core.queue_settings import QueueSettings
 from engine.core.records import Fill, Markout, Missed, Regraded, TwinAccount, TwinFill
 from engine.core.resting import AT_PRICE, CROSSED, TAKEN, THROUGH, Match, TwinMatch
-from engine.core.twins import Twins
 from engine.core.types import Side
 from tests.market import MS, NO_LATENCY, Rig, S, Script, clock, depth, gap, snapshot, trade
 
 BIDS = [(100, 10), (98, 20)]
 ASKS = [(102, 5), (103, 7), (105, 50)]
-MODELS = ("front", "back")
+GRACE_NS = NO_LATENCY.queue.twin_grace_ns
+BOUNDS = replace(NO_LATENCY, queue=QueueSettings(twins=()))
 
 
 def rig(size: int = 4, price: int | None = 100, side: Side = Side.BUY) -> Rig:
@@ -29,8 +29,7 @@ def rig(size: int = 4, price: int | None = 100, side: Side = Side.BUY) -> Rig:
             "timer": lambda _, ctx: ctx.order("BTCUSDT", side, size, price),
         }
     )
-    made = Rig(script, paper=NO_LATENCY)
-    made.engine.honesty.twins = Twins(MODELS, "risk_averse", made.engine.honesty.new_account)
+    made = Rig(script, paper=BOUNDS)
     setattr(made.engine.desk.venue.resting, "twins", list)  # noqa: B010 - the kernel's own stay silent
     made.feed(snapshot(1 * MS, BIDS, ASKS), clock(1 * S), clock(1 * S + 1))
     return made
