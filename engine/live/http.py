@@ -46,6 +46,7 @@ ASSETS: Final = {
     "/chart.js": ("chart.js", "text/javascript"),
     "/format.js": ("format.js", "text/javascript"),
     "/table.js": ("table.js", "text/javascript"),
+    "/truth.js": ("truth.js", "text/javascript"),
     "/style.css": ("style.css", "text/css"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }

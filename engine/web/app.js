@@ -3,9 +3,11 @@
 import { showBooks } from "/books.js";
 import { Chart } from "/chart.js";
 import { make, setText, showTable } from "/table.js";
-import { age, count, fee, micros, money, short, signed, span, stepped, time, tone, trimmed } from "/format.js";
+import { gradeCell, scoreTile, showExecution, showMarkouts, showModels, showTruth } from "/truth.js";
+import { age, bare, count, fee, micros, money, short, signed, span, stepped, time, tone, trimmed } from "/format.js";
 
 const KEPT = 3600;
+const COLUMNS = ["profit", "low", "high", "mid", "ic"];
 const $ = (id) => document.getElementById(id);
 const chart = new Chart($("chart"));
 
@@ -15,7 +17,7 @@ let history = emptyHistory();
 let tab = "profit";
 
 function emptyHistory() {
-  return { ms: [], profit: {}, mid: {}, ic: {} };
+  return { ms: [], ...Object.fromEntries(COLUMNS.map((what) => [what, {}])) };
 }
 
 // ---- history: columns that grow at the end and stay bounded
@@ -23,7 +25,7 @@ function emptyHistory() {
 function extend(fresh) {
   const before = history.ms.length;
   history.ms.push(...fresh.ms);
-  for (const what of ["profit", "mid", "ic"]) {
+  for (const what of COLUMNS) {
     for (const name of new Set([...Object.keys(history[what]), ...Object.keys(fresh[what])])) {
       const column = (history[what][name] ??= new Array(before).fill(null));
       column.push(...(fresh[what][name] ?? new Array(fresh.ms.length).fill(null)));
@@ -32,7 +34,7 @@ function extend(fresh) {
   const extra = history.ms.length - KEPT;
   if (extra > 0) {
     history.ms.splice(0, extra);
-    for (const what of ["profit", "mid", "ic"]) for (const column of Object.values(history[what])) column.splice(0, extra);
+    for (const what of COLUMNS) for (const column of Object.values(history[what])) column.splice(0, extra);
   }
 }
 
@@ -96,6 +98,7 @@ function showTiles() {
     ["refused", count(refused), "", words(state.orders.refused)],
     ["rejected", count(state.orders.rejected), "", words(state.orders.rejections)],
     ["fills", count(state.fills)],
+    scoreTile(state.truth),
     [paid ? `fees ${paid[0]}` : "fees", paid ? money(paid[1]) : "–"],
     ["decision p50", micros(decision.p50), "", "from a frame's receipt until the engine was done with it"],
     ["decision p99", micros(decision.p99)],
@@ -152,13 +155,20 @@ function showTables() {
   showTable($("fills"), [
     { head: "time", left: true, cell: (row) => [time(row.ns), "faint mono"] },
     { head: "strategy", left: true, cell: (row) => row.strategy },
-    { head: "symbol", left: true, grow: true, cell: (row) => [row.symbol, "soft", row.symbol] },
+    { head: "symbol", left: true, grow: true, cell: (row) => [bare(row.symbol), "soft", row.symbol] },
     { head: "side", left: true, cell: side },
     { head: "price", cell: (row) => trimmed(row.symbol, "price", row.price) },
     { head: "size", cell: (row) => trimmed(row.symbol, "size", row.size) },
     { head: "", cell: (row) => [row.maker ? "maker" : "taker", "soft", row.maker ? `queue ahead ${row.queue_ahead}` : ""] },
+    { head: "grade", left: true, cell: gradeCell },
     { head: "fee", cell: (row) => [fee(row.fee), "soft", `${row.fee} ${row.fee_currency}`] },
   ], state.recent_fills.toReversed(), "No fill yet.");
+  const told = state.truth;
+  setText($("truth-count"), told.fills ? `${told.false_fills.toFixed(1)} of ${count(told.fills)} expected false${told.unsure ? `, ${count(told.unsure)} unsure` : ""}` : "");
+  showTruth($("truth"), state);
+  showModels($("twins"), state);
+  showMarkouts($("markouts"), state);
+  showExecution($("execution"), state);
   const training = state.training;
   setText($("training"), training.running ? `${training.running} training` : training.failed ? `${training.failed} failed` : "");
   showTable($("models"), [
@@ -249,11 +259,13 @@ function showChart() {
   const label = tab === "profit" ? "Profit" : tab === "ic" ? "Information coefficient" : `Mid of ${tab.slice(4)}`;
   setText($("chart-title"), label);
   const format = (value, step) => (step ? stepped(value, step) : short(value));
-  let series, zero = true;
+  let series, band = null, zero = true;
   if (tab === "profit") {
     const moving = Object.entries(history.profit).filter(([, values]) => values.some((value) => value));
     series = (moving.length ? moving : Object.entries(history.profit).slice(0, 1)).map(([name, values]) => ({ name, values }));
     if (series.length === 1) series[0].tone = (series[0].values.at(-1) ?? 0) < 0 ? "down" : "up";
+    const name = series[0]?.name;
+    if (name && history.low[name]) band = { low: history.low[name], high: history.high[name], name: "all queue models" };
   } else if (tab === "ic") series = Object.entries(history.ic).map(([name, values]) => ({ name, values }));
   else {
     zero = false;
@@ -272,7 +284,7 @@ function showChart() {
   const marks = state.recent_fills
     .filter((fill) => tab === `mid ${fill.symbol}`)
     .map((fill) => ({ ms: fill.ns / 1e6, value: Number(fill.price), tone: fill.side === "buy" ? "up" : "down", name: fill.strategy }));
-  chart.show(history.ms, series, { zero, format, marks, empty: "Waiting for the first samples" });
+  chart.show(history.ms, series, { zero, format, marks, band, empty: "Waiting for the first samples" });
 }
 
 // ---- commands: a second click within three seconds confirms

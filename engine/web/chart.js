@@ -58,7 +58,8 @@ export class Chart {
     if (!data || width < 50 || height < 40) return;
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     svg.replaceChildren();
-    const known = data.series.flatMap((one) => one.values.filter((value) => value !== null));
+    const edges = data.band ? [data.band.low, data.band.high] : [];
+    const known = [...data.series.map((one) => one.values), ...edges].flatMap((values) => values.filter((value) => value !== null));
     if (data.times.length < 2 || known.length === 0) {
       element("text", { x: width / 2, y: height / 2, class: "empty-chart" }, svg).textContent = data.empty;
       this.scale = null;
@@ -77,6 +78,7 @@ export class Chart {
     const y = (value) => height - PAD.bottom - ((value - low) / (high - low)) * (height - PAD.top - PAD.bottom);
     this.scale = { x, y, width, height, first, last };
     this.axes(low, high, data);
+    if (data.band) this.band(data);
     data.series.forEach((one, index) => this.line(one, index, data));
     for (const mark of data.marks ?? []) this.mark(mark);
     this.marker = element("g", { class: "marker" }, svg);
@@ -102,6 +104,15 @@ export class Chart {
     }
   }
 
+  // A shaded area between two columns, behind the lines.
+  band({ times, band }) {
+    const { x, y } = this.scale;
+    const known = times.map((_, at) => at).filter((at) => band.low[at] !== null && band.high[at] !== null);
+    if (known.length < 2) return;
+    const edge = (values, order) => order.map((at) => `${x(times[at]).toFixed(1)} ${y(values[at]).toFixed(1)}`).join("L");
+    element("path", { d: `M${edge(band.high, known)}L${edge(band.low, known.toReversed())}Z`, class: "band" }, this.svg);
+  }
+
   line(one, index, data) {
     const { svg } = this, { x, y, height } = this.scale;
     const runs = [];
@@ -117,7 +128,7 @@ export class Chart {
     const point = ([px, py]) => `${px.toFixed(1)} ${py.toFixed(1)}`;
     for (const points of runs) {
       const path = `M${points.map(point).join("L")}`;
-      if (data.series.length === 1) {
+      if (data.series.length === 1 && !data.band) {
         const base = data.zero ? y(0) : height - PAD.bottom;
         const area = `${path}L${points.at(-1)[0].toFixed(1)} ${base}L${points[0][0].toFixed(1)} ${base}Z`;
         element("path", { d: area, class: `area ${tone}` }, svg);
@@ -162,6 +173,7 @@ export class Chart {
       element("circle", { cx: px, cy: scale.y(value), r: 3.2, class: `dot ${tone}` }, marker);
       words.push(`${data.series.length > 1 ? `${one.name}  ` : ""}${data.format(value, 0)}`);
     });
+    if (data.band && data.band.low[at] !== null) words.push(`${data.band.name}  ${data.format(data.band.low[at], 0)} … ${data.format(data.band.high[at], 0)}`);
     this.tip.textContent = words.join("\n");
     this.tip.hidden = false;
     const left = px + 14 + this.tip.offsetWidth > scale.width ? px - 14 - this.tip.offsetWidth : px + 14;

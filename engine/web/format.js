@@ -17,6 +17,9 @@ export function signed(text, coarse = false) {
   return Number(text) > 0 ? `+${shown}` : shown;
 }
 
+// The venue's own symbol; the whole name belongs into the tooltip.
+export const bare = (name) => name.slice(name.indexOf(":") + 1);
+
 export const tone = (value) => (Number(value) > 0 ? "up" : Number(value) < 0 ? "down" : "");
 
 // A number on an axis: as many decimals as its step needs.
