@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
 
-TOP_FIELDS = 48
+TOP_FIELDS = 64
 # Columns of a symbol's row in ``Books.top``; state.py names those from the twelfth on.
 BID, BID_SIZE, ASK, ASK_SIZE, IS_READY, CHANGED_NS, UPDATE_ID, BID_COUNT, ASK_COUNT, DOUBT, SYNCING, EPOCH = range(12)
 

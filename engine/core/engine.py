@@ -21,6 +21,7 @@ from engine.core.context import Symbols
 from engine.core.desk import Desk
 from engine.core.due import Due, DueQueue, Handler
 from engine.core.events import (
+    ABSURD,
     BATCH,
     CHECKSUM,
     CROSSED,
@@ -28,6 +29,7 @@ from engine.core.events import (
     REASONS,
     SELL,
     TRADE,
+    UNSIDED,
     Batch,
     Command,
     Frames,
@@ -306,7 +308,7 @@ class Engine:
                 self.call(slot, handler, Gap(name, REASONS[reason]))
         if is_ready:
             self.emit(FeedState(name, ready=True, reason=""))
-        elif reason in (CHECKSUM, CROSSED, NEGATIVE):
+        elif reason in (ABSURD, CHECKSUM, CROSSED, NEGATIVE):
             self.doubted.append(symbol)
         self._was_ready[symbol] = is_ready
         self.signals.flush()
@@ -316,9 +318,15 @@ class Engine:
         name = self.instruments[symbol].name
         for kind, flags, _, _, price, size, venue_ns, recv_ns, number in frame.tolist():
             if kind == TRADE:
-                trade = Trade(name, Side.SELL if flags & SELL else Side.BUY, price, size, recv_ns, venue_ns, number)
+                trade = Trade(name, self._aggressor(symbol, flags, price), price, size, recv_ns, venue_ns, number)
                 for slot, handler in self.roster.listeners("on_trade")[symbol]:
                     self.call(slot, handler, trade)
+
+    def _aggressor(self, symbol: int, flags: int, price: int) -> Side:
+        """Who the venue says it was; where it does not, the side of the middle on which the trade was."""
+        if flags & UNSIDED:
+            return Side.SELL if 2 * price < self.book_views[symbol].bid + self.book_views[symbol].ask else Side.BUY
+        return Side.SELL if flags & SELL else Side.BUY
 
     # What is due.
 

@@ -50,6 +50,7 @@ RATE_DECIMALS = 12
 ASK = 1  # LEVEL, QUOTE: the sell side
 SELL = 1  # TRADE: the aggressor sold
 SNAPSHOT = 2  # the row belongs to a snapshot
+UNSIDED = 4  # TRADE: the venue does not say who the aggressor was
 LAST = 128  # the last row of a frame
 
 REASONS: tuple[str, ...] = (
@@ -63,10 +64,14 @@ REASONS: tuple[str, ...] = (
     "negative",  # a price or size below zero
     "malformed",  # a frame that could not be parsed
     "silence",  # the watchdog heard nothing
+    "absurd",  # a price or size beyond all sense
 )
 """Why a book is in doubt; a row carries the index."""
 
-SEQUENCE, CONNECTION, STALE_SNAPSHOT, OVERFLOW, CHECKSUM, CROSSED, NEGATIVE, MALFORMED, SILENCE = range(1, 10)
+SEQUENCE, CONNECTION, STALE_SNAPSHOT, OVERFLOW, CHECKSUM, CROSSED, NEGATIVE, MALFORMED, SILENCE, ABSURD = range(1, 11)
+
+MOST_UNITS = 1 << 53
+"""A larger price or size is no market: sums and shares of what is below stay within 64 bits."""
 
 FRAME_LEVELS = 5
 FRAME = np.dtype(

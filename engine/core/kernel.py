@@ -28,6 +28,7 @@ from engine.core.book import (
     set_level,
 )
 from engine.core.events import (
+    ABSURD,
     BATCH,
     CHECK,
     CHECKSUM,
@@ -44,6 +45,7 @@ from engine.core.events import (
     LAST,
     LEVEL,
     MARK,
+    MOST_UNITS,
     NEGATIVE,
     QUOTE,
     READY,
@@ -54,6 +56,7 @@ from engine.core.events import (
 from engine.core.jit import entry_point, kernel
 from engine.core.marks import note_mark
 from engine.core.matching import match_crossed, refresh_taken
+from engine.core.prints import BOOK_VENUE_NS, counts, hit_side, is_sane, sample_mid
 from engine.core.queue import doubt_queues, level_changed, settle_queues, traded
 from engine.core.state import (
     ASKED,
@@ -198,11 +201,12 @@ def write_frame(
     frame[FR_LAST_PRICE] = 0
     if flags & FRAME_TRADE:
         for i in range(first, last + 1):
-            if batch[i]["kind"] == TRADE:
-                if batch[i]["flags"] & 1:
+            if batch[i]["kind"] == TRADE and is_sane(batch[i]["price"], batch[i]["size"]):
+                hit = hit_side(top, symbol, batch[i]["flags"], batch[i]["price"])
+                if hit > 0:
                     frame[FR_SELL_SIZE] += batch[i]["size"]
                     frame[FR_SELLS] += 1
-                else:
+                elif hit < 0:
                     frame[FR_BUY_SIZE] += batch[i]["size"]
                     frame[FR_BUYS] += 1
                 frame[FR_LAST_PRICE] = batch[i]["price"]
@@ -243,17 +247,23 @@ def advance(flat: Int64s, batch: Batch, start: int) -> int:
                 flags |= FRAME_BOOK
                 if price <= 0 or size < 0:
                     reason = NEGATIVE
+                elif price > MOST_UNITS or size > MOST_UNITS:
+                    reason = ABSURD
                 else:
                     apply_level(m, symbol, which, price, size)
                     changed = 1
             elif kind == TRADE:
                 flags |= FRAME_TRADE
                 price = batch[row]["price"]
-                if top[symbol, RESTING_HERE] > 0 and top[symbol, IS_READY] and batch[row]["size"] > 0:
-                    traded(m, symbol, 1 if batch[row]["flags"] & 1 else -1, price, batch[row]["size"])
-                top[symbol, LAST_PRICE] = price
-                if top[symbol, WATCHING] and last_wakes(top, symbol, price):
-                    wake |= WAKE_TRIGGER
+                size = batch[row]["size"]
+                if counts(m, symbol, price, size, batch[row]["venue_ns"], batch[row]["id"]):
+                    if top[symbol, RESTING_HERE] > 0 and top[symbol, IS_READY]:
+                        hit = hit_side(top, symbol, batch[row]["flags"], price)
+                        if hit != 0:
+                            traded(m, symbol, hit, price, size)
+                    top[symbol, LAST_PRICE] = price
+                    if top[symbol, WATCHING] and last_wakes(top, symbol, price):
+                        wake |= WAKE_TRIGGER
             elif kind == CLEAR:
                 flags |= FRAME_BOOK
                 top[symbol, BID_COUNT] = 0
@@ -313,6 +323,7 @@ def advance(flat: Int64s, batch: Batch, start: int) -> int:
             refresh_top(top, levels, symbol)
             top[symbol, UPDATE_ID] = batch[last]["id"]
             top[symbol, CHANGED_NS] = now
+            top[symbol, BOOK_VENUE_NS] = batch[last]["venue_ns"]
             # In a snapshot's frame too: a crossed snapshot is no book.
             if reason == 0 and top[symbol, IS_READY] and is_crossed(top, symbol):
                 reason = CROSSED
@@ -324,6 +335,8 @@ def advance(flat: Int64s, batch: Batch, start: int) -> int:
         is_ready = top[symbol, IS_READY]
         if is_ready:
             flags |= FRAME_READY
+            if flags & FRAME_BOOK:
+                sample_mid(m, symbol)
             if changed and top[symbol, RESTING_HERE] > 0:
                 match_crossed(m, symbol)
             if flags & FRAME_BOOK and top[symbol, WATCHING] and touch_wakes(top, symbol):

@@ -15,6 +15,7 @@ between them too; rules that ignore prints (touch, through) are held inside by f
 from __future__ import annotations
 
 from engine.core.jit import kernel
+from engine.core.prints import came_after
 from engine.core.queue_fills import fill_resting, rule_of, within_bounds
 from engine.core.queue_models import BACK, FRONT, PRINT, TOUCH, has_queue, share_in_front
 from engine.core.slots import KEYS, SLOT, displayed_at, first_at, index_slot, is_closed, unindex_slot
@@ -265,14 +266,14 @@ def traded(m: Memory, symbol: int, side: int, price: int, size: int) -> None:
         m.lanes[LANE_GIVEN, lane] = 0
     while at < end and keys[at] < key:
         slot = m.places[SLOT, at]
-        if not is_closed(m, slot) and not printed_through(m, slot, size):
+        if not is_closed(m, slot) and not came_after(m, slot) and not printed_through(m, slot, size):
             break
         at += 1
     at = first = first_at(keys, at, end, key)
     refills = 0
     while at < end and keys[at] == key:
         slot = m.places[SLOT, at]
-        if not is_closed(m, slot):
+        if not is_closed(m, slot) and not came_after(m, slot):
             printed_at(m, slot, size)
             refills += m.resting[slot, R_REFILLS]
         at += 1

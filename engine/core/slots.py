@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from engine.core.book import Int64s, find_level
 from engine.core.jit import kernel
+from engine.core.prints import BOOK_VENUE_NS
 from engine.core.state import (
     FINE,
     GRACE_NS,
@@ -23,6 +24,7 @@ from engine.core.state import (
     R_DONE_NS,
     R_FIRST_AHEAD,
     R_JOINED_NS,
+    R_JOINED_VENUE_NS,
     R_NEXT,
     R_ORDER,
     R_PRICE,
@@ -144,6 +146,7 @@ def join_queue(
     row[R_SHOWN] = max(shown, ahead)
     row[R_JOINED_NS] = m.control[NOW]
     row[R_DISPLAY] = display
+    row[R_JOINED_VENUE_NS] = m.top[symbol, BOOK_VENUE_NS]
     m.queues[slot] = 0
     for lane in range(m.control[LANES]):
         m.queues[slot, lane, Q_LEFT] = size

@@ -70,7 +70,8 @@ CONTROL_FIELDS = 64
     ALONE,  # 1: resting orders know nothing of each other (ghosts)
     CLAMPED,  # 1: no rule leaves the bounds
     URGENT,  # 1: the pessimist filled an order, which settles how sure a fill is
-) = range(36)
+    PRINT_VENUE_NS,  # when the print of this moment was, the venue's clock, 0 where it gives none
+) = range(37)
 
 ASKED, PASSED, FAILED = 1, 2, 3
 
@@ -119,7 +120,8 @@ RESTING_FIELDS = 16
     R_NEXT,  # free slots: 1 + the next free one
     R_DISPLAY,  # of an iceberg the size that it shows at once, 0: all of it
     R_REFILLS,  # 1: a lane used up what it showed in the print that is being shared out
-) = range(13)
+    R_JOINED_VENUE_NS,  # the venue's time of the book that it joined
+) = range(14)
 
 FINE = 256
 """Parts of one size unit in which queues are kept, as shares of a cancel are rarely whole; sizes stay below 2^54."""

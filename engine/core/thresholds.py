@@ -30,7 +30,7 @@ def watch(top: Int64s, symbol: int, rises: Mapping[int, int], falls: Mapping[int
     What was watched before is forgotten. ``moves``: also at each new best bid or ask price.
 
     >>> import numpy as np
-    >>> top = np.zeros((1, 48), np.int64)
+    >>> top = np.zeros((1, 64), np.int64)
     >>> watch(top, 0, {BY_LAST: 105}, {BY_LAST: 95})
     >>> [is_reached(top, 0, BY_LAST, price) for price in (94, 95, 100, 105)]
     [True, True, False, True]
