@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from engine.core.context import SayAmend, SayCancel, SayCancelAll, SayEmit, Saying, SayNote, SayTimer
+from engine.core.context import SayAmend, SayCancel, SayCancelAll, SayEmit, Saying, SayList, SayNote, SayTimer
 from engine.core.records import Note
 from engine.core.risk import Intent
 from engine.core.roster import Slot
@@ -28,6 +28,7 @@ class Agenda:
         self.performers: dict[type, Callable[[Slot, Any], object]] = {
             Intent: lambda _, intent: engine.desk.request(intent, engine.now_ns),
             SayCancel: lambda slot, saying: engine.desk.cancel(saying.order, slot.name, engine.now_ns),
+            SayList: lambda _, saying: engine.desk.request_list(saying.intents, engine.now_ns),
             SayCancelAll: lambda slot, saying: engine.desk.cancel_all(slot.name, engine.now_ns, "user", saying.symbol),
             SayAmend: lambda slot, saying: engine.desk.amends.request(
                 saying.order, slot.name, saying.change, engine.now_ns

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from engine.core.exchange import changed
 from engine.core.order_terms import Change
 from engine.core.orders import AMENDING, CLOSING, Working
 from engine.core.records import Amended, AmendRejected, AmendRequested
@@ -29,7 +28,10 @@ class Amends:
             desk.emit(AmendRejected(number, "too_late"))
             return
         price, size = change.price or order.wanted[0], change.size or order.wanted[1]
-        new = msgspec.structs.replace(order.intent, price=price, size=size)
+        new = changed(order.intent, Change(price, size, change.trigger))
+        if change.trigger and new.terms == order.intent.terms:
+            desk.emit(AmendRejected(number, "terms", "expected an order with a trigger, found one without"))
+            return
         problem = self._refused(order, new, now_ns)
         if problem is not None:
             desk.emit(AmendRejected(number, problem.rule, problem.detail))
@@ -37,7 +39,8 @@ class Amends:
             return
         order.wanted = (price, size)
         order.amends += 1
-        desk.exposure.hold(order, max(order.held, size - order.filled))
+        if order.held:
+            desk.exposure.hold(order, max(order.held, size - order.filled))
         order.tell(AMENDING)
         arrives_ns = desk.amend_arrives_ns(order, now_ns)
         desk.emit(AmendRequested(number, change.price, change.size, change.trigger, arrives_ns))
@@ -65,6 +68,6 @@ class Amends:
         desk.exposure.hold(order, 0)
         buying, selling = desk.exposure.working(new.symbol)
         buying, selling = (buying - order.filled, selling) if new.side > 0 else (buying, selling - order.filled)
-        decision = desk.risk.check(new, now_ns, buying, selling, len(desk.orders) - 1)
+        decision = desk.risk.check(new, now_ns, buying, selling, len(desk.orders) - 1, is_closing=not held)
         desk.exposure.hold(order, held)
         return decision if isinstance(decision, Refused) else None

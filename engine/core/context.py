@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 from operator import index as whole
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
 from engine.core.book import Book
 from engine.core.ledger import Ledger
-from engine.core.order_terms import PLAIN, Change, terms
-from engine.core.orders import Working
+from engine.core.order_terms import PLAIN, Change, Peg, SelfTrade, Terms, Trigger, terms
+from engine.core.orders import ARMED, PENDING, Working
 from engine.core.records import Note, Record, Signal, encode
 from engine.core.risk import Intent
 from engine.core.strategy import Order
@@ -36,6 +36,12 @@ class SayAmend(msgspec.Struct, frozen=True):
     change: Change
 
 
+class SayList(msgspec.Struct, frozen=True):
+    """Orders that leave together; the first is the one that does not wait for another of them."""
+
+    intents: tuple[Intent, ...]
+
+
 class SayEmit(msgspec.Struct, frozen=True):
     signal: Signal
 
@@ -49,7 +55,7 @@ class SayNote(msgspec.Struct, frozen=True):
     fields: dict[str, Any]
 
 
-Saying: TypeAlias = Intent | SayCancel | SayCancelAll | SayAmend | SayEmit | SayTimer | SayNote
+Saying: TypeAlias = Intent | SayCancel | SayCancelAll | SayAmend | SayList | SayEmit | SayTimer | SayNote
 
 
 class Host(Protocol):
@@ -105,6 +111,16 @@ def _units(value: int) -> int:
     if abs(number) > INT64_MAX:
         raise OverflowError(f"expected a size or price of 64 bits, found {number}")
     return number
+
+
+ValueT = TypeVar("ValueT")
+
+
+def _checked(value: ValueT | None, kind: type[ValueT]) -> ValueT | None:
+    """What a record can hold: a value of the kind, or none."""
+    if value is not None and not isinstance(value, kind):
+        raise TypeError(f"expected {kind.__name__}, found {value!r}")
+    return value
 
 
 def _word(value: str) -> str:
@@ -165,25 +181,86 @@ class StrategyContext:
         *,
         time_in_force: TimeInForce = TimeInForce.GTC,
         post_only: bool = False,
+        trigger: Trigger | None = None,
+        display: int = 0,
+        peg: Peg | None = None,
         expires_ns: int = 0,
         reduce_only: bool = False,
+        self_trade: SelfTrade | None = None,
+        parent: int = 0,
     ) -> int:
-        intent = Intent(
+        asked = PLAIN
+        if trigger or display or peg or expires_ns or reduce_only or self_trade or parent:
+            asked = terms(
+                trigger=_checked(trigger, Trigger),
+                display=_units(display),
+                peg=_checked(peg, Peg),
+                expires_ns=_units(expires_ns),
+                reduce_only=bool(reduce_only),
+                self_trade=None if self_trade is None else SelfTrade(self_trade),
+                parent=_units(parent),
+            )
+        intent = self._intent(symbol, side, size, price, TimeInForce(time_in_force), bool(post_only), asked)
+        self.said.append(intent)
+        return intent.order
+
+    def _intent(
+        self, symbol: str, side: Side, size: int, price: int | None, tif: TimeInForce, post_only: bool, asked: Terms
+    ) -> Intent:
+        return Intent(
             order=self._host.next_order_id(),
             strategy=self._name,
             symbol=self._symbols.index(symbol),
             side=int(Side(side)),
-            kind=OrderKind.MARKET if price is None else OrderKind.LIMIT,
-            time_in_force=TimeInForce(time_in_force),
+            kind=OrderKind.MARKET if price is None and asked.peg is None else OrderKind.LIMIT,
+            time_in_force=tif,
             price=0 if price is None else _units(price),
             size=_units(size),
-            post_only=bool(post_only),
-            terms=terms(expires_ns=_units(expires_ns), reduce_only=bool(reduce_only))
-            if expires_ns or reduce_only
-            else PLAIN,
+            post_only=post_only,
+            terms=asked,
         )
-        self.said.append(intent)
-        return intent.order
+
+    def oco(
+        self,
+        symbol: str,
+        side: Side,
+        size: int,
+        price: int,
+        stop: Trigger,
+        *,
+        stop_price: int | None = None,
+        reduce_only: bool = False,
+        parent: int = 0,
+    ) -> tuple[int, int]:
+        first, second = self._pair(symbol, side, size, price, stop, stop_price, reduce_only, _units(parent))
+        self.said.append(SayList((first, second)))
+        return first.order, second.order
+
+    def bracket(
+        self, symbol: str, side: Side, size: int, price: int | None = None, *, target: int, stop: Trigger
+    ) -> tuple[int, int, int]:
+        entry = self._intent(symbol, side, size, price, TimeInForce.GTC, False, PLAIN)
+        first, second = self._pair(symbol, Side(side).opposite, size, target, stop, None, False, entry.order)
+        self.said.append(SayList((entry, first, second)))
+        return entry.order, first.order, second.order
+
+    def _pair(
+        self,
+        symbol: str,
+        side: Side,
+        size: int,
+        price: int,
+        stop: Trigger,
+        stop_price: int | None,
+        reduce_only: bool,
+        parent: int,
+    ) -> tuple[Intent, Intent]:
+        asked = Terms(parent=parent, reduce_only=bool(reduce_only))
+        first = self._intent(symbol, side, size, price, TimeInForce.GTC, False, asked)
+        asked = msgspec.structs.replace(asked, pair=first.order)
+        waits = msgspec.structs.replace(asked, trigger=_checked(stop, Trigger))
+        second = self._intent(symbol, side, size, stop_price, TimeInForce.GTC, False, waits)
+        return msgspec.structs.replace(first, terms=asked), second
 
     def cancel(self, order: int) -> None:
         self.said.append(SayCancel(_units(order)))
@@ -191,8 +268,11 @@ class StrategyContext:
     def cancel_all(self, symbol: str | None = None) -> None:
         self.said.append(SayCancelAll(None if symbol is None else self._symbols.index(symbol)))
 
-    def amend(self, order: int, *, price: int | None = None, size: int | None = None) -> None:
-        asked = {name: _units(value) for name, value in (("price", price), ("size", size)) if value is not None}
+    def amend(
+        self, order: int, *, price: int | None = None, size: int | None = None, trigger: int | None = None
+    ) -> None:
+        told = {"price": price, "size": size, "trigger": trigger}
+        asked = {name: _units(value) for name, value in told.items() if value is not None}
         if not asked or min(asked.values()) <= 0:
             raise ValueError(f"expected a price or size above 0 to change order {order} to, found {asked or 'neither'}")
         self.said.append(SayAmend(_units(order), Change(**asked)))
@@ -201,10 +281,12 @@ class StrategyContext:
         index = self._symbols.index(symbol)
         expected = self._host.ledger.position(index, self._name)
         for working in self._host.working(self._name):
-            if working.intent.symbol == index:
+            if working.intent.symbol == index and working.stands not in (PENDING, ARMED):
                 expected += working.intent.side * working.left
         for saying in self.said:
-            if isinstance(saying, Intent) and saying.symbol == index:
+            if isinstance(saying, SayList):
+                saying = saying.intents[0]
+            if isinstance(saying, Intent) and saying.symbol == index and not saying.terms.trigger:
                 expected += saying.side * saying.size
         lot = self._host.instruments[index].lot
         distance = _units(size) - expected

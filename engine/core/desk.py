@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from engine.core.amends import Amends
 from engine.core.exchange import Exchange
@@ -14,16 +14,19 @@ from engine.core.honesty import Honesty
 from engine.core.latency import AMEND, CANCEL, ORDER
 from engine.core.ledger import Ledger
 from engine.core.lines import Lines
-from engine.core.order_terms import Change
+from engine.core.order_terms import PLAIN, Change
 from engine.core.orders import (
+    ARMED,
     CANCELLED,
     CLOSING,
     EXPIRED,
     FILLED,
     OPEN,
+    PENDING,
     REFUSED,
     REJECTED,
     SENT,
+    TRIGGERED,
     Working,
 )
 from engine.core.paper import PaperVenue
@@ -33,29 +36,36 @@ from engine.core.records import (
     Amended,
     AmendRejected,
     AnyFact,
+    Armed,
     Cancelled,
     CancelRejected,
     CancelRequested,
     Expired,
     Fill,
+    Pending,
     Refusal,
     Rejected,
     Request,
     Sent,
+    Triggered,
 )
 from engine.core.resting import Match
-from engine.core.risk import Intent, Refused, Risk
+from engine.core.risk import Intent, Refused, Risk, waking_price
 from engine.core.state import State
 from engine.core.types import ContractKind, Instrument
 
 Told = Match | AnyFact
+
+STANDS: dict[type, str] = {Pending: PENDING, Armed: ARMED, Triggered: TRIGGERED, Accepted: OPEN}
+"""Where an order stands at the venue after each of its words."""
 
 
 class Desk:
     """All orders of a run.
 
     ``emit`` records a fact; ``schedule(ns, what, subject)`` comes back through ``arrive``, ``cancel_arrives`` and
-    ``heard``; ``on_order`` and ``on_fill`` reach the owner.
+    ``heard``; ``on_order`` and ``on_fill`` reach the owner, ``on_watch`` says that other symbols
+    are watched now.
     """
 
     def __init__(
@@ -72,6 +82,7 @@ class Desk:
         schedule: Callable[[int, str, object], None],
         on_order: Callable[[Working, str], None],
         on_fill: Callable[[Fill, int], None],
+        on_watch: Callable[[], None],
     ) -> None:
         self.venue = PaperVenue(settings, state)
         self.honesty = honesty
@@ -93,7 +104,13 @@ class Desk:
         self._on_fill = on_fill
         self._asks = state.books.views
         self._exchange = Exchange(
-            self.venue, settings, state, self.orders, lambda name, symbol: ledger.position(symbol, name), schedule
+            self.venue,
+            settings.rules,
+            state,
+            self.orders,
+            lambda name, symbol: ledger.position(symbol, name),
+            schedule,
+            on_watch,
         )
 
     def of(self, strategy: str) -> list[Working]:
@@ -110,12 +127,42 @@ class Desk:
 
     def request(self, intent: Intent, now_ns: int) -> bool:
         """A strategy wants an order: risk decides, and an approved one leaves; the answer says whether it did."""
-        instrument = self._instruments[intent.symbol]
+        return self.request_list((intent,), now_ns)
+
+    def request_list(self, intents: Sequence[Intent], now_ns: int) -> bool:
+        """A strategy wants orders that hang together: all leave in one message, or none does."""
+        for intent in intents:
+            self._requested(intent)
+        orders: list[Working] = []
+        for intent in intents:
+            order = Working(intent, SENT, intent.size)
+            refused = self._refused(order, orders, now_ns)
+            if refused is not None:
+                for one in orders:
+                    self.exposure.hold(one, 0)
+                self._refuse(intents, refused)
+                return False
+            orders.append(order)
+        arrives_ns = 0
+        for order in orders:
+            intent = order.intent
+            self.orders[intent.order] = order
+            if intent.terms is not PLAIN:
+                self._exchange.expect(order, self.orders.get(intent.terms.parent))
+            self.sent += 1
+            arrives_ns = self.lines.send(order, ORDER, now_ns) if order is orders[0] else arrives_ns
+            order.out_ns, order.feed_ns = orders[0].out_ns, orders[0].feed_ns
+            self.honesty.sent(order)
+            self.emit(Sent(intent.order, arrives_ns))
+            self.schedule(arrives_ns, "arrive", order)
+        return True
+
+    def _requested(self, intent: Intent) -> None:
         self.emit(
             Request(
                 order=intent.order,
                 strategy=intent.strategy,
-                symbol=instrument.name,
+                symbol=self._instruments[intent.symbol].name,
                 side=intent.side,
                 kind=intent.kind,
                 time_in_force=intent.time_in_force,
@@ -125,25 +172,40 @@ class Desk:
                 terms=intent.terms,
             )
         )
+
+    def _refused(self, order: Working, before: Sequence[Working], now_ns: int) -> Refused | None:
+        """What risk says to an order; an approved one counts from here on.
+
+        ``before``: the orders that leave with it. A child that closes what its parent opens adds nothing yet.
+        """
+        intent = order.intent
+        parent: Working | None = None
+        if intent.terms.parent:
+            parent = self.orders.get(intent.terms.parent)
+            parent = next((one for one in before if one.intent.order == intent.terms.parent), parent)
+            if parent is None or (parent.intent.strategy, parent.intent.symbol) != (intent.strategy, intent.symbol):
+                found = f"expected a working order of its own on the symbol as parent, found {intent.terms.parent}"
+                return Refused(intent, "terms", found)
+        closes = parent is not None and parent.intent.side == -intent.side and intent.size <= parent.size
         buying, selling = self.exposure.working(intent.symbol)
-        decision = self.risk.check(intent, now_ns, buying, selling, len(self.orders))
-        order = Working(intent, SENT, intent.size)
+        open_orders = len(self.orders) + len(before)
+        decision = self.risk.check(intent, now_ns, buying, selling, open_orders, is_closing=closes)
         if isinstance(decision, Refused):
-            order.state = REFUSED
-            self.refused[decision.rule] = self.refused.get(decision.rule, 0) + 1
-            self.emit(Refusal(intent.order, intent.strategy, instrument.name, decision.rule, decision.detail))
-            self.on_order(order, decision.rule)
-            return False
-        self.orders[intent.order] = order
-        if intent.side > 0 and instrument.kind is ContractKind.SPOT:
-            order.promised = intent.price or self._asks[intent.symbol].ask
-        self.exposure.hold(order, intent.size)
-        self.sent += 1
-        arrives_ns = self.lines.send(order, ORDER, now_ns)
-        self.honesty.sent(order)
-        self.emit(Sent(intent.order, arrives_ns))
-        self.schedule(arrives_ns, "arrive", order)
-        return True
+            return decision
+        if intent.side > 0 and self._instruments[intent.symbol].kind is ContractKind.SPOT:
+            order.promised = intent.price or waking_price(intent) or self._asks[intent.symbol].ask
+        self.exposure.hold(order, 0 if closes else intent.size)
+        return None
+
+    def _refuse(self, intents: Sequence[Intent], refused: Refused) -> None:
+        """None of a list leaves; each is told the rule that one of them broke."""
+        for intent in intents:
+            detail = refused.detail if intent is refused.intent else f"order {refused.intent.order}: {refused.detail}"
+            self.refused[refused.rule] = self.refused.get(refused.rule, 0) + 1
+            name = self._instruments[intent.symbol].name
+            self.emit(Refusal(intent.order, intent.strategy, name, refused.rule, detail))
+            order = Working(intent, REFUSED, intent.size)
+            self.on_order(order, refused.rule)
 
     def amend_arrives_ns(self, order: Working, now_ns: int) -> int:
         """When a change of an order that leaves now meets the market in the received stream."""
@@ -178,24 +240,35 @@ class Desk:
     def cancel_arrives(self, order: Working, reason: str, now_ns: int) -> None:
         refused = self.gateway.refuses(order, CANCEL, now_ns)
         number = order.intent.order
-        told = [CancelRejected(number, *refused)] if refused else self._exchange.cancel(order, reason)
+        told = [CancelRejected(number, *refused)] if refused else self._exchange.cancel(order, reason, now_ns)
         self._answer(told, now_ns, order)
 
     def amend_arrives(self, order: Working, change: Change, now_ns: int) -> None:
         refused = self.gateway.refuses(order, AMEND, now_ns)
         number = order.intent.order
-        told = [AmendRejected(number, *refused)] if refused else self._exchange.amend(order, change)
+        told = [AmendRejected(number, *refused)] if refused else self._exchange.amend(order, change, now_ns)
         self._answer(told, now_ns, order)
 
     def expires(self, order: Working, now_ns: int) -> None:
-        self._answer(self._exchange.expire(order), now_ns, order)
+        self._answer(self._exchange.expire(order, now_ns), now_ns, order)
+
+    def looked(self, symbol: int, trades: Iterable[int], now_ns: int) -> None:
+        """A frame of a symbol on which orders wait was applied; ``trades``: the prices of its trades in order."""
+        self._answer(self._exchange.looked(symbol, trades, now_ns), now_ns)
+
+    def watches(self, symbol: int) -> bool:
+        """Whether somebody waits for a price of the symbol."""
+        return self._exchange.triggers.watches(symbol)
+
+    def sample(self, symbol: int, now_ns: int) -> None:
+        self._exchange.sample(symbol, now_ns)
 
     def matched(self, now_ns: int) -> None:
         """Resting orders traded in the frame that was just applied; what their twins did moves nothing."""
         self.hear_twins()
         matches = self.venue.matched()
         if matches:
-            self._answer(self._exchange.matched(matches), now_ns)
+            self._answer(self._exchange.matched(matches, now_ns), now_ns)
 
     def hear_twins(self) -> None:
         """What the rules beside the venue's own made of orders since the last time."""
@@ -240,8 +313,10 @@ class Desk:
             order = self.orders.get(getattr(word, "order", 0))
             if order is None:
                 continue
-            if isinstance(word, Accepted):
-                order.learn(OPEN)
+            if type(word) in STANDS:
+                order.learn(STANDS[type(word)])
+                if not order.held and order.stands != PENDING:
+                    self.exposure.hold(order, order.left)  # a child is let in
                 self.on_order(order, "")
             elif isinstance(word, Cancelled):
                 self.cancelled += 1

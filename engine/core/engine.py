@@ -122,6 +122,7 @@ class Engine:
             "arrive": lambda order, _: self.desk.arrive(order, self.now_ns),
             "cancel": lambda asked, _: self.desk.cancel_arrives(asked[0], asked[1], self.now_ns),
             "amend": lambda asked, _: self.desk.amend_arrives(asked[0], asked[1], self.now_ns),
+            "volatility": lambda symbol, _: self.desk.sample(symbol, self.now_ns),
             "expire": lambda order, _: self.desk.expires(order, self.now_ns),
             "told": lambda late, _: self.desk.heard(*late),
             "timer": self._timer_due,
@@ -150,6 +151,7 @@ class Engine:
             schedule=self.schedule,
             on_order=self._tell_order,
             on_fill=self._tell_fill,
+            on_watch=self.subscribe,
         )
         self.roster = Roster(strategies, self, self.symbols)
         self.signals = Signals(self, learning or NoLearning(), self._state, frames_tap)
@@ -248,7 +250,7 @@ class Engine:
         rows, said = len(batch), self.agenda.said
         on_book = self.roster.listeners("on_book")
         while wake:
-            if wake == WAKE_BOOK:
+            if wake == WAKE_BOOK and not self.desk.watches(control[WAKE_SYMBOL]):
                 self.now_ns = control[NOW]
                 symbol = control[WAKE_SYMBOL]
                 book = self.book_views[symbol]
@@ -288,6 +290,9 @@ class Engine:
             self.desk.matched(self.now_ns)
         if wake & WAKE_FUNDING:
             self.charges.funding.named(symbol)
+        if self.desk.watches(symbol):
+            frame = batch[first:end]
+            self.desk.looked(symbol, frame["price"][frame["kind"] == TRADE].tolist(), self.now_ns)
         if wake & WAKE_TRADE:
             self._hear_trades(symbol, batch[first:end])
         if wake & WAKE_BOOK:
@@ -378,8 +383,9 @@ class Engine:
     def subscribe(self) -> None:
         """Tell the kernel which books and trades somebody listens to."""
         for symbol in range(len(self.instruments)):
-            self.books.top[symbol, HEARS_BOOK] = bool(self.roster.listeners("on_book")[symbol])
-            self.books.top[symbol, HEARS_TRADE] = bool(self.roster.listeners("on_trade")[symbol])
+            watches = self.desk.watches(symbol)
+            self.books.top[symbol, HEARS_BOOK] = watches or bool(self.roster.listeners("on_book")[symbol])
+            self.books.top[symbol, HEARS_TRADE] = watches or bool(self.roster.listeners("on_trade")[symbol])
 
     # What owners are told.
 

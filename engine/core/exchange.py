@@ -6,29 +6,38 @@ no further way out. Each method answers with what happened, in order, as ``Paper
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from engine.core.book import ASK, BID, IS_READY
-from engine.core.order_terms import Change
+from engine.core.lists import IN, OUT, WAITS, Lists
+from engine.core.order_terms import PLAIN, Change
 from engine.core.orders import Working
 from engine.core.paper import PaperVenue
-from engine.core.paper_settings import PaperSettings
+from engine.core.places import Places
 from engine.core.records import (
     Accepted,
     Amended,
     AmendRejected,
     AnyFact,
+    Armed,
     Cancelled,
     CancelRejected,
     Expired,
+    Pending,
     Rejected,
+    Triggered,
 )
+from engine.core.reducing import Reducing
 from engine.core.resting import Match
 from engine.core.risk import Intent
+from engine.core.self_trade import Entrance
 from engine.core.state import State
+from engine.core.triggers import Triggers
 from engine.core.types import TimeInForce
+from engine.core.venue_rules import VenueRules
 
 Told = Match | AnyFact
 
@@ -39,121 +48,200 @@ class Exchange:
     """Stands between the desk and the matching.
 
     ``orders``: those whose end the owner does not know yet, by number. ``position_of(strategy, symbol)``: what fills
-    have told. ``schedule(ns, what, subject)`` comes back through ``expire``.
+    have told. ``schedule(ns, what, subject)`` comes back through ``expire`` and ``sample``.
     """
 
     def __init__(
         self,
         venue: PaperVenue,
-        settings: PaperSettings,
+        rules: VenueRules,
         state: State,
         orders: dict[int, Working],
         position_of: Callable[[str, int], int],
         schedule: Callable[[int, str, object], None],
+        on_watch: Callable[[], None],
     ) -> None:
+        self.lists = Lists(lets_in_parts=rules.lets_in_parts)
+        self.triggers = Triggers(state.books.views, rules, on_watch)
         self._venue = venue
-        self._settings = settings
-        self._tops = state.books.top
+        self._rules = rules
+        self._places = Places(venue, self.triggers)
+        self._entrance = Entrance(venue, self._places, rules.self_trade, state, orders)
+        self._state = state
+        self._now_ns = 0
         self._orders = orders
-        self._position_of = position_of
         self._schedule = schedule
-        self._reducing: dict[tuple[str, int], list[Working]] = {}  # resting orders that only reduce
+        self._special: set[int] = set()  # live orders with terms of their own, and parents
+        self._reducing = Reducing(orders, position_of)
+
+    def expect(self, order: Working, parent: Working | None) -> None:
+        """An order of a list was sent."""
+        self.lists.expect(order, parent)
+        if parent is not None:
+            self._special.add(parent.intent.order)
 
     def arrive(self, order: Working, now_ns: int) -> list[Told]:
         """The order reaches the venue."""
-        order.arrived = True
+        intent = order.intent
+        self._now_ns, order.arrived = now_ns, True
         ends_ns = self._ends_ns(order, now_ns)
         if ends_ns:
             if ends_ns <= now_ns:
-                return self._reject(order, "expired")
+                return self._follow(self._reject(order, "expired"))
             self._schedule(ends_ns, "expire", order)
-        return self._follow(self._enter(order))
+        if intent.terms is PLAIN:
+            return self._follow(self._enter(order))
+        self._special.add(intent.order)
+        if order.parent == OUT or order.is_over:
+            return self._follow(self._reject(order, "list"))
+        if order.parent == WAITS:
+            return [Pending(intent.order, intent.terms.parent)]
+        return self._follow(self._let_in(order))
 
     def refuse(self, order: Working, reason: str, words: str) -> list[Told]:
         """The order reached the venue and was not let in."""
         order.arrived = order.ended = True
+        if order.intent.terms is not PLAIN:
+            self._special.add(order.intent.order)
         return self._follow([Rejected(order.intent.order, reason, words)])
 
-    def cancel(self, order: Working, reason: str) -> list[Told]:
+    def cancel(self, order: Working, reason: str, now_ns: int) -> list[Told]:
         """A cancel reaches the venue; it lost when the order has ended."""
+        self._now_ns = now_ns
         if order.ended or not order.arrived:
             return [CancelRejected(order.intent.order)]
-        return self._follow([Cancelled(order.intent.order, self._take_out(order), reason)])
+        return self._follow([Cancelled(order.intent.order, self._places.take_out(order), reason)])
 
-    def amend(self, order: Working, change: Change) -> list[Told]:
+    def amend(self, order: Working, change: Change, now_ns: int) -> list[Told]:
         """A change reaches the venue: less size keeps the place, another price or more size goes behind the queue."""
         intent, number, done = order.intent, order.intent.order, order.done
+        self._now_ns = now_ns
         if order.ended or not order.arrived:
             return [AmendRejected(number, "too_late")]
-        new = msgspec.structs.replace(intent, price=change.price or intent.price, size=change.size or intent.size)
+        new = changed(intent, change)
         left = new.size - done
         if left <= 0:
-            return self._follow([Cancelled(number, self._take_out(order), "amended")])
+            return self._follow([Cancelled(number, self._places.take_out(order), "amended")])
         if not order.at_venue:
-            order.intent, order.venue_left = new, left
-            return [Amended(number, new.price, new.size, -1, "user")]
-        if new.price == intent.price and left <= order.venue_left:
-            return [self._shrink(order, left, "user")]
+            return self._follow(self._amend_waiting(order, new, left))
+        if intent.terms.peg is not None:
+            order.limit, new = new.price, msgspec.structs.replace(new, price=intent.price)
+        if new.price == intent.price and left <= order.venue_left + order.hidden:
+            word = self._places.shrink(order, left, "user")
+            self.lists.resized(order)
+            return [word]
         problem = self._cannot_move(new)
         if problem:
             return [AmendRejected(number, problem)]
-        self._venue.resting.leave(order)
-        order.intent, order.venue_left = new, left
-        return self._follow(_as_amended(self._enter(order), new, "user"))
+        return self._follow(self._move(order, new, left, "user"))
 
-    def expire(self, order: Working) -> list[Told]:
+    def expire(self, order: Working, now_ns: int) -> list[Told]:
         """Its time is over."""
+        self._now_ns = now_ns
         if order.ended:
             return []
         reason = order.intent.time_in_force.value
-        return self._follow([Expired(order.intent.order, self._take_out(order), reason)])
+        return self._follow([Expired(order.intent.order, self._places.take_out(order), reason)])
 
-    def matched(self, matches: Iterable[Match]) -> list[Told]:
+    def matched(self, matches: Iterable[Match], now_ns: int) -> list[Told]:
         """Resting orders traded: what the venue makes of it."""
-        told: list[Told] = list(matches)
-        return self._follow(told) if self._reducing else told
+        self._now_ns = now_ns
+        return self._follow(list(matches))
+
+    def looked(self, symbol: int, trades: Iterable[int], now_ns: int) -> list[Told]:
+        """A frame of a watched symbol was applied: who wakes, and which pegged orders move."""
+        self._now_ns = now_ns
+        told: list[Told] = []
+        for armed, seen2 in self.triggers.reached(symbol, trades):
+            order = armed.order
+            if not order.ended:
+                told += self._follow(self._wake(order, armed.stop, seen2))
+        for order, price in self.triggers.moved(symbol):
+            if order.at_venue:
+                new = msgspec.structs.replace(order.intent, price=price)
+                told += self._follow(self._move(order, new, order.venue_left + order.hidden, "peg"))
+        return told
+
+    def sample(self, symbol: int, now_ns: int) -> None:
+        """Measure the volatility while somebody trails by it."""
+        if self.triggers.sample(symbol):
+            self._schedule(now_ns + self._rules.volatility_step_ns, "volatility", symbol)
 
     # How an order enters and leaves the market.
+
+    def _let_in(self, order: Working) -> list[Told]:
+        """The order wakes, waits for its trigger, or meets the market."""
+        intent = order.intent
+        told: list[Told] = []
+        if order.most and order.most < order.venue_left:
+            told.append(self._places.cut(order, order.most, "list"))
+        if intent.terms.trigger is None:
+            return told + self._enter(order)
+        is_first = self.triggers.needs_samples(order)
+        armed = self.triggers.arm(order)
+        if is_first:
+            self._schedule(self._now_ns + self._rules.volatility_step_ns, "volatility", intent.symbol)
+        seen2 = self.triggers.is_reached_now(armed)
+        if not seen2:
+            return [*told, Armed(intent.order, armed.stop // 2)]
+        self.triggers.disarm(order)
+        if self._rules.rejects_reached:
+            return told + self._reject(order, "would_trigger")
+        return told + self._wake(order, armed.stop, seen2)
+
+    def _wake(self, order: Working, stop2: int, seen2: int) -> list[Told]:
+        return [Triggered(order.intent.order, stop2 // 2, seen2 // 2), *self._enter(order)]
 
     def _enter(self, order: Working) -> list[Told]:
         """The order meets the market now."""
         intent = order.intent
-        if not intent.terms.reduce_only:
-            return self._venue.arrive(order)
-        scope = (intent.strategy, intent.symbol)
-        room = self._reducible(intent) - sum(other.venue_left for other in self._reducing.get(scope, ()))
-        if room <= 0:
-            return self._reject(order, "reduce_only")
+        if intent.terms is PLAIN:
+            return self._entrance.meet(order)
         told: list[Told] = []
-        if room < order.venue_left:
-            size = order.done + room
-            order.intent, order.venue_left = msgspec.structs.replace(intent, size=size), room
-            told.append(Amended(intent.order, intent.price, size, -1, "reduce_only"))
-        told += self._venue.arrive(order)
-        if order.at_venue:
-            self._reducing.setdefault(scope, []).append(order)
+        if intent.terms.reduce_only:
+            room = self._reducing.room(order)
+            if room <= 0:
+                return self._reject(order, "reduce_only")
+            if room < order.venue_left:
+                told.append(self._places.cut(order, room, "reduce_only"))
+        if intent.terms.peg is not None:
+            price = self.triggers.peg_price(order)
+            if not price:
+                return told + self._reject(order, "book_not_ready")
+            order.intent = msgspec.structs.replace(order.intent, price=price)
+            self.triggers.follow(order)
+            told.append(Amended(intent.order, price, order.intent.size, -1, "peg"))
+        told += self._entrance.meet(order)
+        if order.at_venue and intent.terms.reduce_only:
+            self._reducing.add(order)
         return told
 
-    def _take_out(self, order: Working) -> int:
-        """End an order wherever it stands; what was left of it."""
-        if order.at_venue:
-            self._venue.resting.leave(order)
-        left, order.venue_left, order.ended = order.venue_left, 0, True
-        order.lost = left
-        return left
+    def _move(self, order: Working, new: Intent, left: int, cause: str) -> list[Told]:
+        """A resting order goes to another place: it meets the market there anew."""
+        self._venue.resting.leave(order)
+        order.intent, order.venue_left, order.hidden = new, left, 0
+        self.lists.resized(order)
+        return [
+            Amended(word.order, new.price, order.intent.size, word.queue_ahead, cause)
+            if isinstance(word, Accepted)
+            else word
+            for word in self._entrance.meet(order)
+        ]
 
-    def _shrink(self, order: Working, left: int, cause: str) -> Amended:
-        """Less of an order that rests: it keeps its place."""
-        intent = order.intent
-        size = order.done + left
-        self._venue.resting.shrink(order, left)
-        order.intent = msgspec.structs.replace(intent, size=size)
-        ahead = self._venue.queue_ahead(intent.order)
-        return Amended(intent.order, intent.price, size, -1 if ahead is None else ahead, cause)
+    def _amend_waiting(self, order: Working, new: Intent, left: int) -> list[Told]:
+        """Change an order that waits for its parent or its trigger; a new trigger may be reached already."""
+        order.intent, order.venue_left = new, left
+        self.lists.resized(order)
+        told: list[Told] = [Amended(new.order, new.price, new.size, -1, "user")]
+        if new.terms.trigger is None or order.parent == WAITS:
+            return told
+        self.triggers.disarm(order)
+        words = self._let_in(order)
+        return told + [word for word in words if not isinstance(word, Armed)]
 
     def _cannot_move(self, new: Intent) -> str:
         """Why a resting order cannot go to another place now; empty when it can."""
-        top = self._tops[new.symbol]
+        top = self._state.books.top[new.symbol]
         if not top[IS_READY]:
             return "book_not_ready"
         opposite = int(top[ASK] if new.side > 0 else top[BID])
@@ -169,81 +257,101 @@ class Exchange:
         if intent.time_in_force is TimeInForce.GTD:
             return intent.terms.expires_ns + order.feed_ns
         if intent.time_in_force is TimeInForce.DAY:
-            at_venue = now_ns - order.feed_ns - self._settings.rules.day_ends_ns
-            return (at_venue // DAY_NS + 1) * DAY_NS + self._settings.rules.day_ends_ns + order.feed_ns
+            after = self._rules.day_ends_ns
+            at_venue = now_ns - order.feed_ns - after
+            return (at_venue // DAY_NS + 1) * DAY_NS + after + order.feed_ns
         return 0
 
     # What follows from what happened.
 
     def _follow(self, told: list[Told]) -> list[Told]:
-        """What the venue does by its rules after what it just told."""
-        if not self._reducing:
+        """What the venue does by its rules after what it just told, until nothing follows any more."""
+        if not self._special:
             return told
         out: list[Told] = []
-        for at, word in enumerate(told):
-            if not isinstance(word, Match):
+        words = deque(told)
+        while words:
+            word = words.popleft()
+            order = self._orders.get(getattr(word, "order", 0))
+            if order is None:
                 out.append(word)
                 continue
-            order = self._orders[word.order]
-            if order.intent.terms.reduce_only:
-                out += self._clip(order, word, told[at:])
+            if isinstance(word, Match):
+                allowed = self._allowed(order, word, words)
+                if allowed:
+                    out.append(word if allowed == word.size else msgspec.structs.replace(word, size=allowed))
+                words.extendleft(reversed(self._after_match(order, word.size - allowed)))
             else:
                 out.append(word)
-            out += self._keep_reducing((order.intent.strategy, order.intent.symbol))
+                if isinstance(word, Triggered):
+                    words.extendleft(reversed(self._close_pair(order)))
+            if order.ended and order.intent.order in self._special:
+                self._special.discard(order.intent.order)
+                words.extendleft(reversed(self._close_pair(order)))
+                out += self._children_of(order)
         return out
 
-    def _clip(self, order: Working, match: Match, rest: Sequence[Told]) -> list[Told]:
-        """A reducing order trades no more than there was to reduce when its turn in the frame came."""
-        intent = order.intent
-        room = self._reducible(intent)
-        for word in rest:
-            if isinstance(word, Match):
-                other = self._orders[word.order].intent
-                if (other.strategy, other.symbol) == (intent.strategy, intent.symbol):
-                    room += other.side * intent.side * word.size
-        over = match.size - max(0, room)
-        if over <= 0:
-            return [match]
-        told: list[Told] = [msgspec.structs.replace(match, size=room)] if room > 0 else []
-        if order.ended:
-            order.lost = over
-            return [*told, Expired(intent.order, over, "reduce_only")]
-        order.venue_left += over  # what is left now ends with it in a moment
-        return told
+    def _allowed(self, order: Working, match: Match, rest: Iterable[Told]) -> int:
+        """How much of a match stands: what its pair, and what there is to reduce, left when its turn came."""
+        terms, allowed = order.intent.terms, match.size
+        if terms.reduce_only:
+            allowed = self._reducing.allowed(order, match, rest)
+        if terms.pair:
+            allowed = self.lists.take(order, allowed)
+        return allowed
 
-    def _reducible(self, intent: Intent) -> int:
-        """What an order of this side may still close of its strategy's position, fills on their way included."""
-        position = self._position_of(intent.strategy, intent.symbol)
-        for order in self._orders.values():
-            other = order.intent
-            if other.strategy == intent.strategy and other.symbol == intent.symbol:
-                position += other.side * (order.done - order.filled)
-        return -intent.side * position
+    def _after_match(self, order: Working, over: int) -> list[Told]:
+        """What a trade does to the order itself, to the other of its pair and to what only reduces.
 
-    def _keep_reducing(self, scope: tuple[str, int]) -> list[Told]:
-        """Resting orders that only reduce never hold more than there is to reduce: the youngest give way."""
+        ``over``: how much of it did not stand.
+        """
         told: list[Told] = []
-        here = [order for order in self._reducing.get(scope, ()) if order.at_venue]
-        room = {side: self._reducible(order.intent) for order in here for side in (order.intent.side,)}
-        for order in here:
-            side = order.intent.side
-            left = min(order.venue_left, max(0, room[side]))
-            room[side] -= left
-            if left == 0:
-                told.append(Expired(order.intent.order, self._take_out(order), "reduce_only"))
-            elif left < order.venue_left:
-                told.append(self._shrink(order, left, "reduce_only"))
-        here = [order for order in here if order.at_venue]
-        if here:
-            self._reducing[scope] = here
-        else:
-            self._reducing.pop(scope, None)
+        terms = order.intent.terms
+        if over:
+            reason = "reduce_only" if terms.reduce_only else "list"
+            if not order.ended or order.hidden:
+                over += self._places.take_out(order)
+            order.lost, order.ended = over, True
+            told.append(Expired(order.intent.order, over, reason))
+        elif order.venue_left == 0 and order.hidden:
+            order.ended = False
+            order.show()
+            self._venue.resting.join(order)
+            told.append(self._places.amended(order, "slice"))
+        if terms.pair:
+            left = 0 if self._rules.ends_pair_on_part else self.lists.left(order)
+            if left:
+                larger = [one for one in self.lists.others(order) if one.venue_left + one.hidden > left]
+                told += [self._places.less(other, left, "list") for other in larger if not other.ended]
+            else:
+                told += self._close_pair(order)
+        too_much = self._reducing.too_much(order.intent.strategy, order.intent.symbol)
+        return told + [self._places.less(other, left, "reduce_only") for other, left in too_much]
+
+    def _children_of(self, order: Working) -> list[Told]:
+        """The order is over: its children come in one after the other, or end."""
+        told: list[Told] = []
+        for child in self.lists.ended(order):
+            if child.arrived and not child.ended:
+                told += self._follow(self._let_in(child) if child.parent == IN else self._out(child))
         return told
 
+    def _close_pair(self, order: Working) -> list[Told]:
+        """One of a pair came first: the other ends."""
+        if not order.intent.terms.pair:
+            return []
+        others = self.lists.close(order)
+        return [word for other in others if other.arrived and not other.ended for word in self._out(other)]
 
-def _as_amended(told: list[Told], new: Intent, cause: str) -> list[Told]:
-    """An order that came back to the market was changed, not accepted anew."""
-    return [
-        Amended(word.order, new.price, new.size, word.queue_ahead, cause) if isinstance(word, Accepted) else word
-        for word in told
-    ]
+    def _out(self, order: Working) -> list[Told]:
+        return [Expired(order.intent.order, self._places.take_out(order), "list")]
+
+
+def changed(intent: Intent, change: Change) -> Intent:
+    """The intent as a change would have it."""
+    terms = intent.terms
+    if change.trigger and terms.trigger is not None:
+        terms = msgspec.structs.replace(terms, trigger=msgspec.structs.replace(terms.trigger, price=change.trigger))
+    return msgspec.structs.replace(
+        intent, price=change.price or intent.price, size=change.size or intent.size, terms=terms
+    )

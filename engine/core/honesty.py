@@ -19,7 +19,7 @@ from engine.core.ledger import Ledger
 from engine.core.markouts import Mark, Markouts, mid2_of, place
 from engine.core.orders import Working
 from engine.core.paper_settings import PaperSettings
-from engine.core.records import AnyFact, Cancelled, Regraded, Rejected, TwinAccount, TwinFill
+from engine.core.records import AnyFact, Cancelled, Expired, Regraded, Rejected, TwinAccount, TwinFill
 from engine.core.resting import TAKEN, Match, TwinMatch
 from engine.core.shortfall import Shortfalls
 from engine.core.state import State
@@ -119,9 +119,9 @@ class Honesty:
                 continue
             if isinstance(word, Match):
                 self._filled(fate, word, now_ns)
-            elif isinstance(word, Cancelled | Rejected):
+            elif isinstance(word, Cancelled | Expired | Rejected):
                 fate.has_ended = True
-                if isinstance(word, Cancelled) and word.left:
+                if not isinstance(word, Rejected) and word.left:
                     self._missed(fate, word.left, now_ns)
                 self._drop(fate)
 

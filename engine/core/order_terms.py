@@ -133,21 +133,21 @@ def terms(**asked: Any) -> Terms:
     return Terms(**told) if told else PLAIN
 
 
-def stop(price: int, by: TriggerBy = TriggerBy.LAST) -> Trigger:
+def stop(price: int, by: str = TriggerBy.LAST) -> Trigger:
     """Wakes when the market moves against the holder: a sell at or below ``price``, a buy at or above it."""
     return Trigger(TriggerKind.STOP, price, TriggerBy(by))
 
 
-def take_profit(price: int, by: TriggerBy = TriggerBy.LAST) -> Trigger:
+def take_profit(price: int, by: str = TriggerBy.LAST) -> Trigger:
     """Wakes when the market moves for the holder: a sell at or above ``price``, a buy at or below it."""
     return Trigger(TriggerKind.TAKE_PROFIT, price, TriggerBy(by))
 
 
 def trailing(
     value: int,
-    unit: TrailBy = TrailBy.PRICE,
+    unit: str = TrailBy.PRICE,
     *,
-    by: TriggerBy = TriggerBy.LAST,
+    by: str = TriggerBy.LAST,
     activation: int = 0,
     first: int = 0,
 ) -> Trigger:

@@ -80,6 +80,12 @@ class Refused(msgspec.Struct, frozen=True):
     detail: str
 
 
+def waking_price(intent: Intent) -> int:
+    """The price at which a waiting order would trade, as far as it is known; 0 for all others."""
+    trigger = intent.terms.trigger
+    return 0 if trigger is None else trigger.price
+
+
 Decision: TypeAlias = Approved | Refused
 
 
@@ -148,9 +154,21 @@ class Risk:
         self._blocks.clear()
         self._watch.restart()
 
-    def check(self, intent: Intent, now_ns: int, working_buy: int, working_sell: int, open_orders: int = 0) -> Decision:
-        """Decide on an intent; the working sizes are those of its symbol over all strategies, in flight included."""
-        found = self._first_broken(intent, now_ns, working_buy, working_sell, open_orders)
+    def check(
+        self,
+        intent: Intent,
+        now_ns: int,
+        working_buy: int,
+        working_sell: int,
+        open_orders: int = 0,
+        *,
+        is_closing: bool = False,
+    ) -> Decision:
+        """Decide on an intent; the working sizes are those of its symbol over all strategies, in flight included.
+
+        ``is_closing``: it waits for an order that opens what it closes, so it adds nothing to the account.
+        """
+        found = self._first_broken(intent, now_ns, working_buy, working_sell, open_orders, is_closing)
         if found is not None:
             return Refused(intent, *found)
         if self.settings.max_orders_per_window and not intent.flattening:
@@ -158,7 +176,7 @@ class Risk:
         return Approved(intent)
 
     def _first_broken(
-        self, intent: Intent, now_ns: int, working_buy: int, working_sell: int, open_orders: int
+        self, intent: Intent, now_ns: int, working_buy: int, working_sell: int, open_orders: int, is_closing: bool
     ) -> tuple[str, str] | None:
         symbol = intent.symbol
         if not 0 <= symbol < len(self._instruments):
@@ -176,7 +194,7 @@ class Risk:
         return (
             self._market(intent, now_ns)
             or self._order(intent)
-            or self._exposure(intent, working_buy, working_sell)
+            or (None if is_closing else self._exposure(intent, working_buy, working_sell))
             or self._count(now_ns, open_orders)
         )
 
@@ -202,7 +220,15 @@ class Risk:
         instrument = self._instruments[intent.symbol]
         size, price = intent.size, intent.price
         wrong = contradiction(
-            intent.side, intent.kind, intent.time_in_force, intent.post_only, intent.terms, now_ns, size, instrument
+            intent.side,
+            intent.kind,
+            intent.time_in_force,
+            intent.post_only,
+            intent.terms,
+            price,
+            size,
+            instrument,
+            now_ns,
         )
         if wrong:
             return "terms", wrong
@@ -212,6 +238,8 @@ class Risk:
             return "lot", f"expected a multiple of {instrument.lot} from {least} to {most}, found {size}"
         if intent.kind is OrderKind.MARKET:
             return ("tick", f"expected price 0 at the market, found {price}") if price else None
+        if intent.terms.peg is not None and price == 0:
+            return None
         if price % instrument.tick or not 0 < price <= MAX_UNITS:
             return "tick", f"expected a positive multiple of {instrument.tick}, found {price}"
         return None
@@ -230,7 +258,9 @@ class Risk:
             return "stale_book", f"expected a change within {settings.stale_book_ns} ns, found the last {age_ns} ns ago"
         if settings.price_collar_bps:
             price = intent.price or (ask if intent.side > 0 else bid)
-            mid2 = bid + ask
+            # A limit behind a trigger is held against the trigger: far from the market is what both are for.
+            mid2 = 2 * waking_price(intent) or bid + ask
+            price = price if intent.price or not waking_price(intent) else waking_price(intent)
             if abs(2 * price - mid2) * 10_000 > settings.price_collar_bps * mid2:
                 return "price_collar", f"expected within {settings.price_collar_bps} bps of {mid2 / 2}, found {price}"
         return None
@@ -239,7 +269,7 @@ class Risk:
         """The order by itself."""
         symbol = intent.symbol
         book = self._books.views[symbol]
-        price = intent.price or (book.ask if intent.side > 0 else book.bid)
+        price = intent.price or waking_price(intent) or (book.ask if intent.side > 0 else book.bid)
         notional = self._ledger.worth[symbol].notional2(2 * price, intent.size) // 2
         if notional < self._min_notional[symbol]:
             return (
@@ -302,7 +332,7 @@ class Risk:
                     f"{instrument.size_text(wanted)} with working orders; allow_short lifts this",
                 )
         elif intent.side > 0 and not self.settings.allow_debt:
-            price = intent.price or self._books.views[symbol].ask
+            price = intent.price or waking_price(intent) or self._books.views[symbol].ask
             worth = self._ledger.worth[symbol]
             if self._promised_of is None:
                 needed = worth.notional2(2 * price, wanted) // 2

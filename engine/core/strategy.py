@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import msgspec
 
 from engine.core.book import Book
-from engine.core.order_terms import PLAIN, Terms, type_of
+from engine.core.order_terms import PLAIN, Peg, SelfTrade, Terms, Trigger, type_of
 from engine.core.records import Fill, Signal
 from engine.core.types import Instrument, OrderKind, Side, TimeInForce
 
@@ -118,8 +118,13 @@ class Context(Protocol):
         *,
         time_in_force: TimeInForce = TimeInForce.GTC,
         post_only: bool = False,
+        trigger: Trigger | None = None,
+        display: int = 0,
+        peg: Peg | None = None,
         expires_ns: int = 0,
         reduce_only: bool = False,
+        self_trade: SelfTrade | None = None,
+        parent: int = 0,
     ) -> int:
         """Ask for an order (``price is None``: at the market) and get its id; risk decides after the handler.
 
@@ -127,8 +132,31 @@ class Context(Protocol):
         """
         ...
 
-    def amend(self, order: int, *, price: int | None = None, size: int | None = None) -> None:
-        """Ask to change price or whole size; a fill on the way wins.
+    def oco(
+        self,
+        symbol: str,
+        side: Side,
+        size: int,
+        price: int,
+        stop: Trigger,
+        *,
+        stop_price: int | None = None,
+        reduce_only: bool = False,
+        parent: int = 0,
+    ) -> tuple[int, int]:
+        """Ask for a limit order and a stop of one side and size, of which one cancels the other; their ids."""
+        ...
+
+    def bracket(
+        self, symbol: str, side: Side, size: int, price: int | None = None, *, target: int, stop: Trigger
+    ) -> tuple[int, int, int]:
+        """Ask for an entry which, once filled, is closed by a limit at ``target`` or by ``stop``; the three ids."""
+        ...
+
+    def amend(
+        self, order: int, *, price: int | None = None, size: int | None = None, trigger: int | None = None
+    ) -> None:
+        """Ask to change price, whole size or trigger price; a fill on the way wins.
 
         Less size keeps the place in the queue; another price or more size goes behind it.
         """

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, cast
@@ -19,14 +19,19 @@ import numpy.typing as npt
 import polars as pl
 
 from engine.core.events import BATCH, FRAME, FRAME_BOOK, FRAME_READY, SELL, TRADE, Batch, Frames
+from engine.core.order_terms import type_of
 from engine.core.records import (
     Accepted,
     Account,
+    Amended,
+    Armed,
     Cancelled,
+    Expired,
     Fill,
     LabelScored,
     Markout,
     Missed,
+    Pending,
     Record,
     Refusal,
     Regraded,
@@ -34,10 +39,11 @@ from engine.core.records import (
     Request,
     Sent,
     Signal,
+    Triggered,
     TwinAccount,
     TwinFill,
 )
-from engine.core.types import Instrument
+from engine.core.types import Instrument, OrderKind
 from engine.research.tables import LAYOUTS, PART_ROWS, Scale, Table
 
 SUMMARY: Final = "summary.json"
@@ -61,6 +67,11 @@ class _Order:
     queue_ahead: int | None = None
     arrives_ns: int | None = None
     accepted_ns: int | None = None
+    price: int = field(init=False)
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.price, self.size = self.request.price, self.request.size
 
 
 class Outputs:
@@ -168,8 +179,21 @@ class Outputs:
                     self._fill(ns, fact)
                 case Regraded() | TwinFill() | TwinAccount() | Markout() | Missed():
                     self._truth(ns, fact)
-                case Refusal() | Sent() | Accepted() | Rejected() | Cancelled():
+                case (
+                    Refusal()
+                    | Sent()
+                    | Pending()
+                    | Armed()
+                    | Triggered()
+                    | Accepted()
+                    | Rejected()
+                    | Cancelled()
+                    | Expired()
+                ):
                     self._progress(ns, fact)
+                case Amended():
+                    if (order := self._orders.get(fact.order)) is not None:
+                        order.price, order.size = fact.price, fact.size
                 case _:
                     pass
 
@@ -236,7 +260,11 @@ class Outputs:
                 who = (fact.order, fact.strategy, self._index[fact.symbol], fact.side)
                 self._add("missed", ns, *who, fact.left, *fact.mids2)
 
-    def _progress(self, ns: int, fact: Refusal | Sent | Accepted | Rejected | Cancelled) -> None:
+    def _progress(
+        self,
+        ns: int,
+        fact: Refusal | Sent | Pending | Armed | Triggered | Accepted | Rejected | Cancelled | Expired,
+    ) -> None:
         order = self._orders.get(fact.order)
         if order is None:
             return
@@ -248,16 +276,22 @@ class Outputs:
                 order.state, order.arrives_ns = "sent", fact.arrives_ns
             case Accepted():
                 order.state, order.accepted_ns, order.queue_ahead = "open", ns, fact.queue_ahead
+            case Pending() | Armed() | Triggered():
+                order.state = type(fact).__name__.lower()
             case Rejected():
+                order.detail = fact.words
                 self._end(fact.order, ns, "rejected", fact.reason)
+            case Expired():
+                self._end(fact.order, ns, "expired", fact.reason)
             case Cancelled():
                 self._end(fact.order, ns, "cancelled", fact.reason)
 
     def _end(self, number: int, ns: int | None, state: str, reason: str) -> None:
         order = self._orders.pop(number)
         asked = order.request
+        word = type_of(OrderKind(asked.kind), asked.terms)
         self._tables["orders"].add(
-            *(asked.order, asked.strategy, order.symbol, asked.side, asked.kind, asked.time_in_force, asked.post_only),
-            *(asked.price, asked.size, order.filled, state, reason, order.detail, order.queue_ahead),
+            *(asked.order, asked.strategy, order.symbol, asked.side, word, asked.time_in_force, asked.post_only),
+            *(order.price, order.size, order.filled, state, reason, order.detail, order.queue_ahead),
             *(order.requested_ns, order.arrives_ns, order.accepted_ns, ns),
         )

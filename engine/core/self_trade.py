@@ -1,0 +1,107 @@
+"""Self-trade prevention: what happens where an order that arrives would trade with one of the same account.
+
+The account is one for all strategies of the run, as at the venue. An arriving order meets one of ours when it would
+still have size left after all public size in front of ours. The modes are those of the venues (Binance: EXPIRE_MAKER,
+EXPIRE_TAKER, EXPIRE_BOTH, DECREMENT, NONE; OKX and Bybit name them cancel maker, taker, both). With ``none`` orders of
+the account do not see each other: paper has no public trade to show for it.
+"""
+
+from __future__ import annotations
+
+from engine.core.matching import walk
+from engine.core.order_terms import SelfTrade
+from engine.core.orders import Working
+from engine.core.paper import PaperVenue
+from engine.core.places import Places
+from engine.core.records import AnyFact, Cancelled, Expired, Rejected
+from engine.core.resting import Match
+from engine.core.state import State
+
+
+class Entrance:
+    """Where orders meet the market: those of their own account first. ``mode`` is the venue's default."""
+
+    def __init__(
+        self, venue: PaperVenue, places: Places, mode: SelfTrade, state: State, orders: dict[int, Working]
+    ) -> None:
+        self._venue = venue
+        self._places = places
+        self._mode = mode
+        self._state = state
+        self._orders = orders
+
+    def meet(self, order: Working) -> list[Match | AnyFact]:
+        """The order meets the market now."""
+        mode = order.intent.terms.self_trade or self._mode
+        if mode is SelfTrade.NONE:
+            return self._venue.arrive(order)
+        gives_way, reduced, lost = self._ours(order, mode)
+        if not gives_way and not lost:
+            return self._venue.arrive(order)
+        if order.intent.post_only:
+            order.ended = True
+            return [Rejected(order.intent.order, "would_take")]
+        told: list[Match | AnyFact] = [self._places.less(maker, keeps, "self_trade") for maker, keeps in gives_way]
+        left = order.venue_left - reduced - lost
+        if left == 0:
+            return [*told, self._places.less(order, 0, "self_trade")]
+        if not lost:
+            return [*told, self._places.cut(order, left, "self_trade"), *self._venue.arrive(order)]
+        return told + self._partly(order, left)
+
+    def _partly(self, order: Working, most: int) -> list[Match | AnyFact]:
+        """The order takes what stands in front of ours, and what is left of it expires."""
+        whole, order.venue_left = order.venue_left, most
+        words = self._venue.arrive(order)
+        if isinstance(words[-1], Rejected):
+            return words
+        if order.at_venue:
+            self._places.take_out(order)
+        traded = sum(word.size for word in words if isinstance(word, Match))
+        order.venue_left, order.hidden, order.lost, order.ended = 0, 0, whole - traded, True
+        kept = [word for word in words if not isinstance(word, Cancelled)]
+        return [*kept, Expired(order.intent.order, order.lost, "self_trade")]
+
+    def _ours(self, order: Working, mode: SelfTrade) -> tuple[list[tuple[Working, int]], int, int]:
+        """Who of ours gives way, each with the size it keeps, best price first, then oldest.
+
+        Second, by how much the arriving order is reduced with them; third, how much of it expires.
+        """
+        intent = order.intent
+        makers = [
+            other
+            for other in self._orders.values()
+            if other.at_venue
+            and other.intent.symbol == intent.symbol
+            and other.intent.side == -intent.side
+            and (intent.price == 0 or (intent.price - other.intent.price) * intent.side >= 0)
+        ]
+        makers.sort(key=lambda other: intent.side * other.intent.price)
+        gives_way: list[tuple[Working, int]] = []
+        left, reduced = order.venue_left, 0
+        for maker in makers:
+            before = self._public_before(order, maker, left)
+            if left <= before:
+                break
+            held = maker.venue_left + maker.hidden
+            if mode is SelfTrade.EXPIRE_MAKER:
+                gives_way.append((maker, 0))
+            elif mode is SelfTrade.DECREMENT:
+                both = min(left - before, held)
+                gives_way.append((maker, held - both))
+                left, reduced = left - both, reduced + both
+            else:
+                if mode is SelfTrade.EXPIRE_BOTH:
+                    gives_way.append((maker, 0))
+                return gives_way, 0, left - before
+        return gives_way, reduced, 0
+
+    def _public_before(self, order: Working, maker: Working, most: int) -> int:
+        """Public size that the arriving order takes before it reaches one of ours; at better prices up to ``most``."""
+        intent, state = order.intent, self._state
+        ahead = self._venue.queue_ahead(maker.intent.order) or 0
+        better = maker.intent.price - intent.side
+        if better <= 0:
+            return ahead
+        found = walk(state.flat, intent.symbol, intent.side, better, most, 0)
+        return int(found) + ahead

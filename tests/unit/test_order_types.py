@@ -1,0 +1,427 @@
+"""Every order type: what wakes it, what it shows, what it follows, what it hangs on, whom it does not trade with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from engine.core import events as ev
+from engine.core.events import Batch
+from engine.core.order_terms import Peg, PegTo, SelfTrade, TrailBy, Trigger, TriggerBy, stop, take_profit, trailing
+from engine.core.paper_settings import PaperSettings
+from engine.core.records import (
+    Accepted,
+    Amended,
+    AmendRejected,
+    Armed,
+    Cancelled,
+    Expired,
+    Fill,
+    Pending,
+    Refusal,
+    Rejected,
+    Triggered,
+)
+from engine.core.risk import RiskSettings
+from engine.core.strategy import Context
+from engine.core.types import ContractKind, Side, TimeInForce
+from engine.core.venue_rules import VenueRules
+from tests.market import BTC, LOOSE, MS, NO_LATENCY, Rig, S, Script, clock, depth, gap, snapshot, trade
+
+LINEAR = msgspec.structs.replace(BTC, kind=ContractKind.LINEAR)
+LATENT = msgspec.structs.replace(NO_LATENCY, out_ns=2 * MS, back_ns=5 * MS, feed_ns=1 * MS)
+BUY, SELL = Side.BUY, Side.SELL
+BIDS = [(100, 10), (99, 20), (95, 50)]
+ASKS = [(102, 5), (103, 7), (105, 50)]
+Act = Callable[[Context], Any]
+
+
+def with_rules(**rules: Any) -> PaperSettings:
+    return msgspec.structs.replace(NO_LATENCY, rules=VenueRules(**rules))
+
+
+def rig(*acts: Act, paper: PaperSettings = NO_LATENCY, instrument: Any = LINEAR, risk: RiskSettings = LOOSE) -> Rig:
+    """A strategy that does the first thing at one second, the next half a second later, and so on."""
+
+    def on_timer(name: str, ctx: Context) -> None:
+        at = int(name)
+        if at + 1 < len(acts):
+            ctx.timer(str(at + 1), 0.5)
+        acts[at](ctx)
+
+    made = Rig(
+        Script({"start": lambda _, ctx: ctx.timer("0", 1.0), "timer": on_timer}),
+        paper=paper,
+        instruments=(instrument,),
+        risk=risk,
+    )
+    made.feed(snapshot(1 * MS, BIDS, ASKS), clock(1 * S), clock(1 * S + 1))
+    return made
+
+
+def order(side: Side, size: int, price: int | None = None, **terms: Any) -> Act:
+    return lambda ctx: ctx.order("BTCUSDT", side, size, price, **terms)
+
+
+def prints(ns: int, *prices: int) -> Batch:
+    """One frame of trades, each of one unit, bought."""
+    frame = np.concatenate([trade(ns, price, 1, sell=False) for price in prices])
+    frame["flags"][:-1] &= ~np.uint8(ev.LAST)
+    return frame
+
+
+def fills(made: Rig) -> list[tuple[int, int, int]]:
+    return [(fill.order, fill.price, fill.size) for fill in made.facts(Fill)]
+
+
+def states(made: Rig) -> dict[int, str]:
+    return {number: one.state for number, one in made.engine.desk.orders.items()}
+
+
+# Stops and take-profits.
+
+
+@pytest.mark.parametrize(
+    ("side", "trigger", "misses", "reaches"),
+    [
+        (SELL, stop(98), (99, 101), 98),
+        (BUY, stop(104), (103, 99), 105),
+        (SELL, take_profit(104), (103, 99), 104),
+        (BUY, take_profit(98), (99, 101), 97),
+    ],
+)
+def test_a_trigger_fires_at_the_first_trade_that_reaches_it(
+    side: Side, trigger: Trigger, misses: tuple[int, ...], reaches: int
+) -> None:
+    made = rig(order(side, 3, trigger=trigger))
+    assert made.facts(Armed) == [Armed(1, trigger.price)] and states(made) == {1: "armed"}
+    made.feed(prints(2 * S, *misses))
+    assert made.facts(Triggered) == []
+    made.feed(prints(3 * S, misses[0], reaches, misses[1]))
+    assert made.facts(Triggered) == [Triggered(1, trigger.price, reaches)]
+    assert fills(made) == [(1, 102 if side is BUY else 100, 3)]
+    assert not made.engine.desk.watches(0)
+
+
+def test_a_woken_order_meets_the_market_of_that_frame_without_another_way_out() -> None:
+    made = rig(order(SELL, 3, trigger=stop(98)), paper=LATENT)
+    made.feed(clock(1 * S + 500 * MS), trade(2 * S, 98, 1, sell=True), clock(3 * S))
+    (fill,) = made.facts(Fill)
+    assert fill.matched_ns == 2 * S
+    told = [(type(record.fact).__name__, record.ns) for record in made.records if record.ns > 1 * S + 500 * MS]
+    assert told[:3] == [("Triggered", 2 * S + 4 * MS), ("Accepted", 2 * S + 4 * MS), ("Fill", 2 * S + 4 * MS)]
+
+
+def test_a_stop_limit_rests_at_its_price_when_the_market_is_past_it() -> None:
+    made = rig(order(SELL, 3, 101, trigger=stop(98)))
+    made.feed(prints(2 * S, 98))
+    assert [word.queue_ahead for word in made.facts(Accepted)] == [0]
+    assert states(made) == {1: "open"} and made.engine.working("s")[0].view("").type == "stop_limit"
+
+
+@pytest.mark.parametrize(("by", "price", "fires"), [(TriggerBy.MID, 99, 99), (TriggerBy.BEST, 98, 98)])
+def test_mid_and_best_wake_by_the_book(by: TriggerBy, price: int, fires: int) -> None:
+    made = rig(order(SELL, 3, trigger=stop(price, by)))
+    made.feed(prints(2 * S, 90), depth(2 * S + 1, bids=[(100, 0)]))
+    assert made.facts(Triggered) == []
+    made.feed(depth(3 * S, bids=[(99, 0), (98, 4)], asks=[(102, 0), (103, 0), (100, 6)]))
+    assert made.facts(Triggered) == [Triggered(1, price, fires)]
+
+
+def test_nothing_wakes_in_doubt_and_the_fresh_book_wakes_at_once() -> None:
+    made = rig(order(SELL, 3, trigger=stop(98, TriggerBy.BEST)))
+    made.feed(gap(2 * S), depth(2 * S + 1, bids=[(100, 0), (99, 0)]), prints(2 * S + 2, 90))
+    assert made.facts(Triggered) == []
+    made.feed(snapshot(3 * S, [(95, 9)], ASKS))
+    assert [word.seen for word in made.facts(Triggered)] == [95] and fills(made) == [(1, 95, 3)]
+
+
+@pytest.mark.parametrize(("rejects", "word"), [(True, "would_trigger"), (False, "")])
+def test_a_trigger_that_the_market_has_passed(rejects: bool, word: str) -> None:
+    made = rig(order(SELL, 3, trigger=stop(101, TriggerBy.BEST)), paper=with_rules(rejects_reached=rejects))
+    assert [fact.reason for fact in made.facts(Rejected)] == ([word] if rejects else [])
+    assert fills(made) == ([] if rejects else [(1, 100, 3)])
+
+
+def test_a_waiting_order_can_be_changed_and_taken_back() -> None:
+    made = rig(
+        order(SELL, 3, trigger=stop(98)),
+        lambda ctx: ctx.amend(1, trigger=96, size=2),
+        lambda ctx: ctx.cancel(1),
+    )
+    made.feed(clock(1 * S + 600 * MS), prints(1 * S + 700 * MS, 97))
+    assert made.facts(Triggered) == [] and made.facts(Amended) == [Amended(1, 0, 2, -1, "user")]
+    assert states(made) == {1: "armed"} and made.engine.desk.working(0) == (0, 2)
+    made.feed(clock(2 * S + 1), prints(3 * S, 90))
+    assert made.facts(Cancelled) == [Cancelled(1, 2, "user")] and fills(made) == []
+    plain = rig(order(SELL, 3, 105), lambda ctx: ctx.amend(1, trigger=96))
+    plain.feed(clock(2 * S))
+    assert [word.reason for word in plain.facts(AmendRejected)] == ["terms"]
+
+
+def test_a_waiting_order_can_expire() -> None:
+    made = rig(order(SELL, 3, trigger=stop(98), time_in_force=TimeInForce.GTD, expires_ns=2 * S))
+    made.feed(clock(2 * S + 1), prints(3 * S, 90))
+    assert made.facts(Expired) == [Expired(1, 3, "gtd")] and fills(made) == []
+
+
+# Trailing stops.
+
+
+def test_trailing_follows_the_best_price_and_never_back() -> None:
+    made = rig(order(SELL, 3, trigger=trailing(4)))
+    for at, price in enumerate((110, 107, 112, 109)):
+        made.feed(prints(2 * S + at, price))
+        assert made.facts(Triggered) == []
+    made.feed(prints(3 * S, 113, 109))  # the new best moves it, the next trade reaches it
+    assert made.facts(Triggered) == [Triggered(1, 109, 109)]
+
+
+def test_trailing_by_basis_points_for_a_buy() -> None:
+    made = rig(order(BUY, 3, trigger=trailing(200, TrailBy.BPS, by=TriggerBy.BEST)))
+    made.feed(depth(2 * S, bids=[(100, 0), (99, 0)], asks=[(102, 0), (100, 9)]))
+    made.feed(depth(3 * S, asks=[(100, 0)]))
+    assert made.facts(Triggered) == [Triggered(1, 102, 103)]
+
+
+def test_trailing_begins_at_its_activation() -> None:
+    made = rig(order(SELL, 3, trigger=trailing(2, activation=108)))
+    made.feed(prints(2 * S, 107, 90, 107))
+    assert made.facts(Triggered) == []
+    made.feed(prints(3 * S, 109), prints(3 * S + 1, 107))
+    assert made.facts(Triggered) == [Triggered(1, 107, 107)]
+
+
+def test_trailing_by_volatility_takes_the_first_distance_until_it_is_measured() -> None:
+    paper = with_rules(volatility_samples=2, volatility_step_ns=100 * MS)
+    made = rig(order(SELL, 3, trigger=trailing(3000, TrailBy.VOLATILITY, by=TriggerBy.MID, first=20)), paper=paper)
+    assert made.facts(Armed) == [Armed(1, 81)]
+    # The mid moves by one a step: three times the mean of that is 3 below the best.
+    for at in range(1, 4):
+        made.feed(depth(1 * S + at * 100 * MS - MS, bids=[(100 + at, 5)], asks=[(101 + at, 0), (102 + at, 5)]))
+        made.feed(clock(1 * S + at * 100 * MS + MS))
+    armed = made.engine.desk._exchange.triggers._armed[0][0]
+    assert armed.stop == armed.best - 6
+    made.feed(clock(20 * S))
+    made.feed(depth(21 * S, bids=[(103, 0), (102, 0), (101, 0), (100, 0)]))
+    assert len(made.facts(Triggered)) == 1
+    made.feed(clock(30 * S))
+    assert made.engine.desk._exchange.triggers._volatility == {}  # nobody samples any more
+
+
+# Icebergs and pegs.
+
+
+def test_an_iceberg_shows_a_part_at_a_time_behind_the_queue() -> None:
+    made = rig(order(BUY, 7, 100, display=3))
+    venue = made.engine.desk.venue
+    made.feed(trade(2 * S, 100, 13, sell=True))
+    assert fills(made) == [(1, 100, 3)] and made.facts(Amended) == [Amended(1, 100, 7, 10, "slice")]
+    made.feed(depth(3 * S, bids=[(100, 6)]), trade(4 * S, 100, 9, sell=True))
+    made.feed(depth(5 * S, bids=[(100, 0)]), trade(6 * S, 100, 5, sell=True))
+    assert fills(made) == [(1, 100, 3), (1, 100, 3), (1, 100, 1)]
+    assert venue.queue_ahead(1) is None and made.engine.desk.orders == {}
+
+
+def test_an_iceberg_takes_whole_on_arrival_and_hides_only_what_rests() -> None:
+    made = rig(order(BUY, 9, 102, display=2), lambda ctx: ctx.amend(1, size=6))
+    assert fills(made) == [(1, 102, 5)]
+    one = made.engine.desk.orders[1]
+    assert (one.venue_left, one.hidden, one.done) == (2, 2, 5)
+    made.feed(clock(2 * S))
+    assert (one.venue_left, one.hidden, one.size) == (1, 0, 6)
+
+
+@pytest.mark.parametrize(
+    ("side", "peg", "limit", "at", "moved"),
+    [
+        (BUY, Peg(PegTo.PRIMARY), None, 100, 101),
+        (BUY, Peg(PegTo.PRIMARY, -2), None, 98, 99),
+        (BUY, Peg(PegTo.PRIMARY), 100, 100, 100),
+        (SELL, Peg(PegTo.MID, 1), None, 102, 103),
+        (BUY, Peg(PegTo.MARKET, -3), None, 99, 100),
+    ],
+)
+def test_a_peg_follows_the_market(side: Side, peg: Peg, limit: int | None, at: int, moved: int) -> None:
+    made = rig(order(side, 2, limit, peg=peg))
+    one = made.engine.desk.orders[1]
+    assert one.intent.price == one.price == at and one.at_venue
+    made.feed(depth(2 * S, bids=[(101, 4)], asks=[(102, 0)]))
+    assert one.intent.price == moved
+    assert [word.cause for word in made.facts(Amended)] == ["peg"] * (1 + (moved != at))
+    made.feed(depth(3 * S, bids=[(101, 9)]))
+    assert one.intent.price == moved
+
+
+# Lists.
+
+
+def test_oco_fills_one_and_ends_the_other() -> None:
+    made = rig(lambda ctx: ctx.oco("BTCUSDT", SELL, 4, 104, stop(98)))
+    assert states(made) == {1: "open", 2: "armed"} and made.engine.desk.working(0) == (0, 4)
+    made.feed(trade(2 * S, 104, 9, sell=False))
+    assert fills(made) == [(1, 104, 4)] and made.facts(Expired) == [Expired(2, 4, "list")]
+    assert made.engine.desk.working(0) == (0, 0) and not made.engine.desk.watches(0)
+    other = rig(lambda ctx: ctx.oco("BTCUSDT", SELL, 4, 104, stop(98)))
+    other.feed(prints(2 * S, 97))
+    assert fills(other) == [(2, 100, 4)] and other.facts(Expired) == [Expired(1, 4, "list")]
+
+
+@pytest.mark.parametrize(("ends", "stop_left"), [(False, 3), (True, 0)])
+def test_a_part_of_one_takes_as_much_off_the_other_or_ends_it(ends: bool, stop_left: int) -> None:
+    made = rig(lambda ctx: ctx.oco("BTCUSDT", SELL, 4, 104, stop(98)), paper=with_rules(ends_pair_on_part=ends))
+    made.feed(trade(2 * S, 104, 1, sell=False))
+    left = made.engine.desk.orders[2].left if 2 in made.engine.desk.orders else 0
+    assert fills(made) == [(1, 104, 1)] and left == stop_left
+    assert made.engine.desk.working(0) == (0, 3)
+
+
+def test_one_print_through_both_of_a_pair_fills_no_more_than_one_asked_for() -> None:
+    def two(ctx: Context) -> None:
+        ctx.oco("BTCUSDT", SELL, 4, 104, take_profit(103, TriggerBy.BEST), stop_price=106)
+
+    made = rig(two)
+    made.feed(depth(2 * S, bids=[(103, 1)], asks=[(103, 0), (102, 0), (104, 0), (105, 0), (107, 9)]))
+    # The second woke and ended the first; then neither trades more than four in all.
+    made.feed(trade(3 * S, 108, 50, sell=False))
+    assert sum(size for _, _, size in fills(made)) == 4
+
+
+def test_taking_one_of_a_pair_back_ends_both() -> None:
+    made = rig(lambda ctx: ctx.oco("BTCUSDT", SELL, 4, 104, stop(98)), lambda ctx: ctx.cancel(2))
+    made.feed(clock(2 * S))
+    assert made.facts(Cancelled) == [Cancelled(2, 4, "user")] and made.facts(Expired) == [Expired(1, 4, "list")]
+
+
+def test_a_bracket_closes_what_it_opened() -> None:
+    made = rig(lambda ctx: ctx.bracket("BTCUSDT", BUY, 4, 100, target=104, stop=stop(98)))
+    assert states(made) == {1: "open", 2: "pending", 3: "pending"}
+    assert made.facts(Pending) == [Pending(2, 1), Pending(3, 1)]
+    assert made.engine.desk.working(0) == (4, 0)
+    made.feed(trade(2 * S, 100, 14, sell=True))
+    assert states(made) == {2: "open", 3: "armed"} and made.engine.desk.working(0) == (0, 4)
+    made.feed(prints(3 * S, 98))
+    assert fills(made) == [(1, 100, 4), (3, 100, 4)] and states(made) == {}
+    assert made.engine.ledger.position(0) == 0
+
+
+def test_a_bracket_at_the_market_is_complete_at_once_on_spot() -> None:
+    strict = msgspec.structs.replace(LOOSE, allow_short=False, allow_debt=False)
+    made = rig(lambda ctx: ctx.bracket("BTCUSDT", BUY, 4, target=104, stop=stop(98)), instrument=BTC, risk=strict)
+    assert states(made) == {2: "open", 3: "armed"} and made.facts(Refusal) == []
+    made.feed(trade(2 * S, 104, 9, sell=False))
+    assert [size for _, _, size in fills(made)] == [4, 4]
+
+
+def test_an_entry_that_ended_in_part_lets_its_children_in_for_that_part() -> None:
+    made = rig(lambda ctx: ctx.bracket("BTCUSDT", BUY, 4, 100, target=104, stop=stop(98)), lambda ctx: ctx.cancel(1))
+    made.feed(trade(1 * S + 2, 100, 11, sell=True), clock(2 * S))
+    assert {number: one.left for number, one in made.engine.desk.orders.items()} == {2: 1, 3: 1}
+    whole = rig(
+        lambda ctx: ctx.bracket("BTCUSDT", BUY, 4, 100, target=104, stop=stop(98)),
+        lambda ctx: ctx.cancel(1),
+        paper=with_rules(lets_in_parts=False),
+    )
+    whole.feed(trade(1 * S + 2, 100, 11, sell=True), clock(2 * S))
+    assert [word.reason for word in whole.facts(Expired)] == ["list", "list"] and states(whole) == {}
+
+
+def test_one_triggers_the_other_by_its_number() -> None:
+    made = rig(order(BUY, 2, 100), order(BUY, 3, 99, parent=1), order(BUY, 1, 97, parent=77))
+    made.feed(clock(1 * S + 600 * MS))
+    assert states(made) == {1: "open", 2: "pending"} and made.engine.desk.working(0) == (5, 0)
+    made.feed(trade(1 * S + 700 * MS, 100, 12, sell=True))
+    assert states(made) == {2: "open"}
+    made.feed(clock(3 * S))
+    assert [(word.order, word.rule) for word in made.facts(Refusal)] == [(3, "terms")]
+
+
+def test_a_list_leaves_whole_or_not_at_all() -> None:
+    made = rig(lambda ctx: ctx.bracket("BTCUSDT", BUY, 4, 100, target=104, stop=stop(-98)))
+    assert [(word.order, word.rule) for word in made.facts(Refusal)] == [(1, "terms"), (2, "terms"), (3, "terms")]
+    assert made.engine.desk.working(0) == (0, 0) and made.engine.desk.orders == {}
+
+
+def test_target_does_not_count_what_protects() -> None:
+    asked: list[int | None] = []
+    made = rig(
+        lambda ctx: ctx.bracket("BTCUSDT", BUY, 4, target=104, stop=stop(98)),
+        order(SELL, 2, trigger=stop(97)),
+        lambda ctx: asked.append(ctx.target("BTCUSDT", 0)),
+    )
+    made.feed(clock(3 * S))
+    # Four bought, four offered by the target: nothing is left to do. The stops wait and do not count.
+    assert asked == [None]
+
+
+# Self-trade prevention.
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected", "ends"),
+    [
+        (SelfTrade.NONE, [(2, 100, 6)], []),
+        (SelfTrade.EXPIRE_MAKER, [(2, 100, 6)], [Expired(1, 4, "self_trade")]),
+        (SelfTrade.EXPIRE_TAKER, [], [Expired(2, 6, "self_trade")]),
+        (SelfTrade.EXPIRE_BOTH, [], [Expired(1, 4, "self_trade"), Expired(2, 6, "self_trade")]),
+        (SelfTrade.DECREMENT, [(2, 100, 2)], [Expired(1, 4, "self_trade")]),
+    ],
+)
+def test_self_trade_prevention(mode: SelfTrade, expected: Any, ends: Any) -> None:
+    made = rig(order(BUY, 4, 101), order(SELL, 6, self_trade=mode))
+    made.feed(clock(2 * S))
+    assert fills(made) == expected and made.facts(Expired) == ends
+    assert made.engine.desk.working(0)[1] == 0
+
+
+def test_self_trade_prevention_leaves_alone_what_is_behind_enough_public_size() -> None:
+    made = rig(order(BUY, 4, 100), order(SELL, 10), paper=with_rules(self_trade=SelfTrade.EXPIRE_BOTH))
+    made.feed(clock(2 * S))
+    assert fills(made) == [(2, 100, 10)] and made.facts(Expired) == []
+    more = rig(order(BUY, 4, 100), order(SELL, 13), paper=with_rules(self_trade=SelfTrade.EXPIRE_TAKER))
+    more.feed(clock(2 * S))
+    assert fills(more) == [(2, 100, 10)] and more.facts(Expired) == [Expired(2, 3, "self_trade")]
+
+
+def test_decrement_takes_off_both_sides() -> None:
+    made = rig(order(BUY, 4, 101), order(SELL, 3, 101), paper=with_rules(self_trade=SelfTrade.DECREMENT))
+    made.feed(clock(2 * S))
+    assert made.facts(Expired) == [Expired(2, 3, "self_trade")]
+    assert made.engine.desk.orders[1].left == 1 and made.engine.desk.working(0) == (1, 0)
+
+
+# What does not go together.
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"trigger": stop(0)},
+        {"trigger": stop(98, TriggerBy.MARK)},
+        {"trigger": trailing(0)},
+        {"trigger": trailing(10_000, TrailBy.BPS)},
+        {"trigger": trailing(500, TrailBy.VOLATILITY)},
+        {"trigger": trailing(5, first=3)},
+        {"trigger": trailing(5, activation=-3)},
+        {"trigger": stop(98), "display": 1},
+        {"peg": Peg(PegTo.MID), "time_in_force": TimeInForce.IOC},
+        {"peg": Peg(PegTo.MID), "display": 1},
+        {"display": 2},
+        {"price": 100, "display": 9},
+        {"price": 100, "display": 2, "time_in_force": TimeInForce.FOK},
+    ],
+)
+def test_terms_that_do_not_go_together_are_refused_in_words(terms: dict[str, Any]) -> None:
+    price = terms.pop("price", None)
+    made = rig(order(SELL, 4, price, **terms))
+    (refusal,) = made.facts(Refusal)
+    assert refusal.rule == "terms" and refusal.detail.startswith("expected ") and "found" in refusal.detail
+
+
+def test_terms_of_another_kind_stop_the_strategy() -> None:
+    made = rig(order(SELL, 4, trigger=98))
+    assert "expected Trigger, found 98" in made.engine.roster.stopped["s"]
