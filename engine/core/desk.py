@@ -64,8 +64,7 @@ class Desk:
     """All orders of a run.
 
     ``emit`` records a fact; ``schedule(ns, what, subject)`` comes back through ``arrive``, ``cancel_arrives`` and
-    ``heard``; ``on_order`` and ``on_fill`` reach the owner, ``on_watch`` says that other symbols
-    are watched now.
+    ``heard``; ``on_order`` and ``on_fill`` reach the owner.
     """
 
     def __init__(
@@ -82,7 +81,6 @@ class Desk:
         schedule: Callable[[int, str, object], None],
         on_order: Callable[[Working, str], None],
         on_fill: Callable[[Fill, int], None],
-        on_watch: Callable[[], None],
     ) -> None:
         self.venue = PaperVenue(settings, state)
         self.honesty = honesty
@@ -110,7 +108,6 @@ class Desk:
             self.orders,
             lambda name, symbol: ledger.position(symbol, name),
             schedule,
-            on_watch,
         )
 
     def of(self, strategy: str) -> list[Working]:

@@ -65,6 +65,7 @@ from engine.core.state import (
     WAKE_STATE,
     WAKE_SYMBOL,
     WAKE_TRADE,
+    WAKE_TRIGGER,
     WAKE_TWIN,
     State,
 )
@@ -151,7 +152,6 @@ class Engine:
             schedule=self.schedule,
             on_order=self._tell_order,
             on_fill=self._tell_fill,
-            on_watch=self.subscribe,
         )
         self.roster = Roster(strategies, self, self.symbols)
         self.signals = Signals(self, learning or NoLearning(), self._state, frames_tap)
@@ -250,7 +250,7 @@ class Engine:
         rows, said = len(batch), self.agenda.said
         on_book = self.roster.listeners("on_book")
         while wake:
-            if wake == WAKE_BOOK and not self.desk.watches(control[WAKE_SYMBOL]):
+            if wake == WAKE_BOOK:
                 self.now_ns = control[NOW]
                 symbol = control[WAKE_SYMBOL]
                 book = self.book_views[symbol]
@@ -290,7 +290,7 @@ class Engine:
             self.desk.matched(self.now_ns)
         if wake & WAKE_FUNDING:
             self.charges.funding.named(symbol)
-        if self.desk.watches(symbol):
+        if wake & (WAKE_TRIGGER | WAKE_STATE) and self.desk.watches(symbol):
             frame = batch[first:end]
             self.desk.looked(symbol, frame["price"][frame["kind"] == TRADE].tolist(), self.now_ns)
         if wake & WAKE_TRADE:
@@ -383,9 +383,8 @@ class Engine:
     def subscribe(self) -> None:
         """Tell the kernel which books and trades somebody listens to."""
         for symbol in range(len(self.instruments)):
-            watches = self.desk.watches(symbol)
-            self.books.top[symbol, HEARS_BOOK] = watches or bool(self.roster.listeners("on_book")[symbol])
-            self.books.top[symbol, HEARS_TRADE] = watches or bool(self.roster.listeners("on_trade")[symbol])
+            self.books.top[symbol, HEARS_BOOK] = bool(self.roster.listeners("on_book")[symbol])
+            self.books.top[symbol, HEARS_TRADE] = bool(self.roster.listeners("on_trade")[symbol])
 
     # What owners are told.
 

@@ -13,7 +13,7 @@ import msgspec
 
 from engine.core.book import ASK, BID, IS_READY
 from engine.core.lists import IN, OUT, WAITS, Lists
-from engine.core.order_terms import PLAIN, Change
+from engine.core.order_terms import PLAIN, Change, TriggerBy
 from engine.core.orders import Working
 from engine.core.paper import PaperVenue
 from engine.core.places import Places
@@ -59,10 +59,9 @@ class Exchange:
         orders: dict[int, Working],
         position_of: Callable[[str, int], int],
         schedule: Callable[[int, str, object], None],
-        on_watch: Callable[[], None],
     ) -> None:
         self.lists = Lists(lets_in_parts=rules.lets_in_parts)
-        self.triggers = Triggers(state.books.views, rules, on_watch)
+        self.triggers = Triggers(state.books, rules)
         self._venue = venue
         self._rules = rules
         self._places = Places(venue, self.triggers)
@@ -126,7 +125,7 @@ class Exchange:
             return self._follow(self._amend_waiting(order, new, left))
         if intent.terms.peg is not None:
             order.limit, new = new.price, msgspec.structs.replace(new, price=intent.price)
-        if new.price == intent.price and left <= order.venue_left + order.hidden:
+        if new.price == intent.price and left <= order.venue_left:
             word = self._places.shrink(order, left, "user")
             self.lists.resized(order)
             return [word]
@@ -159,7 +158,7 @@ class Exchange:
         for order, price in self.triggers.moved(symbol):
             if order.at_venue:
                 new = msgspec.structs.replace(order.intent, price=price)
-                told += self._follow(self._move(order, new, order.venue_left + order.hidden, "peg"))
+                told += self._follow(self._move(order, new, order.venue_left, "peg"))
         return told
 
     def sample(self, symbol: int, now_ns: int) -> None:
@@ -177,6 +176,8 @@ class Exchange:
             told.append(self._places.cut(order, order.most, "list"))
         if intent.terms.trigger is None:
             return told + self._enter(order)
+        if intent.terms.trigger.by is TriggerBy.MARK and not self.triggers.price2(intent.symbol, 0, TriggerBy.MARK):
+            return told + self._reject(order, "no_mark_price")
         is_first = self.triggers.needs_samples(order)
         armed = self.triggers.arm(order)
         if is_first:
@@ -219,7 +220,7 @@ class Exchange:
     def _move(self, order: Working, new: Intent, left: int, cause: str) -> list[Told]:
         """A resting order goes to another place: it meets the market there anew."""
         self._venue.resting.leave(order)
-        order.intent, order.venue_left, order.hidden = new, left, 0
+        order.intent, order.venue_left = new, left
         self.lists.resized(order)
         return [
             Amended(word.order, new.price, order.intent.size, word.queue_ahead, cause)
@@ -309,19 +310,14 @@ class Exchange:
         terms = order.intent.terms
         if over:
             reason = "reduce_only" if terms.reduce_only else "list"
-            if not order.ended or order.hidden:
+            if not order.ended:
                 over += self._places.take_out(order)
             order.lost, order.ended = over, True
             told.append(Expired(order.intent.order, over, reason))
-        elif order.venue_left == 0 and order.hidden:
-            order.ended = False
-            order.show()
-            self._venue.resting.join(order)
-            told.append(self._places.amended(order, "slice"))
         if terms.pair:
             left = 0 if self._rules.ends_pair_on_part else self.lists.left(order)
             if left:
-                larger = [one for one in self.lists.others(order) if one.venue_left + one.hidden > left]
+                larger = [one for one in self.lists.others(order) if one.venue_left > left]
                 told += [self._places.less(other, left, "list") for other in larger if not other.ended]
             else:
                 told += self._close_pair(order)

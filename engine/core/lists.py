@@ -71,7 +71,7 @@ class Lists:
         """The order was changed: its pair may trade as much as the larger of the two has left."""
         pair = order.intent.terms.pair
         if pair in self._legs:
-            self._left[pair] = max(leg.venue_left + leg.hidden for leg in self._legs[pair])
+            self._left[pair] = max(leg.venue_left for leg in self._legs[pair])
 
     def close(self, order: Working) -> list[Working]:
         """The pair is decided: the orders that end because of it."""

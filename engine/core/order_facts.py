@@ -119,8 +119,7 @@ class AmendRequested(Fact, frozen=True, tag=True):
 class Amended(Fact, frozen=True, tag=True):
     """The order has other terms. ``queue_ahead``: displayed size in front now, -1 where it does not rest.
 
-    ``cause``: ``user``; by the venue itself ``peg``, ``reduce_only``, ``self_trade`` or ``slice`` (the next part of an
-    iceberg is shown, behind the queue).
+    ``cause``: ``user``; by the venue itself ``peg``, ``reduce_only``, ``self_trade`` or ``list``.
     """
 
     order: int

@@ -85,7 +85,6 @@ class Working:
     wanted: tuple[int, int] = field(init=False)  # price and size that the last change asked for
     arrived: bool = False  # the venue knows it
     lost: int = 0  # what ended without having traded
-    hidden: int = 0  # of an iceberg, what the venue does not show yet
     limit: int = field(init=False)  # the worst price of a pegged order, 0: none
     parent: str = ""  # what the order it waits for did (lists.py)
     most: int = 0  # a child that closes its parent's fill may be this large, 0: as it asked
@@ -104,15 +103,7 @@ class Working:
     @property
     def done(self) -> int:
         """What traded at the venue."""
-        return self.intent.size - self.venue_left - self.hidden - self.lost
-
-    def show(self) -> None:
-        """Of an iceberg show the next part; a plain order shows all."""
-        display = self.intent.terms.display
-        if display:
-            left = self.venue_left + self.hidden
-            self.venue_left = min(left, display)
-            self.hidden = left - self.venue_left
+        return self.intent.size - self.venue_left - self.lost
 
     def tell(self, state: str) -> None:
         """Move to the next state the owner knows."""

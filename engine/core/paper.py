@@ -52,7 +52,6 @@ class PaperVenue:
         matches: list[Match | AnyFact] = []
         if is_market or crosses:
             matches.extend(self._take(order))
-        order.show()
         ahead = self.resting.join(order) if rests and order.venue_left else 0
         told: list[Match | AnyFact] = [Accepted(intent.order, ahead), *matches]
         if order.venue_left and not rests:

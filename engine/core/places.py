@@ -23,8 +23,8 @@ class Places:
             self._venue.resting.leave(order)
         elif order.intent.terms.trigger is not None:
             self._triggers.disarm(order)
-        left = order.venue_left + order.hidden
-        order.venue_left, order.hidden, order.lost, order.ended = 0, 0, left, True
+        left = order.venue_left
+        order.venue_left, order.lost, order.ended = 0, left, True
         return left
 
     def cut(self, order: Working, left: int, cause: str) -> Amended:
@@ -34,12 +34,10 @@ class Places:
         return Amended(intent.order, intent.price, intent.size, -1, cause)
 
     def shrink(self, order: Working, left: int, cause: str) -> Amended:
-        """Less of an order that rests: it keeps its place; what is hidden goes first."""
+        """Less of an order that rests: it keeps its place."""
         intent = order.intent
         size = order.done + left
-        order.hidden = max(0, left - order.venue_left)
-        if left < order.venue_left:
-            self._venue.resting.shrink(order, left)
+        self._venue.resting.shrink(order, left)
         order.intent = msgspec.structs.replace(intent, size=size)
         return self.amended(order, cause)
 

@@ -32,7 +32,7 @@ class Reducing:
         """What such an order that enters the market may hold, in size units; 0 or less: nothing."""
         intent = order.intent
         here = self._resting.get((intent.strategy, intent.symbol), ())
-        taken = sum(other.venue_left + other.hidden for other in here if other.at_venue and other is not order)
+        taken = sum(other.venue_left for other in here if other.at_venue and other is not order)
         return self._reducible(intent) - taken
 
     def allowed(self, order: Working, match: Match, rest: Iterable[Match | AnyFact]) -> int:
@@ -59,7 +59,7 @@ class Reducing:
         room = {order.intent.side: self._reducible(order.intent) for order in here}
         over = []
         for order in here:
-            side, held = order.intent.side, order.venue_left + order.hidden
+            side, held = order.intent.side, order.venue_left
             left = min(held, max(0, room[side]))
             room[side] -= left
             if left < held:

@@ -58,7 +58,7 @@ class Entrance:
         if order.at_venue:
             self._places.take_out(order)
         traded = sum(word.size for word in words if isinstance(word, Match))
-        order.venue_left, order.hidden, order.lost, order.ended = 0, 0, whole - traded, True
+        order.venue_left, order.lost, order.ended = 0, whole - traded, True
         kept = [word for word in words if not isinstance(word, Cancelled)]
         return [*kept, Expired(order.intent.order, order.lost, "self_trade")]
 
@@ -83,7 +83,7 @@ class Entrance:
             before = self._public_before(order, maker, left)
             if left <= before:
                 break
-            held = maker.venue_left + maker.hidden
+            held = maker.venue_left
             if mode is SelfTrade.EXPIRE_MAKER:
                 gives_way.append((maker, 0))
             elif mode is SelfTrade.DECREMENT:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.core.order_terms import PLAIN, Terms, TrailBy, Trigger, TriggerBy
+from engine.core.order_terms import PLAIN, Terms, TrailBy, Trigger
 from engine.core.types import Instrument, OrderKind, TimeInForce
 
 
@@ -46,8 +46,6 @@ def contradiction(
 def _of_trigger(trigger: Trigger, terms: Terms, side: int, instrument: Instrument) -> str:
     if terms.peg is not None or terms.display:
         return "expected a trigger without peg and display, found them together"
-    if trigger.by is TriggerBy.MARK:
-        return "expected a trigger by last, mid or best, found mark, which this feed does not carry"
     trail = trigger.trail
     if trail is None or trigger.price:
         if trigger.price <= 0 or trigger.price % instrument.tick:

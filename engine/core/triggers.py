@@ -8,12 +8,14 @@ new best for a trailing stop does not fire it: the next one may. Nothing fires o
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from engine.core.book import Book
+from engine.core.book import Book, Books
+from engine.core.marks import MARK_PRICE
 from engine.core.order_terms import Peg, PegTo, Trail, TrailBy, TriggerBy
 from engine.core.orders import Working
+from engine.core.thresholds import BY_ASK, BY_BID, BY_LAST, BY_MARK, BY_MID2, LAST_PRICE, watch
 from engine.core.venue_rules import VenueRules
 
 
@@ -30,6 +32,19 @@ class Armed:
     stop: int
     trail: Trail | None
     best: int = 0
+
+    def waits_for(self) -> list[tuple[bool, int]]:
+        """Prices at or above (True) or below which it must be looked at: its trigger, and its next best price."""
+        prices = [(self.is_above, self.stop)] if self.stop else []
+        if self.trail is None:
+            return prices
+        if self.best:
+            prices.append((not self.is_above, self.best + (-1 if self.is_above else 1)))
+        elif self.trail.activation:
+            prices.append((not self.is_above, 2 * self.trail.activation))
+        else:
+            prices.append((True, 1))  # the first there is
+        return prices
 
     def is_reached(self, price2: int) -> bool:
         """Whether a price wakes it."""
@@ -66,30 +81,40 @@ class Volatility:
 
 
 class Triggers:
-    """All waiting and pegged orders, by symbol, in the order in which they came.
+    """All waiting and pegged orders, by symbol, in the order in which they came."""
 
-    ``on_watch`` is called when a symbol begins to be watched, or is watched no more.
-    """
-
-    def __init__(self, books: Sequence[Book], rules: VenueRules, on_watch: Callable[[], None]) -> None:
-        self._books = books
+    def __init__(self, books: Books, rules: VenueRules) -> None:
+        self._books = books.views
+        self._top = books.top
         self._rules = rules
-        self._on_watch = on_watch
-        self._watched = [False] * len(books)
-        self._armed: list[list[Armed]] = [[] for _ in books]
-        self._pegged: list[list[Working]] = [[] for _ in books]
-        self._last = [0] * len(books)
+        self._armed: list[list[Armed]] = [[] for _ in self._books]
+        self._pegged: list[list[Working]] = [[] for _ in self._books]
         self._volatility: dict[int, Volatility] = {}
 
     def watches(self, symbol: int) -> bool:
-        """Whether frames of the symbol must be looked at."""
+        """Whether somebody there waits for a price."""
         return bool(self._armed[symbol] or self._pegged[symbol])
 
-    def _note(self, symbol: int) -> None:
-        watches = self.watches(symbol)
-        if watches != self._watched[symbol]:
-            self._watched[symbol] = watches
-            self._on_watch()
+    def _publish(self, symbol: int) -> None:
+        """Tell the kernel the nearest prices that somebody waits for, so that it wakes us there and nowhere else."""
+        rises: dict[int, int] = {}
+        falls: dict[int, int] = {}
+        for armed in self._armed[symbol]:
+            price = self._column(armed)
+            unit = 1 if price == BY_MID2 else 2
+            for above, value2 in armed.waits_for():
+                if above:
+                    value = -(-value2 // unit)
+                    rises[price] = min(rises.get(price, value), value)
+                else:
+                    value = value2 // unit
+                    falls[price] = max(falls.get(price, value), value)
+        watch(self._top, symbol, rises, falls, moves=bool(self._pegged[symbol]))
+
+    def _column(self, armed: Armed) -> int:
+        if armed.by is TriggerBy.BEST:
+            return BY_ASK if armed.order.intent.side > 0 else BY_BID
+        return {TriggerBy.LAST: BY_LAST, TriggerBy.MID: BY_MID2, TriggerBy.MARK: BY_MARK}[armed.by]
 
     # Waiting orders.
 
@@ -106,7 +131,7 @@ class Triggers:
             if now2:
                 self._trail(armed, trigger.trail, now2)
         self._armed[intent.symbol].append(armed)
-        self._note(intent.symbol)
+        self._publish(intent.symbol)
         return armed
 
     def needs_samples(self, order: Working) -> bool:
@@ -119,7 +144,7 @@ class Triggers:
         """The order waits no more."""
         here = self._armed[order.intent.symbol]
         here[:] = [armed for armed in here if armed.order is not order]
-        self._note(order.intent.symbol)
+        self._publish(order.intent.symbol)
 
     def is_reached_now(self, armed: Armed) -> int:
         """The price that would wake the order at this moment, twice; 0 where none is known that does."""
@@ -131,7 +156,9 @@ class Triggers:
         """The price that an order of this side waits for, twice; 0 where it is not known."""
         book = self._books[symbol]
         if by is TriggerBy.LAST:
-            return 2 * self._last[symbol]
+            return 2 * int(self._top[symbol, LAST_PRICE])
+        if by is TriggerBy.MARK:
+            return 2 * int(self._top[symbol, MARK_PRICE])
         if not book.is_ready or not book.bid or not book.ask:
             return 0
         if by is TriggerBy.MID:
@@ -144,8 +171,6 @@ class Triggers:
         ``trades``: prices of its trades in order. Who woke waits no more.
         """
         prices = list(trades)
-        if prices:
-            self._last[symbol] = prices[-1]
         if not self._books[symbol].is_ready:
             return []
         woken: list[tuple[Armed, int]] = []
@@ -163,7 +188,7 @@ class Triggers:
                     self._trail(armed, armed.trail, price2)
         for armed, _ in woken:
             self._armed[symbol].remove(armed)
-        self._note(symbol)
+        self._publish(symbol)
         return woken
 
     def _trail(self, armed: Armed, trail: Trail, price2: int) -> None:
@@ -201,6 +226,7 @@ class Triggers:
             for armed, trail in here:
                 if armed.best:
                     self._trail(armed, trail, armed.best)
+            self._publish(symbol)
         return True
 
     # Pegged orders.
@@ -208,7 +234,7 @@ class Triggers:
     def follow(self, order: Working) -> None:
         """The order's price follows the market from now on."""
         self._pegged[order.intent.symbol].append(order)
-        self._note(order.intent.symbol)
+        self._publish(order.intent.symbol)
 
     def moved(self, symbol: int) -> list[tuple[Working, int]]:
         """Pegged orders that the market moved away from, oldest first, each with the price it should have."""
@@ -216,7 +242,7 @@ class Triggers:
         if not here:
             return []
         here[:] = [order for order in here if order.at_venue]
-        self._note(symbol)
+        self._publish(symbol)
         moved = [(order, self.peg_price(order)) for order in here]
         return [(order, price) for order, price in moved if price and price != order.intent.price]
 
