@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from engine.core.amends import Amends
+from engine.core.due import Handler
 from engine.core.exchange import Exchange
 from engine.core.exposure import Exposure
 from engine.core.fees import Fees
@@ -23,9 +24,7 @@ from engine.core.orders import (
     FILLED,
     OPEN,
     PENDING,
-    REFUSED,
     REJECTED,
-    SENT,
     TRIGGERED,
     Working,
 )
@@ -43,16 +42,15 @@ from engine.core.records import (
     Expired,
     Fill,
     Pending,
-    Refusal,
     Rejected,
-    Request,
     Sent,
     Triggered,
 )
+from engine.core.requests import Requests
 from engine.core.resting import Match
-from engine.core.risk import Intent, Refused, Risk, waking_price
+from engine.core.risk import Intent, Risk
 from engine.core.state import State
-from engine.core.types import ContractKind, Instrument
+from engine.core.types import Instrument
 
 Told = Match | AnyFact
 
@@ -96,11 +94,11 @@ class Desk:
         self.schedule = schedule
         self.on_order = on_order
         self.amends = Amends(self)
+        self.requests = Requests(self, instruments, state.books.views)
         self._instruments = tuple(instruments)
         self._ledger = ledger
         self._fees = fees
         self._on_fill = on_fill
-        self._asks = state.books.views
         self._exchange = Exchange(
             self.venue,
             settings.rules,
@@ -109,6 +107,18 @@ class Desk:
             lambda name, symbol: ledger.position(symbol, name),
             schedule,
         )
+
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        """What comes back through ``schedule``."""
+        return {
+            "arrive": self.arrive,
+            "cancel": lambda asked, ns: self.cancel_arrives(asked[0], asked[1], ns),
+            "amend": lambda asked, ns: self.amend_arrives(asked[0], asked[1], ns),
+            "expire": self.expires,
+            "volatility": self.sample,
+            "told": lambda late, _: self.heard(*late),
+        }
 
     def of(self, strategy: str) -> list[Working]:
         """A strategy's working orders, oldest first."""
@@ -128,18 +138,7 @@ class Desk:
 
     def request_list(self, intents: Sequence[Intent], now_ns: int) -> bool:
         """A strategy wants orders that hang together: all leave in one message, or none does."""
-        for intent in intents:
-            self._requested(intent)
-        orders: list[Working] = []
-        for intent in intents:
-            order = Working(intent, SENT, intent.size)
-            refused = self._refused(order, orders, now_ns)
-            if refused is not None:
-                for one in orders:
-                    self.exposure.hold(one, 0)
-                self._refuse(intents, refused)
-                return False
-            orders.append(order)
+        orders = self.requests.approved(intents, now_ns)
         arrives_ns = 0
         for order in orders:
             intent = order.intent
@@ -147,62 +146,14 @@ class Desk:
             if intent.terms is not PLAIN:
                 self._exchange.expect(order, self.orders.get(intent.terms.parent))
             self.sent += 1
-            arrives_ns = self.lines.send(order, ORDER, now_ns) if order is orders[0] else arrives_ns
-            order.out_ns, order.feed_ns = orders[0].out_ns, orders[0].feed_ns
+            if order is orders[0]:
+                arrives_ns = self.lines.send(order, ORDER, now_ns)
+            else:
+                order.out_ns, order.feed_ns = orders[0].out_ns, orders[0].feed_ns
             self.honesty.sent(order)
             self.emit(Sent(intent.order, arrives_ns))
             self.schedule(arrives_ns, "arrive", order)
-        return True
-
-    def _requested(self, intent: Intent) -> None:
-        self.emit(
-            Request(
-                order=intent.order,
-                strategy=intent.strategy,
-                symbol=self._instruments[intent.symbol].name,
-                side=intent.side,
-                kind=intent.kind,
-                time_in_force=intent.time_in_force,
-                price=intent.price,
-                size=intent.size,
-                post_only=intent.post_only,
-                terms=intent.terms,
-            )
-        )
-
-    def _refused(self, order: Working, before: Sequence[Working], now_ns: int) -> Refused | None:
-        """What risk says to an order; an approved one counts from here on.
-
-        ``before``: the orders that leave with it. A child that closes what its parent opens adds nothing yet.
-        """
-        intent = order.intent
-        parent: Working | None = None
-        if intent.terms.parent:
-            parent = self.orders.get(intent.terms.parent)
-            parent = next((one for one in before if one.intent.order == intent.terms.parent), parent)
-            if parent is None or (parent.intent.strategy, parent.intent.symbol) != (intent.strategy, intent.symbol):
-                found = f"expected a working order of its own on the symbol as parent, found {intent.terms.parent}"
-                return Refused(intent, "terms", found)
-        closes = parent is not None and parent.intent.side == -intent.side and intent.size <= parent.size
-        buying, selling = self.exposure.working(intent.symbol)
-        open_orders = len(self.orders) + len(before)
-        decision = self.risk.check(intent, now_ns, buying, selling, open_orders, is_closing=closes)
-        if isinstance(decision, Refused):
-            return decision
-        if intent.side > 0 and self._instruments[intent.symbol].kind is ContractKind.SPOT:
-            order.promised = intent.price or waking_price(intent) or self._asks[intent.symbol].ask
-        self.exposure.hold(order, 0 if closes else intent.size)
-        return None
-
-    def _refuse(self, intents: Sequence[Intent], refused: Refused) -> None:
-        """None of a list leaves; each is told the rule that one of them broke."""
-        for intent in intents:
-            detail = refused.detail if intent is refused.intent else f"order {refused.intent.order}: {refused.detail}"
-            self.refused[refused.rule] = self.refused.get(refused.rule, 0) + 1
-            name = self._instruments[intent.symbol].name
-            self.emit(Refusal(intent.order, intent.strategy, name, refused.rule, detail))
-            order = Working(intent, REFUSED, intent.size)
-            self.on_order(order, refused.rule)
+        return bool(orders)
 
     def amend_arrives_ns(self, order: Working, now_ns: int) -> int:
         """When a change of an order that leaves now meets the market in the received stream."""

@@ -120,12 +120,6 @@ class Engine:
         self._instant = Instant()
         self._orders_made = 0
         self.handlers: dict[str, Handler] = {
-            "arrive": lambda order, _: self.desk.arrive(order, self.now_ns),
-            "cancel": lambda asked, _: self.desk.cancel_arrives(asked[0], asked[1], self.now_ns),
-            "amend": lambda asked, _: self.desk.amend_arrives(asked[0], asked[1], self.now_ns),
-            "volatility": lambda symbol, _: self.desk.sample(symbol, self.now_ns),
-            "expire": lambda order, _: self.desk.expires(order, self.now_ns),
-            "told": lambda late, _: self.desk.heard(*late),
             "timer": self._timer_due,
             "learn": lambda _, ns: self.signals.due(ns),
             "watch": lambda *_: self.commands.watch(),
@@ -153,6 +147,7 @@ class Engine:
             on_order=self._tell_order,
             on_fill=self._tell_fill,
         )
+        self.handlers |= self.desk.handlers
         self.roster = Roster(strategies, self, self.symbols)
         self.signals = Signals(self, learning or NoLearning(), self._state, frames_tap)
         self.commands = Commands(self)
