@@ -124,10 +124,14 @@ class _Door:
         self.gate = gate
         self.busy = table.busy if table else ""
         limits = gate.own or (table.limits if table else ())
-        self.windows = [[Windows(limit) for _ in range(instruments if limit.by_symbol else 1)] for limit in limits]
+        windows = [(limit, [Windows(limit) for _ in range(instruments)]) for limit in limits]
+        for limit, rows in windows:
+            if not limit.by_symbol:
+                rows[:] = rows[:1] * instruments  # all share one
+        self.windows = [[rows for limit, rows in windows if limit.counts & ORDERS << what] for what in range(3)]
         decay = table.decay(gate.tier) if table and not gate.own else None
         self.counters = [Counter(decay) for _ in range(instruments)] if decay else []
-        self.forgives = [rows for rows in self.windows if rows[0].limit.forgives_fills]
+        self.forgives = [rows for limit, rows in windows if limit.forgives_fills]
         self.ns = 0
 
 
@@ -149,7 +153,7 @@ class Gateway:
         if door is None:
             return None
         door.ns = ns = max(door.ns, now_ns - order.feed_ns)  # the venue's moment, which we see feed_ns later
-        if any(outage.covers(ns) for outage in door.gate.outages):
+        if door.gate.outages and any(outage.covers(ns) for outage in door.gate.outages):
             return OUTAGE, door.busy
         if what != CANCEL and door.gate.reject_ppm:
             drawn = scatter(door.gate.seed, order.intent.order * MESSAGES + order.messages, _REJECT)
@@ -172,22 +176,20 @@ class Gateway:
             door = self._doors[order.intent.symbol]
             if door is not None:
                 for rows in door.forgives:
-                    rows[order.intent.symbol if rows[0].limit.by_symbol else 0].forgive(door.ns)
+                    rows[order.intent.symbol].forgive(door.ns)
 
     def _limited(self, door: _Door, order: Working, what: int, ns: int) -> str | None:
-        symbol, counted = order.intent.symbol, ORDERS << what
-        windows = [
-            rows[symbol if rows[0].limit.by_symbol else 0] for rows in door.windows if rows[0].limit.counts & counted
-        ]
-        for window in windows:
-            if window.is_full(ns):
-                return window.limit.words
+        symbol = order.intent.symbol
+        windows = door.windows[what]
+        for rows in windows:
+            if rows[symbol].is_full(ns):
+                return rows[symbol].limit.words
         if door.counters:
             counter = door.counters[symbol]
             if not counter.add(_cost(counter.limit, order, what, ns), ns, must=what == CANCEL):
                 return counter.limit.words
-        for window in windows:
-            window.add(ns)
+        for rows in windows:
+            rows[symbol].add(ns)
         return None
 
 

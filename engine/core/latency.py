@@ -31,7 +31,8 @@ MESSAGES = 1 << 20
 TABLE = 4096
 MILLION = 1_000_000
 _MASK = (1 << 64) - 1
-_OUT, _FEED, _BACK = range(3)
+_HALF = (1 << 32) - 1
+_WAY_OUT, _WAY_BACK = 1, 2
 
 
 class LatencyTape(msgspec.Struct, frozen=True):
@@ -100,12 +101,9 @@ def scatter(seed: int, number: int, salt: int) -> int:
     (True, False)
     """
     word = (seed * 0x9E3779B97F4A7C15 + number * 0xD1B54A32D192ED03 + salt * 0x8CB92BA72F3D8DD7) & _MASK
-    for _ in range(2):
-        word = (word + 0x9E3779B97F4A7C15) & _MASK
-        word = ((word ^ (word >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-        word = ((word ^ (word >> 27)) * 0x94D049BB133111EB) & _MASK
-        word ^= word >> 31
-    return word
+    word = ((word ^ (word >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    word = ((word ^ (word >> 27)) * 0x94D049BB133111EB) & _MASK
+    return word ^ (word >> 31)
 
 
 @cache
@@ -149,55 +147,44 @@ class LatencyModel:
         self._out = [out_ns, *(out_ns if other is None else other for other in others)]
         self._back = [back_ns, back_ns if settings.fill_back_ns is None else settings.fill_back_ns]
         self._feed = feed_ns
+        self._ways = [(out, feed_ns) for out in self._out]
         self._base_out, self._base_back = out_ns, back_ns
         self._factors = factors(settings.shape, settings.spread) if settings.kind == "jitter" else ()
+        self._cap = settings.cap_ns or 1 << 62
         self._tape = settings.tape if settings.kind == "tape" else None
         self._trips: list[list[int]] = [[] for _ in range(lines)]
         self._median = [0] * lines
-        self.is_constant = settings.kind == "constant"
+        self._is_constant = settings.kind == "constant"
 
-    def out_ns(self, line: int, what: int, message: int, now_ns: int) -> int:
-        """From us to the venue's matching."""
-        if self.is_constant:
-            return self._out[what]
+    def way_out(self, line: int, what: int, message: int, now_ns: int) -> tuple[int, int]:
+        """From us to the venue's matching, and how old market data is then."""
+        if self._is_constant:
+            return self._ways[what]
         if self._factors:
-            return self._jitter(self._out[what], message, _OUT)
+            word = scatter(self.settings.seed, message, _WAY_OUT)
+            return self._jitter(self._out[what], word >> 32), self._jitter(self._feed, word & _HALF)
+        apart = self._out[what] - self._base_out  # how much an amend or a cancel differs from an order
         if self._tape is not None:
-            return max(
-                0, self._tape.at(self._tape.out_ns, now_ns, message // MESSAGES) + self._out[what] - self._base_out
-            )
+            tape, order = self._tape, message // MESSAGES
+            feed_ns = tape.at(tape.feed_ns, now_ns, order) if tape.feed_ns else self._feed
+            return max(0, tape.at(tape.out_ns, now_ns, order) + apart), feed_ns
         trip = self._trip(line, message)
         if not trip:
-            return self._out[what]
-        return max(0, trip // 2 + self.settings.processing_ns + self._out[what] - self._base_out)
+            return self._ways[what]
+        feed_ns = self._feed if self.settings.is_feed_set else trip - trip // 2
+        return max(0, trip // 2 + self.settings.processing_ns + apart), feed_ns
 
-    def feed_ns(self, line: int, message: int, now_ns: int) -> int:
-        """How old market data is."""
-        if self.is_constant:
-            return self._feed
-        if self._factors:
-            return self._jitter(self._feed, message, _FEED)
-        if self._tape is not None:
-            feed_ns = self._tape.feed_ns
-            return self._tape.at(feed_ns, now_ns, message // MESSAGES) if feed_ns else self._feed
-        if self.settings.is_feed_set:
-            return self._feed
-        trip = self._trip(line, message)
-        return trip - trip // 2 if trip else self._feed
-
-    def back_ns(self, line: int, is_fill: bool, message: int, now_ns: int) -> int:
+    def way_back(self, line: int, is_fill: bool, message: int, now_ns: int) -> int:
         """From the venue's matching to us: an acknowledgement, or the private message of a fill."""
-        if self.is_constant:
+        if self._is_constant:
             return self._back[is_fill]
         if self._factors:
-            return self._jitter(self._back[is_fill], message, _BACK)
+            return self._jitter(self._back[is_fill], scatter(self.settings.seed, message, _WAY_BACK) >> 32)
+        apart = self._back[is_fill] - self._base_back
         if self._tape is not None:
-            return max(
-                0,
-                self._tape.at(self._tape.back_ns, now_ns, message // MESSAGES) + self._back[is_fill] - self._base_back,
-            )
+            return max(0, self._tape.at(self._tape.back_ns, now_ns, message // MESSAGES) + apart)
         trip = self._trip(line, message)
-        return max(0, trip - trip // 2 + self._back[is_fill] - self._base_back) if trip else self._back[is_fill]
+        return max(0, trip - trip // 2 + apart) if trip else self._back[is_fill]
 
     def measured(self, line: int, rtt_ns: int) -> None:
         """A round trip was measured; the oldest of the window is forgotten."""
@@ -211,29 +198,25 @@ class LatencyModel:
         return self._median[line]
 
     def typical(self, line: int, now_ns: int) -> tuple[int, int, int]:
-        """Out, back and feed as they are in the middle: the medians of jitter, the tape at an engine time."""
-        if self._factors:
-            return self._out[ORDER], self._back[0], self._feed
-        if self._median[line] and self.settings.kind == "measured":
-            trip = self._median[line]
+        """Out, back and feed of an order as they are in the middle: medians, or the tape at an engine time."""
+        if self._factors or self._is_constant:
+            return self._out[ORDER], self._back[False], self._feed
+        if self._tape is None and (trip := self._median[line]):
             back_ns = trip - trip // 2
-            return (
-                trip // 2 + self.settings.processing_ns,
-                back_ns,
-                self._feed if self.settings.is_feed_set else back_ns,
-            )
-        out_ns, back_ns = self.out_ns(line, ORDER, MESSAGES, now_ns), self.back_ns(line, False, MESSAGES, now_ns)
-        return out_ns, back_ns, self.feed_ns(line, MESSAGES, now_ns)
+            feed_ns = self._feed if self.settings.is_feed_set else back_ns
+            return trip // 2 + self.settings.processing_ns, back_ns, feed_ns
+        out_ns, feed_ns = self.way_out(line, ORDER, MESSAGES, now_ns)
+        return out_ns, self.way_back(line, False, MESSAGES, now_ns), feed_ns
 
     def _trip(self, line: int, message: int) -> int:
         trips = self._trips[line]
         if self.settings.draw == "sample" and trips:
-            return trips[scatter(self.settings.seed, message, _OUT) % len(trips)]
+            return trips[scatter(self.settings.seed, message, _WAY_OUT) % len(trips)]
         return self._median[line]
 
-    def _jitter(self, median: int, message: int, leg: int) -> int:
-        word = scatter(self.settings.seed, message, leg)
-        at, part = word >> 52, (word >> 32) & 0xFFFFF
-        low, high = self._factors[at], self._factors[min(at + 1, TABLE - 1)]
-        took = median * (low + ((high - low) * part >> 20)) // MILLION
-        return min(took, self.settings.cap_ns) if self.settings.cap_ns else took
+    def _jitter(self, median: int, word: int) -> int:
+        """A median scaled by the quantile that 32 bits name: 12 of them a row of the table, 20 the way to the next."""
+        at = word >> 20
+        low = self._factors[at]
+        high = self._factors[at + 1] if at < TABLE - 1 else low
+        return min(self._cap, median * (low + ((high - low) * (word & 0xFFFFF) >> 20)) // MILLION)

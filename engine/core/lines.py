@@ -49,18 +49,26 @@ class Lines:
 
         ``what`` is ``ORDER``, ``AMEND`` or ``CANCEL`` of ``latency.py``.
         """
-        line, message = self.of(order), self._message(order)
-        order.out_ns = self.model.out_ns(line, what, message, now_ns)
-        order.feed_ns = self.model.feed_ns(line, message, now_ns)
-        arrives_ns = max(now_ns + order.out_ns + order.feed_ns, self._arrives_ns[line])
+        line = self._line[order.intent.symbol]
+        order.messages += 1
+        message = order.intent.order * MESSAGES + order.messages
+        order.out_ns, order.feed_ns = self.model.way_out(line, what, message, now_ns)
+        arrives_ns = now_ns + order.out_ns + order.feed_ns
+        if arrives_ns < self._arrives_ns[line]:
+            arrives_ns = self._arrives_ns[line]
         self._arrives_ns[line] = arrives_ns
         return arrives_ns
 
     def hear(self, order: Working, is_fill: bool, now_ns: int) -> int:
         """The venue says something of an order at ``now_ns`` of the received stream; when we hear it."""
-        line = self.of(order)
-        order.back_ns = self.model.back_ns(line, is_fill, self._message(order), now_ns)
-        heard_ns = max(now_ns + order.back_ns - order.feed_ns, now_ns, self._heard_ns[line])
+        line = self._line[order.intent.symbol]
+        order.messages += 1
+        message = order.intent.order * MESSAGES + order.messages
+        order.back_ns = self.model.way_back(line, is_fill, message, now_ns)
+        late_ns = order.back_ns - order.feed_ns
+        heard_ns = now_ns + late_ns if late_ns > 0 else now_ns
+        if heard_ns < self._heard_ns[line]:
+            heard_ns = self._heard_ns[line]
         self._heard_ns[line] = heard_ns
         return heard_ns
 
@@ -84,7 +92,3 @@ class Lines:
     def in_use(self, venue: str, now_ns: int) -> tuple[int, int, int]:
         """Out, back and feed that an order sent now would meet in the middle, in ns."""
         return self.model.typical(self.venues[venue], now_ns)
-
-    def _message(self, order: Working) -> int:
-        order.messages += 1
-        return order.intent.order * MESSAGES + order.messages

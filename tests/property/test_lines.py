@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from engine.core.events import Batch, Measured
 from engine.core.latency import LatencySettings, LatencyTape
 from engine.core.paper_settings import PaperSettings
-from engine.core.records import Accepted, CancelRequested, Fill, Rejected, Sent
+from engine.core.records import Accepted, AmendRequested, CancelRequested, Fill, Rejected, Sent
 from engine.core.strategy import Context
 from engine.core.types import Side
 from tests.market import MS, Rig, Script, clock, depth, snapshot, trade
@@ -41,6 +41,9 @@ KINDS = st.one_of(
 )
 
 
+SENT = (Sent, CancelRequested, AmendRequested)
+
+
 def trader(seed: int) -> Script:
     """Orders and cancels at every frame, by chance of its own."""
     chance = Random(seed)
@@ -51,6 +54,8 @@ def trader(seed: int) -> Script:
         working = ctx.orders()
         if working and chance.random() < 0.5:
             ctx.cancel(chance.choice(working).id)
+        if working and chance.random() < 0.5:
+            ctx.amend(chance.choice(working).id, size=chance.randint(1, 4))
 
     return Script({"book": on_book})
 
@@ -103,7 +108,7 @@ def rising(values: Sequence[int]) -> bool:
 @given(latency=KINDS, seed=st.integers(0, 10_000))
 def test_nothing_overtakes_and_blocks_do_not_matter(latency: LatencySettings, seed: int) -> None:
     made = run(latency, seed, blocks=False)
-    sent = [(record.ns, record.fact) for record in made.records if isinstance(record.fact, (Sent, CancelRequested))]
+    sent = [(record.ns, record.fact) for record in made.records if isinstance(record.fact, SENT)]
     assert rising([fact.arrives_ns for _, fact in sent])
     assert all(fact.arrives_ns >= ns for ns, fact in sent)
     assert rising([record.ns for record in made.records])

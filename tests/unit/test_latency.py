@@ -48,17 +48,20 @@ def model(settings: LatencySettings, out: int = 1000, back: int = 600, feed: int
     return LatencyModel(settings, out, back, feed, 2)
 
 
+def out(made: LatencyModel, line: int, what: int, message: int, now_ns: int) -> int:
+    return made.way_out(line, what, message, now_ns)[0]
+
+
 def test_each_message_has_its_own_way_out_and_a_fill_its_own_way_back() -> None:
     made = model(LatencySettings(amend_out_ns=700, cancel_out_ns=300, fill_back_ns=50))
-    assert [made.out_ns(0, what, 1, 0) for what in (ORDER, AMEND, CANCEL)] == [1000, 700, 300]
-    assert [made.back_ns(0, is_fill, 1, 0) for is_fill in (False, True)] == [600, 50]
-    assert made.feed_ns(0, 1, 0) == 400
+    assert [made.way_out(0, what, 1, 0) for what in (ORDER, AMEND, CANCEL)] == [(1000, 400), (700, 400), (300, 400)]
+    assert [made.way_back(0, is_fill, 1, 0) for is_fill in (False, True)] == [600, 50]
 
 
 @pytest.mark.parametrize(("shape", "spread"), [("lognormal", 0.3), ("lognormal", 0.8), ("gamma", 0.3), ("gamma", 0.9)])
 def test_jitter_keeps_its_median_and_spread(shape: str, spread: float) -> None:
     made = model(LatencySettings(kind="jitter", shape=shape, spread=spread, seed=7))
-    drawn = [made.out_ns(0, ORDER, order * MESSAGES, 0) for order in range(20_000)]
+    drawn = [out(made, 0, ORDER, order * MESSAGES, 0) for order in range(20_000)]
     assert abs(median(drawn) / 1000 - 1) < 0.02
     upper = sorted(drawn)[int(0.841 * len(drawn))] / 1000  # one standard deviation above
     expected = factors(shape, spread)[int(0.841 * TABLE)] / MILLION
@@ -68,43 +71,51 @@ def test_jitter_keeps_its_median_and_spread(shape: str, spread: float) -> None:
 
 def test_jitter_is_capped_and_depends_on_seed_leg_and_message_only() -> None:
     made = model(LatencySettings(kind="jitter", spread=1.0, cap_ns=1500))
-    drawn = [made.out_ns(0, ORDER, message, 0) for message in range(1000)]
+    drawn = [out(made, 0, ORDER, message, 0) for message in range(1000)]
     assert max(drawn) == 1500
-    assert drawn == [made.out_ns(1, ORDER, message, 10**18) for message in range(1000)]
+    assert drawn == [out(made, 1, ORDER, message, 10**18) for message in range(1000)]
     other = model(LatencySettings(kind="jitter", spread=1.0, cap_ns=1500, seed=2))
-    assert drawn != [other.out_ns(0, ORDER, message, 0) for message in range(1000)]
+    assert drawn != [out(other, 0, ORDER, message, 0) for message in range(1000)]
     same_medians = model(LatencySettings(kind="jitter"), out=1000, back=1000)
-    assert same_medians.out_ns(0, ORDER, 5, 0) != same_medians.back_ns(0, False, 5, 0)
+    assert out(same_medians, 0, ORDER, 5, 0) != same_medians.way_back(0, False, 5, 0)
 
 
 def test_a_tape_of_latencies_is_interpolated_and_held_at_its_ends() -> None:
     tape = LatencyTape(at_ns=[0, 100, 200], out_ns=[1000, 2000, 500], back_ns=[600, 600, 900])
     made = model(LatencySettings(kind="tape", tape=tape, cancel_out_ns=800))
-    assert [made.out_ns(0, ORDER, 1, now) for now in (-1, 50, 100, 150, 999)] == [1000, 1500, 2000, 1250, 500]
-    assert [made.back_ns(0, True, 1, now) for now in (0, 150)] == [600, 750]
-    assert made.feed_ns(0, 1, 0) == 400  # no column of its own
-    assert made.out_ns(0, CANCEL, 1, 200) == 300  # as much quicker than an order as the settings say
+    assert [out(made, 0, ORDER, 1, now) for now in (-1, 50, 100, 150, 999)] == [1000, 1500, 2000, 1250, 500]
+    assert [made.way_back(0, True, 1, now) for now in (0, 150)] == [600, 750]
+    assert made.way_out(0, ORDER, 1, 0)[1] == 400  # no column of its own
+    assert out(made, 0, CANCEL, 1, 200) == 300  # as much quicker than an order as the settings say
 
 
 def test_measured_starts_with_the_constants_and_takes_the_median_of_the_last_round_trips() -> None:
     made = model(LatencySettings(kind="measured", window=3, processing_ns=10))
-    assert (made.out_ns(0, ORDER, 1, 0), made.feed_ns(0, 1, 0), made.back_ns(0, False, 1, 0)) == (1000, 400, 600)
+    assert (out(made, 0, ORDER, 1, 0), made.way_out(0, ORDER, 1, 0)[1], made.way_back(0, False, 1, 0)) == (
+        1000,
+        400,
+        600,
+    )
     for trip in (100, 9_000, 201, 301):
         made.measured(0, trip)
     assert made.round_trip_ns(0) == 301 and made.round_trip_ns(1) == 0
     # half the way out and what the venue takes, the rest back; market data as old as an answer
-    assert (made.out_ns(0, ORDER, 1, 0), made.back_ns(0, False, 1, 0), made.feed_ns(0, 1, 0)) == (160, 151, 151)
-    assert made.out_ns(1, ORDER, 1, 0) == 1000
+    assert (out(made, 0, ORDER, 1, 0), made.way_back(0, False, 1, 0), made.way_out(0, ORDER, 1, 0)[1]) == (
+        160,
+        151,
+        151,
+    )
+    assert out(made, 1, ORDER, 1, 0) == 1000
     configured = model(LatencySettings(kind="measured", is_feed_set=True))
     configured.measured(0, 100)
-    assert configured.feed_ns(0, 1, 0) == 400
+    assert configured.way_out(0, ORDER, 1, 0)[1] == 400
 
 
 def test_measured_may_draw_one_of_the_last_round_trips() -> None:
     made = model(LatencySettings(kind="measured", draw="sample", is_feed_set=True))
     for trip in (100, 200, 300):
         made.measured(0, trip)
-    drawn = [made.out_ns(0, ORDER, order * MESSAGES + 1, 0) for order in range(200)]
+    drawn = [out(made, 0, ORDER, order * MESSAGES + 1, 0) for order in range(200)]
     assert set(drawn) == {50, 100, 150}
 
 
