@@ -3,8 +3,8 @@
 import { showBooks } from "/books.js";
 import { Chart } from "/chart.js";
 import { make, setText, showTable } from "/table.js";
-import { gradeCell, scoreTile, showExecution, showMarkouts, showModels, showTruth } from "/truth.js";
-import { age, bare, count, fee, micros, money, short, signed, span, stepped, time, tone, trimmed } from "/format.js";
+import { gradeCell, scoreTile, showExecution, showMarkouts, showModels, showTruth, who } from "/truth.js";
+import { age, count, fee, micros, money, short, signed, span, stepped, time, tone, trimmed } from "/format.js";
 
 const KEPT = 3600;
 const COLUMNS = ["profit", "low", "high", "mid", "ic"];
@@ -154,12 +154,10 @@ function showTables() {
   ], state.working_orders.toReversed(), "No order works.");
   showTable($("fills"), [
     { head: "time", left: true, cell: (row) => [time(row.ns), "faint mono"] },
-    { head: "strategy", left: true, cell: (row) => row.strategy },
-    { head: "symbol", left: true, grow: true, cell: (row) => [bare(row.symbol), "soft", row.symbol] },
+    { head: "strategy", left: true, grow: true, cell: who },
     { head: "side", left: true, cell: side },
     { head: "price", cell: (row) => trimmed(row.symbol, "price", row.price) },
     { head: "size", cell: (row) => trimmed(row.symbol, "size", row.size) },
-    { head: "", cell: (row) => [row.maker ? "maker" : "taker", "soft", row.maker ? `queue ahead ${row.queue_ahead}` : ""] },
     { head: "grade", left: true, cell: gradeCell },
     { head: "fee", cell: (row) => [fee(row.fee), "soft", `${row.fee} ${row.fee_currency}`] },
   ], state.recent_fills.toReversed(), "No fill yet.");

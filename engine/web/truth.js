@@ -15,6 +15,7 @@ export const REASONS = {
 };
 
 export function gradeCell(row) {
+  if (!row.maker) return ["taker", "soft", `certain: it took what was displayed\n${row.latency_ms} ms on its way`];
   const chance = row.grade === "certain" ? "" : ` ${Math.round(row.chance * 100)} %`;
   const why = row.graded ? REASONS[row.graded] : `${row.cause.replace("_", " ")}, by ${row.model}`;
   const title = `${why}\nchance of a real order ${percent(row.chance)}\n${row.ahead_now} in front just before it, ${row.queue_ahead} when it came\n${row.latency_ms} ms on its way`;
@@ -87,14 +88,14 @@ export function showModels(table, state) {
   ], rows, "No account yet.");
 }
 
-const who = (row) => [`${row.strategy} ${bare(row.symbol)}`, "", `${row.strategy} on ${row.symbol}`];
+export const who = (row) => [`${row.strategy} ${bare(row.symbol)}`, "", `${row.strategy} on ${row.symbol}`];
 const ticks = (at) => (row) => (row.ticks[at] === null ? ["–", "faint"] : [`${row.ticks[at] > 0 ? "+" : ""}${row.ticks[at].toFixed(2)}`.replace("-", "−"), tone(row.ticks[at]), `${row.counted[at]} fills`]);
 const bps = (value) => (value === null ? ["–", "faint"] : [`${value > 0 ? "+" : ""}${value.toFixed(2)}`.replace("-", "−"), ""]);
 
 export function showMarkouts(table, state) {
   const rows = [...state.markouts].sort((one, other) => other.fills - one.fills).slice(0, 40);
   showTable(table, [
-    { head: "strategy and symbol", left: true, grow: true, cell: who },
+    { head: "strategy", left: true, grow: true, cell: who },
     { head: "place", left: true, cell: (row) => [row.place, "", "how much stood in front when the order came, in its own sizes"] },
     { head: "grade", left: true, cell: (row) => [row.grade, GRADE_TONE[row.grade]] },
     { head: "fills", cell: (row) => count(row.fills) },
@@ -104,7 +105,7 @@ export function showMarkouts(table, state) {
 
 export function showExecution(table, state) {
   showTable(table, [
-    { head: "strategy and symbol", left: true, grow: true, cell: who },
+    { head: "strategy", left: true, grow: true, cell: who },
     { head: "filled", cell: (row) => (row.fill_ratio === null ? "–" : percent(row.fill_ratio)) },
     { head: "maker", cell: (row) => (row.maker_share === null ? "–" : percent(row.maker_share)) },
     { head: "shortfall", cell: (row) => [short(row.shortfall), "", `${row.shortfall} ${row.currency} against the mid at request, fees included`] },
