@@ -20,7 +20,7 @@ AMBIGUOUS: Final = "ambiguous"
 GRADES: Final = (CERTAIN, LIKELY, AMBIGUOUS)
 """Every grade, the surest first."""
 
-CAUSES: Final = ("taken", "at_price", "through", "crossed")
+CAUSES: Final = ("taken", "at_price", "through", "crossed", "beyond")
 """Why a fill came, as words by number (see resting.py)."""
 
 SURE_CAUSES: Final = frozenset({TAKEN, THROUGH, CROSSED})

@@ -20,7 +20,7 @@ from engine.core.markouts import Mark, Markouts, mid2_of, place
 from engine.core.orders import Working
 from engine.core.paper_settings import PaperSettings
 from engine.core.records import AnyFact, Cancelled, Expired, Regraded, Rejected, TwinAccount, TwinFill
-from engine.core.resting import TAKEN, Match, TwinMatch
+from engine.core.resting import BEYOND, TAKEN, Match, TwinMatch
 from engine.core.shortfall import Shortfalls
 from engine.core.state import State
 from engine.core.treasury import Treasury
@@ -179,8 +179,9 @@ class Honesty:
         order, intent = fate.order, fate.order.intent
         fate.count += 1
         fate.own += match.size
-        if match.cause == TAKEN:
-            for model in (FRONT, BACK):
+        if not match.is_maker:
+            # What the impact law gave beyond the display is the optimist's alone, and nothing settles it later.
+            for model in (FRONT, BACK) if match.cause == TAKEN else (FRONT,):
                 fate.twin(model, match.size, now_ns)
         back_ns = fate.reached_ns(BACK, fate.own)
         word = grade(match.cause, match.chance, back_ns > 0, is_unsure=fate.is_unsure)
@@ -193,7 +194,7 @@ class Honesty:
             front_ns=fate.reached_ns(FRONT, fate.own),
             back_ns=back_ns,
             latency_ns=fate.latency_ns,
-            is_settled=word == CERTAIN,
+            is_settled=word == CERTAIN or match.cause == BEYOND,
         )
         fate.answers.append(answer)
         fate.forget_steps()

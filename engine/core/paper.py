@@ -7,16 +7,13 @@ told ``back - feed`` after that, at once when the private message is the faster 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from engine.core.book import ASK, BID, IS_READY
-from engine.core.matching import walk
 from engine.core.orders import Working
 from engine.core.paper_settings import PaperSettings
-from engine.core.records import Accepted, AnyFact, Cancelled, CancelRejected, Rejected
+from engine.core.records import Accepted, AnyFact, Cancelled, CancelRejected, Expired, Rejected
 from engine.core.resting import Match, Resting
-from engine.core.risk import Intent
-from engine.core.state import F_ORDER, F_PRICE, F_SIZE, FILL_COUNT, State
+from engine.core.state import State
+from engine.core.taking import Taking
 from engine.core.types import OrderKind, TimeInForce
 
 
@@ -30,6 +27,7 @@ class PaperVenue:
         self.settings = settings
         self._state = state
         self.resting = Resting(state, settings.queue.twin_grace_ns)
+        self._taking = Taking(settings.impact, state)
 
     def arrive(self, order: Working) -> list[Match | AnyFact]:
         """The order meets the market."""
@@ -42,20 +40,20 @@ class PaperVenue:
         if intent.post_only and crosses:
             return self._reject(order, "would_take")
         is_market = intent.kind is OrderKind.MARKET
-        if intent.time_in_force is TimeInForce.FOK and self._look(intent) < intent.size:
+        if intent.time_in_force is TimeInForce.FOK and self._taking.look(intent) < intent.size:
             return self._reject(order, "fok_unfilled")
-        if is_market and self._look(intent) == 0:
-            return self._reject(order, "no_liquidity")
+        if is_market and self._taking.look(intent) == 0:
+            return self._reject(order, "price_protection" if self._taking.is_protected(intent) else "no_liquidity")
         rests = not is_market and intent.time_in_force.rests
         if rests and not self.resting.has_room:
             return self._reject(order, "too_many_orders")
         matches: list[Match | AnyFact] = []
         if is_market or crosses:
-            matches.extend(self._take(order))
+            matches.extend(self._taking.take(order))
         ahead = self.resting.join(order) if rests and order.venue_left else 0
         told: list[Match | AnyFact] = [Accepted(intent.order, ahead), *matches]
         if order.venue_left and not rests:
-            told.append(self._cancelled(order, "no_liquidity" if is_market else "ioc"))
+            told.append(self._expired(order) if self._taking.is_protected(intent) else self._unfilled(order))
         order.ended = not order.at_venue
         return told
 
@@ -74,16 +72,13 @@ class PaperVenue:
         """Public size in front of a resting order now, None where it does not rest."""
         return self.resting.queue_ahead(order)
 
-    def _look(self, intent: Intent) -> int:
-        return walk(self._state.flat, intent.symbol, intent.side, intent.price, intent.size, 0)
+    def _unfilled(self, order: Working) -> Cancelled:
+        """It does not rest, and the market gave no more."""
+        return self._cancelled(order, "no_liquidity" if order.intent.kind is OrderKind.MARKET else "ioc")
 
-    def _take(self, order: Working) -> Sequence[Match]:
-        state, intent = self._state, order.intent
-        found = walk(state.flat, intent.symbol, intent.side, intent.price, order.venue_left, intent.order)
-        order.venue_left -= found
-        rows = state.fills[: state.control[FILL_COUNT]].tolist()
-        state.control[FILL_COUNT] = 0
-        return [Match(row[F_ORDER], row[F_PRICE], row[F_SIZE], is_maker=False, ahead=0) for row in rows]
+    def _expired(self, order: Working) -> Expired:
+        """The venue protects market orders from prices too far away."""
+        return Expired(order.intent.order, self._cancelled(order, "").left, "price_protection")
 
     def _cancelled(self, order: Working, reason: str) -> Cancelled:
         left, order.venue_left = order.venue_left, 0

@@ -9,6 +9,7 @@ import msgspec
 from engine.core.borrow import BorrowSettings
 from engine.core.fees import FeeSettings
 from engine.core.gateway import Gate
+from engine.core.impact import ImpactSettings
 from engine.core.latency import LatencySettings
 from engine.core.margin import MarginSettings
 from engine.core.queue_settings import QueueSettings
@@ -26,6 +27,7 @@ class PaperSettings(msgspec.Struct, frozen=True):
     ``explain_ns``: how long a level change waits for the trade that explains it (see queue.py).
     ``queue``: the rules that say where resting orders stand.
     ``rules``: what the venue takes and how it says no.
+    ``impact``: what an order finds beyond the display, and how far market orders go.
     """
 
     out_ns: int = 5_000_000
@@ -44,6 +46,7 @@ class PaperSettings(msgspec.Struct, frozen=True):
     gates: dict[str, Gate] = {}
     queue: QueueSettings = QueueSettings()
     rules: VenueRules = VenueRules()
+    impact: ImpactSettings = ImpactSettings()
 
     @property
     def effect_ns(self) -> int:

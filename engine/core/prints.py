@@ -19,9 +19,10 @@ from engine.core.state import NOW, PRINT_VENUE_NS, R_JOINED_VENUE_NS, Memory
     SAMPLED_MID2,
     LEFT_OUT,  # prints that made no sense, or were told before
     BOOK_VENUE_NS,  # the venue's time of the last depth frame, 0 where it gives none
+    FIRST_NS,  # when the middle was sampled first, 0: never
     NUMBERS_AT,
     NUMBERS,  # the last NUMBERS_ROOM trade ids, from here on
-) = range(34, 42)
+) = range(34, 43)
 NUMBERS_ROOM = 8
 
 SAMPLE_NS = 1_000_000_000
@@ -90,6 +91,8 @@ def sample_mid(m: Memory, symbol: int) -> None:
         return
     mid2 = m.top[symbol, BID] + m.top[symbol, ASK]
     move = mid2 - m.top[symbol, SAMPLED_MID2]
+    if then == 0:
+        m.top[symbol, FIRST_NS] = now
     if then != 0 and -(1 << 30) < move < (1 << 30):
         m.top[symbol, MOVED2] += move * move
     m.top[symbol, SAMPLED_NS] = now

@@ -45,6 +45,7 @@ from engine.core.state import (
 )
 
 TAKEN, AT_PRICE, THROUGH, CROSSED = CAUSE_TAKEN, CAUSE_AT_PRICE, CAUSE_THROUGH, CAUSE_CROSSED
+BEYOND = 1 + CAUSE_CROSSED
 """Why an order traded: it took what was displayed; prints at its price used up the queue in front; a print went through
 its price; the other side's display reached it."""
 
@@ -53,7 +54,8 @@ class Match(msgspec.Struct, frozen=True):
     """What the market did to an order, before anybody is told. ``ahead``: the queue when it came, size units.
 
     ``ahead_now``: the queue in front just before it traded, size units. ``model``: the queue model that decided.
-    ``cause``: TAKEN, AT_PRICE, THROUGH or CROSSED. ``chance``: per mille, that a real order would have had this fill.
+    ``cause``: TAKEN … CROSSED, or BEYOND the display by the impact law. ``chance``: per mille, that a real order would
+    have had this fill.
     """
 
     order: int

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from engine.core.paper_settings import PaperSettings
 from engine.live.config_gate import GateSection, gate_settings
+from engine.live.config_impact import ImpactSection, impact_settings
 from engine.live.config_latency import LatencySection, latency_settings
 from engine.live.config_money import (
     BorrowSection,
@@ -39,6 +40,7 @@ class PaperSection(Section):
     borrow: BorrowSection = BorrowSection()
     max_orders: int = Field(default=256, ge=1, le=10_000)
     queue: QueueSection = QueueSection()
+    impact: ImpactSection = ImpactSection()
     latency: LatencySection | None = None
     gate: dict[str, GateSection] = Field(default={})
     cash: dict[str, Money] = Field(default={"USDT": Decimal(100_000)})
@@ -52,6 +54,7 @@ def paper_settings(paper: PaperSection) -> PaperSettings:
         back_ns=paper.back if over.back is None else over.back,
         feed_ns=paper.feed if over.feed is None else over.feed,
         queue=queue_settings(paper.queue),
+        impact=impact_settings(paper.impact),
         latency=latency_settings(paper.latency),
         gates=gate_settings(paper.gate),
         maker_fee=paper.maker_fee,

@@ -25,6 +25,7 @@ from adapters.market import SymbolMarket, spec_of
 from engine.core import events as ev
 from engine.core.engine import Engine
 from engine.core.events import Command
+from engine.core.impact import ImpactSettings
 from engine.core.paper_settings import PaperSettings
 from engine.core.records import Fill, Record
 from engine.core.settings import EngineSettings
@@ -39,6 +40,9 @@ WARM_S: Final = 30
 
 DEFAULT: Final = PaperSettings(out_ns=4 * MS, back_ns=6 * MS, feed_ns=3 * MS)
 
+IMPACT: Final = ImpactSettings(enabled=True, scale=0.2, decay_ns=450 * MS, decay_quarters=4)
+"""The law as this market shows it: what a visitor moves is 0.2 of it at once and half that after half a second."""
+
 
 class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     """What to run. ``pace_ns`` 0 is a feed tick by tick; ``view`` 0 shows all levels; ``papers`` by name."""
@@ -51,7 +55,9 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     sweep: int = 0
     gap_ns: int = 3_013 * MS + 457
     life_ns: int = 2_000 * MS
-    papers: dict[str, PaperSettings] = msgspec.field(default_factory=lambda: {"default": DEFAULT})
+    papers: dict[str, PaperSettings] = msgspec.field(
+        default_factory=lambda: {"default": DEFAULT, "impact": msgspec.structs.replace(DEFAULT, impact=IMPACT)}
+    )
 
 
 class Outcome(msgspec.Struct, frozen=True):
