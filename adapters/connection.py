@@ -14,6 +14,7 @@ from typing import Any
 from adapters.contract import Fetch, Recovery, Send
 from adapters.entry import Entry, EntryKind
 from adapters.feed import Feed
+from adapters.lag import FeedLag
 from adapters.transport import Socket, Transport, TransportError
 from engine.core.events import Batch
 
@@ -38,8 +39,9 @@ class Connection:
 
     ``clock`` gives ns UTC, ``sleep`` waits seconds, ``chance`` is the seeded source of the backoff's jitter. ``tape``
     is called before the feed sees an entry; ``take(batch, recv_ns)`` hands a batch on and says False when it had no
-    room; ``notice(kind, text)`` hears what an operator should read; ``measured(rtt_ns)`` hears how long a websocket
-    ping took there and back, our own wait to read the answer included.
+    room; ``notice(kind, text)`` hears what an operator should read; ``measured(rtt_ns,
+    delay_ns)`` hears how long a websocket ping took there and back, our own wait to read the answer included, and how
+    much later than at best market data came since the last one.
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class Connection:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         chance: random.Random | None = None,
         notice: Callable[[str, str], None] = lambda kind, text: None,
-        measured: Callable[[int], None] = lambda rtt_ns: None,
+        measured: Callable[[int, int], None] = lambda rtt_ns, delay_ns: None,
     ) -> None:
         self.feed = feed
         self.is_open = False
@@ -68,6 +70,7 @@ class Connection:
         self._chance = chance or random.Random(0)
         self._notice = notice
         self._measured = measured
+        self._lag = FeedLag()
         self._losses = 0
         self._heard_ns = 0
         self._frames = 0
@@ -119,6 +122,7 @@ class Connection:
         self._to_send = asyncio.Queue(maxsize=256)
         self._heard_ns = opened_ns
         self._frames = 0
+        self._lag = FeedLag()
         self.is_open = True
         self._apply(Entry(EntryKind.OPENED, opened_ns, self.feed.name))
         parts = (self._read(socket), self._write(socket), self._tick(opened_ns), self._ping(socket))
@@ -161,6 +165,8 @@ class Connection:
                 else:
                     self._to_send.put_nowait(output.frame)
             else:
+                if entry.kind is EntryKind.RECEIVED:
+                    self._lag.seen(int(output["venue_ns"][-1]), entry.ns)
                 has_room = self._take(output, entry.ns) and has_room
         if not has_room:
             self._lose("overflow")
@@ -201,7 +207,7 @@ class Connection:
                 except TimeoutError:
                     self._notice("no pong", f"expected an answer to a ping within {PING_TIMEOUT_S:g} s, found none")
                     break
-                self._measured(self._clock() - started_ns)
+                self._measured(self._clock() - started_ns, self._lag.take())
                 await self._sleep(PING_S)
         except TransportError as error:
             self._notice("closed", str(error))

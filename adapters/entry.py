@@ -28,7 +28,8 @@ class Entry(msgspec.Struct, frozen=True):
     ``ns`` is our receive time, ns UTC; ``source`` the venue's name in the config (empty for CLOCK, COMMAND, MODEL).
     ``token``: REPLIED the token of the ``Fetch``; LOST the reason word of ``engine.core.events.REASONS``; DOUBTED the
     symbol index as text; MODEL and COMMAND the name. ``data``: RECEIVED and REPLIED the exact bytes; COMMAND the
-    arguments as JSON; MODEL the version (SHA-256) as ASCII; PINGED the measured round trip, ns in decimal digits.
+    arguments as JSON; MODEL the version (SHA-256) as ASCII; PINGED the measured round trip and the
+    delay of market data above its least, ns in decimal digits with a space between.
     """
 
     kind: EntryKind

@@ -187,7 +187,7 @@ class Engine:
             if isinstance(item, Command):
                 self.commands.obey(item)
             elif isinstance(item, Measured):
-                self.desk.lines.measured(item.venue, item.rtt_ns)
+                self.desk.lines.measured(item)
             else:
                 self.signals.swap(item)
             self.settle()

@@ -149,11 +149,15 @@ class ModelReady(msgspec.Struct, frozen=True, tag=True):
 
 
 class Measured(msgspec.Struct, frozen=True, tag=True):
-    """A round trip to a venue (its name in the config) was measured on the live connection: an input of the engine."""
+    """A round trip to a venue (its name in the config) was measured on the live connection: an input of the engine.
+
+    ``delay_ns``: how much later than in its best moment market data came meanwhile.
+    """
 
     recv_ns: int
     venue: str
     rtt_ns: int
+    delay_ns: int = 0
 
 
 Input: TypeAlias = Batch | Command | ModelReady | Measured

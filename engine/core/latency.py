@@ -6,7 +6,8 @@ hftbacktest's ``IntpOrderLatency`` does. *measured*: from the round trips that t
 inputs of the engine and on the tape.
 
 One-way times cannot be measured with two clocks of unknown offset. Where only a round trip is known, half of it counts
-as the way out and half as the way back, and market data is taken to be as old as an answer.
+as the way out and half as the way back; market data is taken to be as old as an answer at best, plus what it came later
+than at best, which the offset does not touch.
 """
 
 from __future__ import annotations
@@ -153,7 +154,9 @@ class LatencyModel:
         self._cap = settings.cap_ns or 1 << 62
         self._tape = settings.tape if settings.kind == "tape" else None
         self._trips: list[list[int]] = [[] for _ in range(lines)]
+        self._delays: list[list[int]] = [[] for _ in range(lines)]
         self._median = [0] * lines
+        self._delay = [0] * lines
         self._is_constant = settings.kind == "constant"
 
     def way_out(self, line: int, what: int, message: int, now_ns: int) -> tuple[int, int]:
@@ -171,7 +174,7 @@ class LatencyModel:
         trip = self._trip(line, message)
         if not trip:
             return self._ways[what]
-        feed_ns = self._feed if self.settings.is_feed_set else trip - trip // 2
+        feed_ns = self._feed if self.settings.is_feed_set else trip - trip // 2 + self._late(line, message)
         return max(0, trip // 2 + self.settings.processing_ns + apart), feed_ns
 
     def way_back(self, line: int, is_fill: bool, message: int, now_ns: int) -> int:
@@ -186,16 +189,22 @@ class LatencyModel:
         trip = self._trip(line, message)
         return max(0, trip - trip // 2 + apart) if trip else self._back[is_fill]
 
-    def measured(self, line: int, rtt_ns: int) -> None:
-        """A round trip was measured; the oldest of the window is forgotten."""
-        trips = self._trips[line]
+    def measured(self, line: int, rtt_ns: int, delay_ns: int = 0) -> None:
+        """A round trip and a delay of market data were measured; the oldest of the window are forgotten."""
+        trips, delays = self._trips[line], self._delays[line]
         trips.append(max(1, rtt_ns))
-        del trips[: -self.settings.window]
+        delays.append(max(0, delay_ns))
+        del trips[: -self.settings.window], delays[: -self.settings.window]
         self._median[line] = sorted(trips)[len(trips) // 2]
+        self._delay[line] = sorted(delays)[len(delays) // 2]
 
     def round_trip_ns(self, line: int) -> int:
         """The median of the round trips measured lately; 0 before the first."""
         return self._median[line]
+
+    def feed_delay_ns(self, line: int) -> int:
+        """The median of what market data lately came later than at best; 0 before the first."""
+        return self._delay[line]
 
     def typical(self, line: int, now_ns: int) -> tuple[int, int, int]:
         """Out, back and feed of an order as they are in the middle: medians, or the tape at an engine time."""
@@ -203,7 +212,7 @@ class LatencyModel:
             return self._out[ORDER], self._back[False], self._feed
         if self._tape is None and (trip := self._median[line]):
             back_ns = trip - trip // 2
-            feed_ns = self._feed if self.settings.is_feed_set else back_ns
+            feed_ns = self._feed if self.settings.is_feed_set else back_ns + self._delay[line]
             return trip // 2 + self.settings.processing_ns, back_ns, feed_ns
         out_ns, feed_ns = self.way_out(line, ORDER, MESSAGES, now_ns)
         return out_ns, self.way_back(line, False, MESSAGES, now_ns), feed_ns
@@ -213,6 +222,13 @@ class LatencyModel:
         if self.settings.draw == "sample" and trips:
             return trips[scatter(self.settings.seed, message, _WAY_OUT) % len(trips)]
         return self._median[line]
+
+    def _late(self, line: int, message: int) -> int:
+        """What market data comes later than at best: measured together with the trip that ``_trip`` draws."""
+        delays = self._delays[line]
+        if self.settings.draw == "sample" and delays:
+            return delays[scatter(self.settings.seed, message, _WAY_OUT) % len(delays)]
+        return self._delay[line]
 
     def _jitter(self, median: int, word: int) -> int:
         """A median scaled by the quantile that 32 bits name: 12 of them a row of the table, 20 the way to the next."""

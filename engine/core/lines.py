@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from engine.core.events import Measured
 from engine.core.latency import MESSAGES, LatencyModel
 from engine.core.orders import Working
 from engine.core.paper_settings import PaperSettings
@@ -84,10 +85,10 @@ class Lines:
         """Such words were heard."""
         self._waiting[line] -= 1
 
-    def measured(self, venue: str, rtt_ns: int) -> None:
+    def measured(self, what: Measured) -> None:
         """A round trip to a venue was measured; a venue without instruments in this run is none of ours."""
-        if venue in self.venues:
-            self.model.measured(self.venues[venue], rtt_ns)
+        if what.venue in self.venues:
+            self.model.measured(self.venues[what.venue], what.rtt_ns, what.delay_ns)
 
     def in_use(self, venue: str, now_ns: int) -> tuple[int, int, int]:
         """Out, back and feed that an order sent now would meet in the middle, in ns."""

@@ -86,6 +86,8 @@ def _venues(view: View, values: Values) -> None:
         if row["round_trip_ms"] is not None:
             trip = ((venue,), float(row["round_trip_ms"]) / 1e3)
             values.setdefault("venue_round_trip_seconds", []).append(trip)
+            delay = ((venue,), float(row["feed_delay_ms"]) / 1e3)
+            values.setdefault("venue_feed_delay_seconds", []).append(delay)
         for leg in ("out", "back", "feed"):
             assumed = float(row[f"{leg}_ms"]) / 1e3
             values.setdefault("venue_latency_seconds", []).append(((venue, leg), assumed))

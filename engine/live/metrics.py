@@ -143,6 +143,7 @@ TABLE: Final[tuple[Metric, ...]] = (
     Metric("trainings_started_total", "counter", (), "Trainings started."),
     Metric("trainings_failed_total", "counter", (), "Trainings that failed."),
     Metric("venue_round_trip_seconds", "gauge", _VENUE, "Median of the last websocket pings, there and back."),
+    Metric("venue_feed_delay_seconds", "gauge", _VENUE, "What market data lately came later than at best, median."),
     Metric(
         "venue_latency_seconds",
         "gauge",

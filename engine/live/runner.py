@@ -109,12 +109,12 @@ class Runner:
         self._tape(Entry(EntryKind.MODEL, ready.recv_ns, "", model, version.encode()))
         self.bus.put_model(ready)
 
-    def measured(self, venue: str, rtt_ns: int) -> None:
+    def measured(self, venue: str, rtt_ns: int, delay_ns: int = 0) -> None:
         """A round trip to a venue was measured; the engine's latencies may follow it, so it is on the tape."""
         self.round_trip.observe(rtt_ns)
         if self.bus.has_room():
-            measured = Measured(self.clock.now_ns(), venue, rtt_ns)
-            self._tape(Entry(EntryKind.PINGED, measured.recv_ns, venue, "", b"%d" % rtt_ns))
+            measured = Measured(self.clock.now_ns(), venue, rtt_ns, delay_ns)
+            self._tape(Entry(EntryKind.PINGED, measured.recv_ns, venue, "", b"%d %d" % (rtt_ns, delay_ns)))
             self.bus.put_measured(measured)
 
     async def run(self) -> None:

@@ -209,6 +209,7 @@ class View:
                 "kind": lines.model.settings.kind,
                 **{name: ns / 1e6 for name, ns in zip(names, lines.in_use(venue, now_ns), strict=True)},
                 "round_trip_ms": lines.model.round_trip_ns(line) / 1e6 or None,
+                "feed_delay_ms": lines.model.feed_delay_ns(line) / 1e6,
             }
             for venue, line in lines.venues.items()
         ]

@@ -93,7 +93,7 @@ class Player:
                 self._process(ModelReady(entry.ns, entry.token, version, payload))
         elif kind is EntryKind.PINGED:
             self.flush()
-            self._process(Measured(entry.ns, entry.source, int(entry.data)))
+            self._process(Measured(entry.ns, entry.source, *(int(word) for word in entry.data.split())))
         else:
             for output in self.feeds[entry.source].apply(entry):
                 if isinstance(output, np.ndarray):

@@ -192,6 +192,7 @@ function showTables() {
     { head: "back ms", cell: (row) => row.back_ms.toFixed(2) },
     { head: "feed ms", cell: (row) => row.feed_ms.toFixed(2) },
     { head: "ping ms", cell: (row) => (row.round_trip_ms ? row.round_trip_ms.toFixed(2) : ["–", "soft"]) },
+    { head: "late ms", cell: (row) => (row.round_trip_ms ? [row.feed_delay_ms.toFixed(2), "", "what market data came later than at best"] : ["–", "soft"]) },
   ], state.venue_latency || [], "");
   showTable($("venues"), [
     { head: "venue", left: true, grow: true, cell: (row) => row.name },

@@ -45,6 +45,7 @@ class Rig:
     ) -> None:
         self.time = VirtualTime()
         self.trips: list[int] = []
+        self.delays: list[int] = []
         self.transport = ScriptedTransport(pages, refusals, self.time.clock)
         self.transport.pong = None if pong_s is None else lambda: self._pong(pong_s)
         self.feed = Feed("b", venue, {"BTCUSDT": (0, BTC)})
@@ -60,8 +61,12 @@ class Rig:
             self._tape,
             sleep=self.time.sleep,
             chance=random.Random(7),
-            measured=self.trips.append,
+            measured=self._measured,
         )
+
+    def _measured(self, rtt_ns: int, delay_ns: int) -> None:
+        self.trips.append(rtt_ns)
+        self.delays.append(delay_ns)
 
     async def _pong(self, seconds: float) -> None:
         if seconds < 0:
@@ -282,6 +287,7 @@ async def test_a_round_trip_when_the_venue_answers_then_it_is_measured_every_fiv
         await rig.make_ready()
         await rig.time.run(10.5)
     assert rig.trips == [20_000_000] * 3
+    assert rig.delays[0] == 0 and min(rig.delays) >= 0
 
 
 async def test_a_ping_when_the_socket_breaks_then_the_connection_is_lost() -> None:

@@ -111,6 +111,19 @@ def test_measured_starts_with_the_constants_and_takes_the_median_of_the_last_rou
     assert configured.way_out(0, ORDER, 1, 0)[1] == 400
 
 
+def test_market_data_that_comes_later_than_at_best_is_older() -> None:
+    made = model(LatencySettings(kind="measured", window=3))
+    for delay in (0, 40, 30):
+        made.measured(0, 200, delay)
+    assert made.feed_delay_ns(0) == 30 and made.typical(0, 0) == (100, 100, 130)
+    assert made.way_out(0, ORDER, 1, 0) == (100, 130) and made.way_back(0, True, 1, 0) == 100
+    drawn = model(LatencySettings(kind="measured", draw="sample"))
+    for trip, delay in ((100, 1), (200, 2), (300, 3)):
+        drawn.measured(0, trip, delay)
+    ways = {drawn.way_out(0, ORDER, order * MESSAGES + 1, 0) for order in range(200)}
+    assert ways == {(50, 51), (100, 102), (150, 153)}  # both of one measurement
+
+
 def test_measured_may_draw_one_of_the_last_round_trips() -> None:
     made = model(LatencySettings(kind="measured", draw="sample", is_feed_set=True))
     for trip in (100, 200, 300):
@@ -182,9 +195,17 @@ def test_measured_round_trips_are_on_the_tape_before_the_engine_follows_them() -
         watched.runner.measured("v", trip)
         watched.runner.drain(1)
     measured = [(entry.source, entry.data) for entry in watched.taped if entry.kind is EntryKind.PINGED]
-    assert measured == [("v", b"4000000"), ("v", b"9000000"), ("v", b"6000000")]
+    assert measured == [("v", b"4000000 0"), ("v", b"9000000 0"), ("v", b"6000000 0")]
     assert watched.view.latencies() == [
-        {"venue": "v", "kind": "measured", "out_ms": 3.0, "back_ms": 3.0, "feed_ms": 3.0, "round_trip_ms": 6.0}
+        {
+            "venue": "v",
+            "kind": "measured",
+            "out_ms": 3.0,
+            "back_ms": 3.0,
+            "feed_ms": 3.0,
+            "round_trip_ms": 6.0,
+            "feed_delay_ms": 0.0,
+        }
     ]
     watched.make_ready()
     order = next(iter(watched.engine.desk.orders.values()))

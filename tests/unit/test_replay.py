@@ -152,7 +152,7 @@ def pinged() -> Iterator[Entry]:
     for at, entry in enumerate(own_entries()):
         yield entry
         if at % 20 == 5:
-            yield Entry(EntryKind.PINGED, entry.ns, "sim", "", b"%d" % (at * MS % (90 * MS) + MS))
+            yield Entry(EntryKind.PINGED, entry.ns, "sim", "", b"%d %d" % (at * MS % (90 * MS) + MS, at * MS % 7))
 
 
 def test_measured_latencies_of_an_own_tape_count_at_their_place_at_any_block_size(tmp_path: Path) -> None:
