@@ -1,4 +1,4 @@
-"""The benchmarks themselves: wire, replay, decide, train."""
+"""The benchmarks themselves: wire, replay, decide, train; orders is in bench_orders.py."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from engine.learn.contract import ModelSettings
 from engine.learn.models import Models
 from engine.learn.trainer import fit
 from engine.research.bench_data import BTC, MID, START_NS, STEP_NS, SYMBOL, change_tape, depth_frames, snapshot_frame
+from engine.research.bench_orders import orders
 from engine.research.bench_row import Row, row
 from engine.research.player import DEFAULT_BLOCK
 from engine.research.scan import scan
@@ -238,5 +239,11 @@ def train(data: Path | None, scale: float) -> Iterator[Row]:
     yield row(f"train the network on {len(job.y)} samples", samples, "ms")
 
 
-BENCHES: Final[Mapping[str, Bench]] = {"wire": wire, "replay": replay, "decide": decide, "train": train}
+BENCHES: Final[Mapping[str, Bench]] = {
+    "wire": wire,
+    "replay": replay,
+    "orders": orders,
+    "decide": decide,
+    "train": train,
+}
 """Every benchmark by name."""
