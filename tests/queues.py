@@ -22,7 +22,6 @@ from engine.core.state import (
     W_ORDER,
     W_SIZE,
     State,
-    memory_of,
 )
 from tests.market import BTC, MS
 
@@ -37,7 +36,7 @@ class Queues:
         self.state = State(
             [BTC] * symbols, 64, max_orders=room, explain_ns=200 * MS, taken_room=64, ring_room=1, queue=queue
         )
-        self.memory = memory_of(self.state.flat)
+        self.memory = self.state.memory
         self.state.books.top[:, IS_READY] = 1
         self.names = self.state.lane_names
         self.slots: dict[int, int] = {}

@@ -8,9 +8,15 @@ from types import FunctionType
 from typing import Any, TypeVar, cast
 
 import numba
+import numba.extending
+from numba.core import cgutils
+from numba.np import arrayobj
 
 F = TypeVar("F", bound=Callable[..., object])
+A = TypeVar("A")
 
+_make_array: Any = arrayobj.make_array
+_null: Any = cgutils.get_null_value
 _prints: dict[int, str] = {}
 """Of every compiled kernel, by its id: what its machine code was made from. Kernels live as long as the process."""
 
@@ -28,6 +34,39 @@ def kernel(function: F) -> F:
         _prints[id(compiled)] = _fingerprint(cast("FunctionType", function))
         file._source_stamp = (file._source_stamp, _prints[id(compiled)])
     return cast("F", compiled)
+
+
+def borrowed(array: A) -> A:
+    """The same memory without an owner, for the inside of kernels; in plain Python the array itself.
+
+    Numba counts the owners of each array at every call, atomically, and each part of a borrowed array is borrowed too.
+    With a dozen arrays handed from kernel to kernel that counting cost more than the work. Whoever calls the kernel
+    keeps the array alive, and a kernel must not give a borrowed array back to Python.
+    """
+    return array
+
+
+def _without_owner(_: Any, array: Any) -> tuple[Any, Callable[..., Any]]:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        struct = _make_array(array)(context, builder, arguments[0])
+        struct.meminfo = _null(struct.meminfo.type)
+        struct.parent = _null(struct.parent.type)
+        return struct._getvalue()
+
+    return array(array), generate
+
+
+_disown: Any = numba.extending.intrinsic(_without_owner)
+
+
+def _borrowed_in_kernels(array: Any) -> Callable[[Any], Any]:
+    def borrow(array: Any) -> Any:
+        return _disown(array)
+
+    return borrow
+
+
+numba.extending.overload(borrowed)(_borrowed_in_kernels)
 
 
 def _fingerprint(function: FunctionType) -> str:

@@ -121,7 +121,7 @@ def walk(flat: Int64s, symbol: int, side: int, limit: int, size: int, order: int
     """``walk_levels`` for Python; its fills are the only ones in the table."""
     m = memory_of(flat)
     m.control[FILL_COUNT] = 0
-    return walk_levels(m, symbol, side, limit, size, order)
+    return int(walk_levels(m, symbol, side, limit, size, order))
 
 
 @kernel

@@ -13,7 +13,7 @@ bound, the pessimistic bound and the venue's own rule, which decides the order's
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from engine.core.book import TOP_FIELDS, Books, Int64s
 from engine.core.events import FRAME, Frames
-from engine.core.jit import kernel
+from engine.core.jit import borrowed, kernel
 from engine.core.queue_models import BACK, FRONT, RULES
 from engine.core.queue_settings import QueueSettings
 from engine.core.types import NEVER_NS
@@ -196,7 +196,8 @@ class Memory(NamedTuple):
 
 @kernel
 def memory_of(flat: Int64s) -> Memory:
-    """The parts of the array; ``control`` says how large each is."""
+    """The parts of the array, for kernels; ``control`` says how large each is. Python has them in ``State.memory``."""
+    flat = borrowed(flat)
     control = flat[:CONTROL_FIELDS]
     symbols, lanes, slots = control[SYMBOLS], control[LANES], control[SLOTS]
     a = CONTROL_FIELDS
@@ -271,7 +272,8 @@ class State:
         )
         self.flat: Int64s = np.zeros(room, np.int64)
         self.flat[:CONTROL_FIELDS] = control
-        memory = memory_of(self.flat)
+        parts_of: Callable[[Int64s], Memory] = getattr(memory_of, "py_func", memory_of)
+        memory = self.memory = parts_of(self.flat)
         self.control = memory.control
         self.books = Books(tuple(instruments), depth, top=memory.top, levels=memory.levels)
         self.lanes, self.params = memory.lanes, memory.params
