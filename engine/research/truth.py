@@ -27,10 +27,12 @@ from engine.core.engine import Engine
 from engine.core.events import Command
 from engine.core.impact import ImpactSettings
 from engine.core.paper_settings import PaperSettings
+from engine.core.queue_settings import QueueSettings
 from engine.core.records import Fill, Record
 from engine.core.settings import EngineSettings
-from engine.research.truth_market import Fate, copied, play
+from engine.research.truth_market import Fate, Truth, copied, play
 from engine.research.truth_orders import CYCLE, MS, ORDERS, Plan, Tester, Trial, TruthConfig
+from engine.research.truth_paired import paired
 from engine.research.truth_score import Pair, Row, plain, rows, table
 from engine.research.virtual_market import NO_LIMITS, VirtualFeed
 
@@ -45,7 +47,10 @@ IMPACT: Final = ImpactSettings(enabled=True, scale=0.2, decay_ns=450 * MS, decay
 
 
 class Experiment(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run. ``pace_ns`` 0 is a feed tick by tick; ``view`` 0 shows all levels; ``papers`` by name."""
+    """What to run. ``pace_ns`` 0 is a feed tick by tick; ``view`` 0 shows all levels; ``papers`` by name.
+
+    Of so many trials as ``paired`` says, the orders are also put on paper in the very copy in which they are real.
+    """
 
     orders: int
     seed: int = 1
@@ -55,9 +60,8 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     sweep: int = 0
     gap_ns: int = 3_013 * MS + 457
     life_ns: int = 2_000 * MS
-    papers: dict[str, PaperSettings] = msgspec.field(
-        default_factory=lambda: {"default": DEFAULT, "impact": msgspec.structs.replace(DEFAULT, impact=IMPACT)}
-    )
+    paired: int = 0
+    papers: dict[str, PaperSettings] = msgspec.field(default_factory=lambda: _papers([]))
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -127,20 +131,27 @@ def run(experiment: Experiment) -> Outcome:
         trial = next(iter(papers.values())).trials[number]
         end_ns = -(-(decided_ns + plan.life_ns + first.out_ns + 100 * MS) // pace) * pace
         one = feed.instrument
+        before = copied(market) if number < experiment.paired else None
         truth = play(copied(market), trial, first.out_ns, one.tick, one.lot, end_ns)
         # The fills of the paper orders reach their owner by then; the judging price is the undisturbed market's.
         _feed(papers, feed.advance(end_ns), end_ns + first.feed_ns)
         mark2 = market.book.mid2 * one.tick
         _feed(papers, ev.rows(0), end_ns + first.feed_ns + first.back_ns + first.out_ns + 200 * MS)
+        if before is not None:
+            truth_there, there = paired(before, trial, first, end_ns)
+            pairs.setdefault("paired", []).extend(_pairs(trial, truth_there, there, truth_there.mid2, one.tick))
         for name, paper in papers.items():
             if paper.trials[number].wanted != trial.wanted:
                 raise RuntimeError(f"expected the same decision {number} of all settings, found another of {name}")
-            fates = paper.fates(paper.trials[number])
-            for wanted, real, told, spread in zip(trial.wanted, truth.fates, fates, truth.spreads, strict=True):
-                pairs[name].append(
-                    Pair(trial.kind, wanted.side, wanted.size, real, told, mark2, truth.mid2, spread * one.tick)
-                )
+            pairs[name] += _pairs(trial, truth, paper.fates(paper.trials[number]), mark2, one.tick)
     return Outcome(experiment, pairs, feed.instrument.tick, (market.now_ns - start_ns) / SECOND)
+
+
+def _pairs(trial: Trial, truth: Truth, fates: Sequence[Fate], mark2: int, tick: int) -> list[Pair]:
+    return [
+        Pair(trial.kind, wanted.side, wanted.size, real, told, mark2, truth.mid2, spread * tick)
+        for wanted, real, told, spread in zip(trial.wanted, truth.fates, fates, truth.spreads, strict=True)
+    ]
 
 
 def _trials(orders: int) -> int:
@@ -160,6 +171,18 @@ def _feed(papers: Mapping[str, _Paper], batch: ev.Batch, until_ns: int) -> None:
         paper.hear(paper.engine.process(whole))
 
 
+def _papers(models: Sequence[str]) -> dict[str, PaperSettings]:
+    """The default, the impact law, and the default under each queue model named.
+
+    Raises:
+        UnknownQueueModel: with the names that there are.
+    """
+    papers = {"default": DEFAULT, "impact": msgspec.structs.replace(DEFAULT, impact=IMPACT)}
+    for name in models:
+        papers[name] = msgspec.structs.replace(DEFAULT, queue=QueueSettings(model=name))
+    return papers
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Print the table, or with ``--json`` one line; 0 done, 2 wrong usage."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -169,6 +192,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--pace-ms", type=int, default=0, help="of the depth stream; 0: tick by tick")
     parser.add_argument("--view", type=int, default=0, help="levels a side that the feed shows; 0: all")
     parser.add_argument("--sweep", type=int, default=0, help="large orders of that many tenths of the visible side")
+    parser.add_argument("--paired", type=int, default=0, help="trials also on paper where they are real")
+    parser.add_argument("--fill-model", default="", help="queue models, with commas: a block of the table for each")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args(arguments)
     if asked.orders < 1 or asked.pace_ms < 0 or asked.view < 0 or (asked.view and not asked.pace_ms):
@@ -180,6 +205,8 @@ def main(arguments: list[str] | None = None) -> int:
         pace_ns=asked.pace_ms * MS,
         view=asked.view,
         sweep=asked.sweep,
+        paired=asked.paired,
+        papers=_papers([name for name in asked.fill_model.split(",") if name]),
     )
     outcome = run(experiment)
     sys.stdout.write((msgspec.json.encode(outcome.plain()).decode() if asked.json else table(outcome.rows())) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -45,16 +46,26 @@ def copied(market: SymbolMarket) -> SymbolMarket:
     return twin
 
 
-def play(market: SymbolMarket, trial: Trial, out_ns: int, tick: int, lot: int, until_ns: int) -> Truth:
+def play(
+    market: SymbolMarket,
+    trial: Trial,
+    out_ns: int,
+    tick: int,
+    lot: int,
+    until_ns: int,
+    advance: Callable[[int], object] | None = None,
+) -> Truth:
     """Place a trial's orders for real in ``market``, which is changed, and follow it to ``until_ns``.
 
-    An order sent at t arrives at the market at t + ``out_ns``, before what else happens at that instant.
+    An order sent at t arrives at the market at t + ``out_ns``, before what else happens at that instant. ``advance``
+    takes the market on to a time in its place, for who wants to see what happens.
     """
+    advance = advance or market.advance
     fates = [Fate([]) for _ in trial.wanted]
     spreads = [0] * len(fates)
     resting: dict[int, Order | None] = {}
     for at_ns, what, number in _steps(trial, out_ns):
-        market.advance(at_ns - NANOSECOND)
+        advance(at_ns - NANOSECOND)
         market.now_ns = at_ns
         wanted = trial.wanted[number]
         if what == SEND:
@@ -68,7 +79,7 @@ def play(market: SymbolMarket, trial: Trial, out_ns: int, tick: int, lot: int, u
             order = resting[number]
             if order is not None:
                 market.withdraw(order)
-    market.advance(until_ns)
+    advance(until_ns)
     for ns, fill in market.visits:
         is_maker = fill.maker >= VISITOR
         owner = (fill.maker if is_maker else fill.taker) - VISITOR

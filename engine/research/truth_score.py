@@ -41,8 +41,9 @@ class Pair(msgspec.Struct, frozen=True):
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of order. Shares are fractions of 1; errors are paper less real; ``better`` is the paper's advantage.
 
-    ``profit_error`` is the sum of profit differences over the sum of turnover costs, ``profit_spread`` the sum of their
-    absolute values over the same; ``own_mark_error`` judges the real orders in the market that they disturbed.
+    ``profit_error`` is the sum of profit differences over the sum of turnover costs, ``profit_stderr`` its standard
+    error as orders are drawn, ``profit_spread`` the sum of their absolute values over the same; ``own_mark_error``
+    judges the real orders in the market that they disturbed.
     """
 
     kind: str
@@ -58,6 +59,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     price_ticks_abs: float
     profit_ticks: float
     profit_error: float
+    profit_stderr: float
     profit_spread: float
     own_mark_error: float
 
@@ -132,6 +134,7 @@ def score(kind: str, pairs: Sequence[Pair], tick: int) -> Row:
         price_ticks_abs=sum(map(abs, better)) / (len(better) or 1),
         profit_ticks=float(sum(differences) / 2) / (real_size or 1) / tick,
         profit_error=float(sum(differences) / cost),
+        profit_stderr=float(sum((one * one for one in differences), Decimal(0)).sqrt() / cost),
         profit_spread=float(sum(map(abs, differences)) / cost),
         own_mark_error=float(sum(own) / cost),
     )
@@ -150,7 +153,7 @@ def table(named: dict[str, list[Row]]) -> str:
     """The rows as text, one block a name."""
     head = (
         "kind                orders  filled: real  paper  agree    mcc   size  late ms p50    p95"
-        "  price ticks   |abs|  profit/cost  |abs|  own mark"
+        "  price ticks   |abs|  profit/cost      ±  |abs|  own mark"
     )
     lines = []
     for name, some in named.items():
@@ -160,7 +163,8 @@ def table(named: dict[str, list[Row]]) -> str:
                 f"{one.kind:<18} {one.orders:7d}       {one.real_filled:7.3f} {one.paper_filled:6.3f} {one.agree:6.4f}"
                 f" {one.mcc:6.3f} {one.size_agree:6.3f} {one.time_ms_p50:12.2f} {one.time_ms_p95:6.1f}"
                 f" {one.price_ticks:+12.3f} {one.price_ticks_abs:7.3f}"
-                f"  {one.profit_error:+10.2%} {one.profit_spread:6.1%} {one.own_mark_error:+9.2%}"
+                f"  {one.profit_error:+10.2%} {one.profit_stderr:6.2%} {one.profit_spread:6.1%}"
+                f" {one.own_mark_error:+9.2%}"
             )
     return "\n".join(lines)
 

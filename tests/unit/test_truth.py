@@ -11,7 +11,7 @@ from engine.core.types import Side
 from engine.research import truth
 from engine.research.truth import Experiment, run
 from engine.research.truth_market import Fate, copied, play
-from engine.research.truth_orders import KINDS, LARGE, MS, Trial, Wanted
+from engine.research.truth_orders import KINDS, LARGE, MS, SLICED, Trial, Wanted
 from engine.research.truth_score import Pair, score
 from engine.research.virtual_market import VirtualFeed
 from tests.market import S
@@ -101,10 +101,26 @@ def test_the_score_of_pairs_whose_answer_is_known() -> None:
     assert row.profit_error == pytest.approx((4 + 0.002) / (4 + 0.2))
 
 
+def test_a_paper_order_beside_its_real_double_meets_the_same_market() -> None:
+    outcome = run(Experiment(orders=30, paired=20))
+    (*_, whole) = outcome.rows()["paired"]
+    assert whole.agree > 0.9
+    for one in outcome.pairs["paired"]:
+        if one.kind in (LARGE, SLICED):  # its own effect is in the feed: nothing is left to be modelled
+            assert one.real.fills[0][:2] == one.paper.fills[0][:2] and one.real.worth == one.paper.worth
+
+
+def test_the_law_makes_slices_dearer() -> None:
+    rows = {name: some[-2] for name, some in run(Experiment(orders=60)).rows().items()}
+    assert {one.kind for one in rows.values()} == {SLICED}
+    assert rows["impact"].price_ticks < rows["default"].price_ticks
+
+
 def test_the_command_prints_a_table_or_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert truth.main(["--orders", "12"]) == 0
     assert "passive at touch" in capsys.readouterr().out
-    assert truth.main(["--orders", "12", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["rows"]["default"]["all"]["orders"] >= 12
+    assert truth.main(["--orders", "12", "--json", "--fill-model", "power2"]) == 0
+    assert set(told := json.loads(capsys.readouterr().out)["rows"]) == {"default", "impact", "power2"}
+    assert told["default"]["all"]["orders"] >= 12
     with pytest.raises(SystemExit):
         truth.main(["--view", "10"])
