@@ -14,6 +14,7 @@ import numpy as np
 
 from engine.core.agenda import Agenda
 from engine.core.book import DOUBT, IS_READY, Book
+from engine.core.calibration import Calibration
 from engine.core.charges import Charges
 from engine.core.checksums import Checksum, Checksums
 from engine.core.commands import Commands
@@ -95,9 +96,8 @@ class Engine:
     ) -> None:
         self.instruments = tuple(instruments)
         self.settings = settings
-        self.now_ns = 0
+        self.now_ns = self.seq = 0
         self.doubted: list[int] = []
-        self.seq = 0
         self._state = State(
             self.instruments,
             settings.book_depth,
@@ -105,6 +105,7 @@ class Engine:
             taken_room=settings.paper.max_taken,
             explain_ns=settings.paper.explain_ns,
             queue=settings.paper.queue,
+            ghosts=settings.paper.ghosts * len(self.instruments),
         )
         self.books = self._state.books
         self.book_views: tuple[Book, ...] = self.books.views
@@ -113,7 +114,6 @@ class Engine:
         self.risk = Risk(settings.risk, self.books, self.ledger, working, promised)
         self._control = self._state.control.data
         self._checksums = Checksums(self._state, checksums or {})
-        self._advance = fast_advance()
         self._flat = self._state.flat
         self._control[RING_ON] = int(learning is not None or frames_tap is not None)
         self._due = DueQueue()
@@ -133,7 +133,8 @@ class Engine:
         self._digest = Digest()
         self.symbols = Symbols(self.instruments)
         self.honesty = Honesty(self.instruments, settings.paper, self._state, self.treasury, self.emit, self.schedule)
-        self.handlers |= self.honesty.handlers
+        self.calibration = Calibration(self.instruments, settings.paper, self._state, self.emit, self.schedule)
+        self._advance = self.calibration.watched(fast_advance())
         self.desk: Desk = Desk(
             self.instruments,
             settings.paper,
@@ -147,7 +148,7 @@ class Engine:
             on_order=self._tell_order,
             on_fill=self._tell_fill,
         )
-        self.handlers |= self.desk.handlers
+        self.handlers |= self.desk.handlers | self.honesty.handlers | self.calibration.handlers
         self.roster = Roster(strategies, self, self.symbols)
         self.signals = Signals(self, learning or NoLearning(), self._state, frames_tap)
         self.commands = Commands(self)
@@ -308,6 +309,7 @@ class Engine:
                 self.call(slot, handler, Gap(name, REASONS[reason]))
         if is_ready:
             self.emit(FeedState(name, ready=True, reason=""))
+            self.calibration.ready(symbol, self.now_ns)
         elif reason in (ABSURD, CHECKSUM, CROSSED, NEGATIVE):
             self.doubted.append(symbol)
         self._was_ready[symbol] = is_ready

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from engine.core.book import ASK_COUNT, BID_COUNT, Int64s
 from engine.core.jit import kernel
-from engine.core.queue_fills import fill_resting, record_fill, within_bounds
+from engine.core.queue_fills import fill_resting, is_alone, record_fill, within_bounds
 from engine.core.slots import KEYS, SLOT, is_closed
 from engine.core.state import (
-    ALONE,
     CAUSE_CROSSED,
     FILL_COUNT,
     FINE,
@@ -127,23 +126,24 @@ def walk(flat: Int64s, symbol: int, side: int, limit: int, size: int, order: int
 @kernel
 def meet_display(m: Memory, slot: int, symbol: int, which: int, price: int, size: int) -> bool:
     """A resting order meets a level of the other side, ``size`` large; False where no lane has anything left of it."""
-    alone = m.control[ALONE]
+    alone = is_alone(m, slot)
     owner = m.resting[slot, R_ORDER] if alone else 0
-    if alone:
-        at = find_taken(m, symbol, which, price, owner)
-        for lane in range(m.control[LANES]):
-            m.lanes[LANE_BUDGET, lane] = size - (m.taken[at, TAKEN_FIELDS + lane] if at >= 0 else 0)
-    goes_on = False
+    taken = find_taken(m, symbol, which, price, owner) if alone else -1
+    goes_on = alone
     for lane in range(m.control[LANES]):
-        budget = max(0, m.lanes[LANE_BUDGET, lane])
+        budget = m.lanes[LANE_BUDGET, lane]
+        if alone:
+            budget = size - (m.taken[taken, TAKEN_FIELDS + lane] if taken >= 0 else 0)
+        budget = max(0, budget)
         ours = within_bounds(m, slot, lane, min(budget, m.queues[slot, lane, Q_LEFT]))
         if ours > 0:
-            m.lanes[LANE_BUDGET, lane] -= ours
+            if not alone:
+                m.lanes[LANE_BUDGET, lane] -= ours
             m.taken[taken_row(m, symbol, which, price, owner), TAKEN_FIELDS + lane] += ours
             ahead = (m.queues[slot, lane, Q_AHEAD] + FINE // 2) // FINE
             fill_resting(m, slot, lane, ours, CAUSE_CROSSED, ahead)
         goes_on = goes_on or budget > ours
-    return goes_on or alone != 0
+    return goes_on
 
 
 @kernel

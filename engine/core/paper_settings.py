@@ -7,6 +7,7 @@ from decimal import Decimal
 import msgspec
 
 from engine.core.borrow import BorrowSettings
+from engine.core.calibration_settings import CalibrationSettings
 from engine.core.fees import FeeSettings
 from engine.core.gateway import Gate
 from engine.core.impact import ImpactSettings
@@ -28,6 +29,7 @@ class PaperSettings(msgspec.Struct, frozen=True):
     ``queue``: the rules that say where resting orders stand.
     ``rules``: what the venue takes and how it says no.
     ``impact``: what an order finds beyond the display, and how far market orders go.
+    ``calibration``: how the queue model's share is fitted while the engine runs (None: not at all).
     """
 
     out_ns: int = 5_000_000
@@ -47,6 +49,12 @@ class PaperSettings(msgspec.Struct, frozen=True):
     queue: QueueSettings = QueueSettings()
     rules: VenueRules = VenueRules()
     impact: ImpactSettings = ImpactSettings()
+    calibration: CalibrationSettings | None = None
+
+    @property
+    def ghosts(self) -> int:
+        """Ghost orders of a symbol that rest at once at most."""
+        return 0 if self.calibration is None else self.calibration.most
 
     @property
     def effect_ns(self) -> int:

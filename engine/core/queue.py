@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from engine.core.jit import kernel
 from engine.core.prints import came_after
-from engine.core.queue_fills import fill_resting, rule_of, within_bounds
+from engine.core.queue_fills import fill_resting, is_alone, rule_of, within_bounds
 from engine.core.queue_models import BACK, FRONT, PRINT, TOUCH, has_queue, share_in_front
 from engine.core.slots import KEYS, SLOT, displayed_at, first_at, index_slot, is_closed, unindex_slot
 from engine.core.state import (
@@ -123,11 +123,12 @@ def level_changed(m: Memory, symbol: int, side: int, price: int, size: int) -> N
 @kernel
 def printed_through(m: Memory, slot: int, size: int) -> bool:
     """A trade of ``size`` at a worse price than ours met us first; False where nothing of it is left in any lane."""
-    goes_on = False
+    alone = is_alone(m, slot)
+    goes_on = alone
     for lane in range(m.control[LANES]):
         rule = rule_of(m, slot, lane)
         queue = m.queues[slot, lane]
-        budget = size if m.control[ALONE] else m.lanes[LANE_BUDGET, lane]
+        budget = size if alone else m.lanes[LANE_BUDGET, lane]
         ours = 0
         ahead = (queue[Q_AHEAD] + FINE // 2) // FINE
         if budget > 0 and rule != TOUCH:
@@ -137,9 +138,10 @@ def printed_through(m: Memory, slot: int, size: int) -> bool:
         ours = within_bounds(m, slot, lane, ours)
         if ours > 0:
             fill_resting(m, slot, lane, ours, CAUSE_THROUGH, ahead)
-            m.lanes[LANE_BUDGET, lane] = budget - ours
+            if not alone:
+                m.lanes[LANE_BUDGET, lane] = budget - ours
         goes_on = goes_on or budget > ours
-    return goes_on or m.control[ALONE] != 0
+    return goes_on
 
 
 @kernel
@@ -174,7 +176,7 @@ def print_reached(m: Memory, slot: int, lane: int, rule: int, budget: int, size:
 @kernel
 def printed_at(m: Memory, slot: int, size: int) -> None:
     """A trade of ``size`` at our price goes to what is in front of us, the rest to us."""
-    alone = m.control[ALONE]
+    alone = is_alone(m, slot)
     for lane in range(m.control[LANES]):
         rule = rule_of(m, slot, lane)
         left = m.queues[slot, lane, Q_LEFT]
@@ -196,7 +198,8 @@ def printed_at(m: Memory, slot: int, size: int) -> None:
             ours = max(0, min(left, (budget * FINE - before - given * FINE + FINE // 2) // FINE))
         ours = within_bounds(m, slot, lane, ours)
         if ours > 0:
-            m.lanes[LANE_GIVEN, lane] += ours
+            if not alone:
+                m.lanes[LANE_GIVEN, lane] += ours
             fill_resting(m, slot, lane, ours, CAUSE_AT_PRICE, ahead)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine.core.jit import kernel
 from engine.core.state import (
+    ALONE,
     CAUSE_AT_PRICE,
     CLAMPED,
     F_AHEAD,
@@ -48,6 +49,12 @@ def rule_of(m: Memory, slot: int, lane: int) -> int:
     """The code of the rule that a lane follows for an order."""
     rule = m.lanes[LANE_RULE, lane]
     return int(m.resting[slot, R_RULE] if rule == OWN_RULE else rule)
+
+
+@kernel
+def is_alone(m: Memory, slot: int) -> bool:
+    """The order is a ghost, or all are: it shares no print and no display with others."""
+    return bool(m.control[ALONE] != 0 or m.resting[slot, R_ORDER] < 0)
 
 
 @kernel
@@ -108,8 +115,8 @@ def fill_resting(m: Memory, slot: int, lane: int, size: int, cause: int, ahead: 
         m.queues[slot, lane, Q_ROW] = at
         m.control[TWIN_COUNT] = at + 1
         return
-    if m.queues[slot, lane, Q_LEFT] == 0:
-        row[R_DONE_NS] = m.control[NOW]
+    if m.queues[slot, lane, Q_LEFT] == 0 and row[R_ORDER] > 0:
+        row[R_DONE_NS] = m.control[NOW]  # a ghost stays, to learn what its bounds make of it
     if at < m.control[FILL_COUNT] and m.fills[at, F_ORDER] == row[R_ORDER]:
         m.fills[at, F_SIZE] += size
         if m.fills[at, F_CAUSE] == CAUSE_AT_PRICE:

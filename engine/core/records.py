@@ -243,6 +243,26 @@ class Note(Fact, frozen=True, tag=True):
     fields: dict[str, Any]
 
 
+class Calibrated(Fact, frozen=True, tag=True):
+    """The queue model's share was estimated anew for an hour of the day (UTC) and is used from here on.
+
+    ``share``: of a cancel what stands in front of the middle of a queue; ``low`` and ``high`` hold 95 %. ``cancels``
+    were seen, ``told`` of them said something. Of ``ghosts`` that ended, ``surely`` were filled and ``surely_not``
+    were not, whatever stood where in the queue.
+    """
+
+    symbol: str
+    hour: int
+    share: float
+    low: float
+    high: float
+    cancels: int
+    told: int
+    ghosts: int
+    surely: int
+    surely_not: int
+
+
 class Commanded(Fact, frozen=True, tag=True):
     """A user's command was obeyed."""
 
@@ -281,6 +301,7 @@ AnyFact: TypeAlias = (
     | ModelRefused
     | RiskAction
     | Account
+    | Calibrated
     | Funding
     | Interest
     | MarginCall

@@ -50,6 +50,7 @@ def summary(engine: Engine) -> dict[str, Any]:
         },
         **engine.honesty.plain(),
         **engine.treasury.plain(engine.roster.slots),
+        "calibration": engine.calibration.plain(),
         **engine.charges.plain(),
         "halted": engine.halted,
     }

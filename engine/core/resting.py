@@ -134,6 +134,9 @@ class Resting:
         """What the kernel did to resting orders, in order; who is filled leaves, its twins live on a while."""
         matches: list[Match] = []
         for row in self._state.fills[: self._control[FILL_COUNT]].tolist():
+            if row[F_ORDER] < 0:
+                self._state.on_ghost(row[F_ORDER], OWN)
+                continue
             order = self._working[row[F_ORDER]]
             order.venue_left -= row[F_SIZE]
             if order.venue_left == 0:
@@ -160,9 +163,13 @@ class Resting:
         rows = self._state.twins[: self._control[TWIN_COUNT]].tolist()
         self._control[TWIN_COUNT] = 0
         names = self._state.lane_names
+        for row in rows:
+            if row[W_ORDER] < 0:
+                self._state.on_ghost(row[W_ORDER], row[W_LANE])
         return [
             TwinMatch(row[W_ORDER], names[row[W_LANE]], row[W_PRICE], row[W_SIZE], row[W_CAUSE], row[W_NS])
             for row in rows
+            if row[W_ORDER] > 0
         ]
 
     def queue_ahead(self, order: int) -> int | None:
