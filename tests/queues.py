@@ -15,8 +15,11 @@ from engine.core.state import (
     FILL_COUNT,
     FINE,
     NOW,
+    OWN,
     Q_AHEAD,
     Q_LEFT,
+    R_PRICE,
+    R_SIDE,
     TWIN_COUNT,
     W_LANE,
     W_ORDER,
@@ -39,10 +42,12 @@ class Queues:
         self.memory = self.state.memory
         self.state.books.top[:, IS_READY] = 1
         self.names = self.state.lane_names
+        self.lanes = (*self.names[:OWN], "own", *self.names[OWN + 1 :])
         self.slots: dict[int, int] = {}
         self.sizes: dict[int, int] = {}
         self.filled: dict[tuple[int, str], int] = {}
         self.fills: list[tuple[int, int]] = []
+        self.shown: dict[tuple[int, int], int] = {}
         self.orders = 0
 
     def rest(self, side: int, price: int, size: int, *, display: int = 0, symbol: int = 0, ahead: int = -1) -> int:
@@ -62,6 +67,7 @@ class Queues:
     def level(self, side: int, price: int, size: int, *, symbol: int = 0) -> None:
         """A frame of one level change."""
         self._tick()
+        self.shown[side, price] = size
         apply_level(self.memory, symbol, 0 if side > 0 else 1, price, size)
         refresh_top(self.memory.top, self.memory.levels, symbol)
         if not is_crossed(self.memory.top, symbol):
@@ -74,14 +80,20 @@ class Queues:
         traded(self.memory, symbol, side, price, size)
         self._note()
 
+    def side(self, order: int) -> int:
+        return int(self.state.resting[self.slots[order], R_SIDE])
+
+    def price(self, order: int) -> int:
+        return int(self.state.resting[self.slots[order], R_PRICE])
+
     def ahead(self, order: int, lane: str = "own") -> float:
         """Size in front of an order in a lane."""
-        at = 2 if lane == "own" else self.names.index(lane)
+        at = self.lanes.index(lane)
         return float(self.state.queues[self.slots[order], at, Q_AHEAD]) / FINE
 
     def left(self, order: int, lane: str = "own") -> int:
         """What of an order may still trade in a lane."""
-        at = 2 if lane == "own" else self.names.index(lane)
+        at = self.lanes.index(lane)
         return int(self.state.queues[self.slots[order], at, Q_LEFT])
 
     def _tick(self) -> None:
@@ -95,7 +107,7 @@ class Queues:
             self.fills.append((row[F_ORDER], row[F_SIZE]))
             self._add(row[F_ORDER], "own", row[F_SIZE])
         for row in self.state.twins[: control[TWIN_COUNT]].tolist():
-            self._add(row[W_ORDER], self.names[row[W_LANE]], row[W_SIZE])
+            self._add(row[W_ORDER], self.lanes[row[W_LANE]], row[W_SIZE])
 
     def _add(self, order: int, lane: str, size: int) -> None:
         self.filled[order, lane] = self.filled.get((order, lane), 0) + size

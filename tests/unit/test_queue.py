@@ -127,7 +127,7 @@ def test_a_print_through_an_iceberg_finds_all_of_it() -> None:
 def test_amending_down_keeps_the_place_in_every_lane() -> None:
     queues = at_ten()
     queues.trade(BID, 100, 3)
-    before = {lane: queues.ahead(1, lane) for lane in queues.names}
+    before = {lane: queues.ahead(1, lane) for lane in queues.lanes}
     queues.shrink(1, 2)
-    assert {lane: queues.ahead(1, lane) for lane in queues.names} == before
+    assert {lane: queues.ahead(1, lane) for lane in queues.lanes} == before
     assert (queues.left(1), queues.left(1, "front")) == (2, 0)
