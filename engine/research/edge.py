@@ -50,8 +50,8 @@ def rests_on(outcomes: Sequence[Outcome], currency: str) -> str:
             )
         return f"{edge} holds: the worst change tried, {words}, leaves {_share(profit, base)} of it."
     verb = "turns it into" if profit <= 0 else "leaves"
-    rest = "; ".join(f"with {other} at least {_share(one[2], base)} stays" for other, one in ranked[1:])
-    loss = f"{_share(profit - base, base)}"
+    rest = "; ".join(f"with {other} {_stays(one[2], base)}" for other, one in ranked[1:])
+    loss = _share(profit - base, base) if base - profit < 10 * base else "more than ten times what there was"
     return f"{edge} rests on {name}: {words} {verb} {_money(profit, currency)} ({loss}){f'; {rest}' if rest else ''}."
 
 
@@ -65,6 +65,10 @@ def _no_edge(base: Decimal, others: Sequence[Outcome], currency: str) -> str:
 
 def _money(value: Decimal, currency: str) -> str:
     return f"{value:,.2f} {currency}" if abs(value) >= 1 or not value else f"{value:.2g} {currency}"
+
+
+def _stays(least: Decimal, whole: Decimal) -> str:
+    return "nothing is lost" if least >= whole else f"at least {_share(least, whole)} stays"
 
 
 def _share(part: Decimal, whole: Decimal) -> str:

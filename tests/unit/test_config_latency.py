@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import tomllib
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,11 @@ import polars as pl
 import pytest
 
 from engine.core.latency import LatencyTape
+from engine.core.rate_limits import LIMITS
 from engine.live.config import ConfigError, parse_config
 from engine.live.config_latency import LatencyFileError, parse_latencies
 from engine.live.config_paper import PaperSection, paper_settings
+from tests.data import ROOT
 
 
 def settings_of(**latency: Any) -> Any:
@@ -89,3 +94,13 @@ def test_mistakes_are_told_with_their_place() -> None:
     )
     assert "a spread of at most 1 with gamma, found 1.5" in problem(kind="jitter", shape="gamma", spread=1.5)
     assert "no out and back" in problem(kind="measured", out="1ms")
+
+
+def test_the_settings_that_the_document_shows_are_settings() -> None:
+    text = (ROOT / "engine" / "core" / "LATENCY.md").read_text()
+    blocks = re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)
+    config = parse_config(tomllib.loads("\n".join(blocks), parse_float=Decimal), "LATENCY.md")
+    settings = paper_settings(config.paper)
+    assert settings.latency is not None and settings.latency.cancel_out_ns == 3_000_000
+    assert len(settings.gates["usdm"].outages) == 2
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", text, flags=re.MULTILINE)) == set(LIMITS)
