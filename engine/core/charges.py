@@ -7,28 +7,32 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.core.book import Books
 from engine.core.borrow import Borrowing
+from engine.core.corporate import CorporateAction, CorporateActions
 from engine.core.due import Handler
 from engine.core.funding import FundingPayments
 from engine.core.ledger import Ledger
 from engine.core.liquidation import MarginAccount
 from engine.core.paper_settings import PaperSettings
-from engine.core.records import AnyFact
+from engine.core.records import AnyFact, Fill
 from engine.core.risk import Risk
 from engine.core.treasury import Treasury
 from engine.core.types import Instrument
 
 if TYPE_CHECKING:
     from engine.core.desk import Desk
+    from engine.core.honesty import Honesty
 
 
 class Host(Protocol):
     """The part of the engine that charges need."""
 
     now_ns: int
+    seq: int
     ledger: Ledger
     books: Books
     risk: Risk
     desk: Desk
+    honesty: Honesty
     treasury: Treasury
     handlers: dict[str, Handler]
 
@@ -39,12 +43,12 @@ class Host(Protocol):
 
 
 class Charges:
-    """Funding, interest, margin."""
+    """Funding, interest, margin, shares. Twin accounts have funding, dividends and splits too, but are never closed."""
 
     def __init__(self, host: Host, settings: PaperSettings, emit: Callable[[AnyFact], None]) -> None:
-        instruments, ledger, top = host.instruments, host.ledger, host.books.top
+        instruments, ledger, top, mark2 = host.instruments, host.ledger, host.books.top, host.treasury.mark2
         self._host = host
-        self.funding = FundingPayments(instruments, top, ledger, emit, host.schedule)
+        self.funding = FundingPayments(instruments, top, ledger, emit, host.schedule, self._twins)
         self.borrowing = Borrowing(instruments, settings.borrow, ledger, emit, host.schedule)
         self.margin = MarginAccount(
             instruments,
@@ -52,39 +56,72 @@ class Charges:
             ledger,
             top,
             emit,
-            host.treasury.mark2,
+            mark2,
             lambda symbol: host.desk.working(symbol),
-            self._take_out,
+            lambda symbol: self._end_orders(symbol, "liquidation"),
         )
-        host.handlers |= {"funding": self.funding.due, "interest": self.borrowing.due}
+        self.corporate = CorporateActions(
+            instruments,
+            settings.equities,
+            ledger,
+            mark2,
+            emit,
+            host.schedule,
+            self._twins,
+            lambda symbol: self._end_orders(symbol, "split"),
+        )
+        host.handlers |= {
+            "funding": self.funding.due,
+            "interest": self.borrowing.due,
+            "corporate": self._corporate,
+            "short_fee": self.corporate.short_fee_due,
+            "settled": self.corporate.settlement.due,
+        }
         host.risk.lacking_margin = self.margin.lacking
+        host.risk.spendable = self.corporate.spendable
 
-    def filled(self, symbol: int, price: int) -> None:
+    def _twins(self) -> list[Ledger]:
+        return [account.ledger for account in self._host.honesty.twins.accounts.values()]
+
+    def _corporate(self, action: CorporateAction, ns: int) -> None:
+        if self._host.seq:  # before the first record nothing was held: it is history
+            self.corporate.due(action, ns)
+
+    def filled(self, symbol: int, fill: Fill) -> None:
         """A fill was booked."""
-        self.margin.filled(symbol, price)
-        self.borrowing.moved(self._host.now_ns)
+        now_ns = self._host.now_ns
+        self.margin.filled(symbol, fill.price)
+        self.borrowing.moved(now_ns)
+        self.corporate.filled(symbol, fill, now_ns)
 
     def watch(self) -> None:
         """Positions were valued anew."""
         self.margin.watch()
         self.borrowing.moved(self._host.now_ns)
 
-    def _take_out(self, symbol: int) -> None:
+    def _end_orders(self, symbol: int, reason: str) -> None:
         """The venue ends the orders of a symbol that reached it."""
         desk, now_ns = self._host.desk, self._host.now_ns
         for order in list(desk.orders.values()):
             if order.intent.symbol == symbol and order.arrived and not order.ended:
-                desk.cancel_arrives(order, "liquidation", now_ns)
+                desk.cancel_arrives(order, reason, now_ns)
 
     def plain(self) -> dict[str, Any]:
-        """Margin by position, where margin is on."""
-        return {"margin": self.margin.plain()} if self.margin.is_on else {}
+        """Margin by position, where margin is on; money on its way, where there is any."""
+        margin = {"margin": self.margin.plain()} if self.margin.is_on else {}
+        return margin | self.corporate.plain()
 
     def snapshot(self) -> dict[str, Any]:
         """What the ledger does not hold, as plain values."""
-        return {"margin": self.margin.snapshot(), "borrowing": self.borrowing.snapshot()}
+        return {
+            "margin": self.margin.snapshot(),
+            "borrowing": self.borrowing.snapshot(),
+            "corporate": self.corporate.snapshot(),
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take back what ``snapshot`` gave, once the ledger has been restored."""
+        now_ns = self._host.now_ns
         self.margin.restore(state["margin"])
-        self.borrowing.restore(state["borrowing"], self._host.now_ns)
+        self.borrowing.restore(state["borrowing"], now_ns)
+        self.corporate.restore(state["corporate"], now_ns)

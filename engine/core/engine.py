@@ -150,8 +150,8 @@ class Engine:
         )
         self.handlers |= self.desk.handlers | self.honesty.handlers | self.calibration.handlers
         self.roster = Roster(strategies, self, self.symbols)
-        self.signals = Signals(self, learning or NoLearning(), self._state, frames_tap)
-        self.commands = Commands(self)
+        self.signals: Signals = Signals(self, learning or NoLearning(), self._state, frames_tap)
+        self.commands: Commands = Commands(self)
         self.subscribe()
 
     @property
@@ -392,7 +392,7 @@ class Engine:
         self.commands.progress(order.intent.strategy, order.intent.symbol)
 
     def _tell_fill(self, fill: Fill, symbol: int) -> None:
-        self.charges.filled(symbol, fill.price)
+        self.charges.filled(symbol, fill)
         self.commands.start_watching()
         slot = self.roster.slots.get(fill.strategy)
         if slot is not None and slot.name not in self.roster.stopped and "on_fill" in slot.hears:

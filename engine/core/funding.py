@@ -11,7 +11,7 @@ If the venue names the next funding before that, it is over and is paid then, at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from engine.core.book import Int64s
 from engine.core.events import RATE_DECIMALS
@@ -45,7 +45,7 @@ def payment(value: int, side: int, rate: int) -> int:
 
 
 class FundingPayments:
-    """Knows which funding is next and pays each once."""
+    """Knows which funding is next and pays each once; ``others`` (the twin accounts) without telling."""
 
     def __init__(
         self,
@@ -54,12 +54,14 @@ class FundingPayments:
         ledger: Ledger,
         emit: Callable[[AnyFact], None],
         schedule: Callable[[int, str, object], None],
+        others: Callable[[], Iterable[Ledger]] = tuple,
     ) -> None:
         self._instruments = tuple(instruments)
         self._top = top
         self._ledger = ledger
         self._emit = emit
         self._schedule = schedule
+        self._others = others
         self._awaited = [0] * len(self._instruments)  # by symbol: the funding time that is not paid yet, 0: none
 
     def named(self, symbol: int) -> None:
@@ -85,11 +87,14 @@ class FundingPayments:
         self._awaited[symbol] = 0
         instrument, worth = self._instruments[symbol], self._ledger.worth[symbol]
         currency = self._ledger.currency_of(symbol)
-        for entry in list(self._ledger.entries()):
+        paid = [(ledger, entry) for ledger in (self._ledger, *self._others()) for entry in list(ledger.entries())]
+        for ledger, entry in paid:
             if entry.symbol != symbol or not entry.size or mark <= 0:
                 continue
             amount = payment(worth.settled(mark, abs(entry.size)), 1 if entry.size > 0 else -1, rate)
-            self._ledger.flow(entry.strategy, currency, FUNDING, amount)
+            ledger.flow(entry.strategy, currency, FUNDING, amount)
+            if ledger is not self._ledger:
+                continue
             self._emit(
                 Funding(
                     symbol=instrument.name,

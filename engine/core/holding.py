@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from engine.core.money import round_half_even
+
 
 class Entry:
     """A position and what it cost; amounts are integers of 1e-30 of the settlement currency.
@@ -46,3 +48,19 @@ class Entry:
         self.grown_size = abs(self.size)
         self.grown_cost = self.cost
         return realised
+
+    def split(self, new: int, old: int, value: int) -> tuple[int, int]:
+        """Turn every ``old`` units into ``new`` ones; returns the profit realised and the cash in lieu.
+
+        A part of a unit is sold: it gets its share of ``value``, which is what the whole position was worth. The cost
+        stays with what is left.
+        """
+        side = 1 if self.size > 0 else -1
+        fine = abs(self.size) * new  # in units of 1 / old
+        rest = fine % old
+        cash = side * round_half_even(value * rest, fine) if rest else 0
+        self.size, self.grown_size = self.size * new, self.grown_size * new
+        realised = self.apply(-side * rest, cash) if rest else 0
+        self.size //= old
+        self.grown_size, self.grown_cost = abs(self.size), self.cost
+        return realised, cash

@@ -38,6 +38,7 @@ FEE = "fee"
 FUNDING = "funding"
 INTEREST = "interest"
 DIVIDEND = "dividend"
+SHORT_FEE = "short fee"
 INSURANCE = "insurance"
 """Kinds of money that moves without a fill, or in another currency than the fill's own."""
 
@@ -142,6 +143,22 @@ class Ledger:
         self._total[symbol] -= size
         self._balance[self._settle[symbol]] += realised - fee
         return realised
+
+    def split(self, entry: Entry, new: int, old: int) -> int:
+        """A spot position becomes ``new`` units for every ``old``; returns the cash in lieu of a part of a unit."""
+        symbol, size, price2 = entry.symbol, entry.size, self._marks2[entry.symbol]
+        value = self.worth[symbol].settled2(price2, abs(size)) if price2 > 0 else abs(entry.cost)
+        _, cash = entry.split(new, old, value)
+        self._total[symbol] += entry.size - size
+        self._balance[self.instruments[symbol].base] += (entry.size - size) * self._size_one[symbol]
+        self._balance[self._settle[symbol]] += cash
+        return cash
+
+    def split_initial(self, currency: str, new: int, old: int) -> None:
+        """What the account had of an asset at the start becomes ``new`` for every ``old``, without a part of 1e-30."""
+        before = self.initial_of(currency)
+        self._initial[currency] = before * new // old
+        self._balance[currency] = self._balance.get(currency, 0) + self._initial[currency] - before
 
     def flow(self, strategy: str, currency: str, kind: str, value: int) -> None:
         """Book money at 1e-30 that a strategy received (below 0: paid) apart from its fills."""

@@ -54,3 +54,47 @@ class Interest(Fact, frozen=True, tag=True):
     rate: str
     debt: str
     amount: str
+
+
+class Dividend(Fact, frozen=True, tag=True):
+    """A share went ex dividend: ``amount`` is the holder's, or a short seller's to pay; it is cash at ``paid_ns``."""
+
+    symbol: str
+    strategy: str
+    per_share: str
+    amount: str
+    currency: str
+    paid_ns: int
+
+
+class Split(Fact, frozen=True, tag=True):
+    """Shares were split or joined: ``before`` and ``after`` in size units, ``ratio`` new shares for an old one.
+
+    ``cash``: what was paid in lieu of a part of a unit.
+    """
+
+    symbol: str
+    strategy: str
+    ratio: str
+    before: int
+    after: int
+    cash: str
+    currency: str
+
+
+class ShortFee(Fact, frozen=True, tag=True):
+    """A day of borrowed shares was charged: a yearly ``rate`` on their ``value`` at the mark."""
+
+    symbol: str
+    strategy: str
+    rate: str
+    value: str
+    amount: str
+    currency: str
+
+
+class Settled(Fact, frozen=True, tag=True):
+    """Money of sales or dividends arrived: it may be spent from here on."""
+
+    amount: str
+    currency: str

@@ -8,6 +8,7 @@ import msgspec
 
 from engine.core.borrow import BorrowSettings
 from engine.core.calibration_settings import CalibrationSettings
+from engine.core.corporate import EquitySettings
 from engine.core.fees import FeeSettings
 from engine.core.gateway import Gate
 from engine.core.impact import ImpactSettings
@@ -40,6 +41,7 @@ class PaperSettings(msgspec.Struct, frozen=True):
     fees: FeeSettings = FeeSettings()
     borrow: BorrowSettings = BorrowSettings()
     margin: MarginSettings = MarginSettings()
+    equities: EquitySettings = EquitySettings()
     reporting_currency: str = ""
     max_orders: int = 256
     max_taken: int = 8192

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from engine.core.money_facts import Funding, Interest, Liquidated, MarginCall
+from engine.core.money_facts import Dividend, Funding, Interest, Liquidated, MarginCall, Settled, ShortFee, Split
 from engine.core.order_facts import (
     Accepted,
     Amended,
@@ -306,6 +306,10 @@ AnyFact: TypeAlias = (
     | Interest
     | MarginCall
     | Liquidated
+    | Dividend
+    | Split
+    | ShortFee
+    | Settled
     | StrategyStopped
     | Note
     | Commanded

@@ -122,10 +122,10 @@ class Risk:
             int(settings.max_order_size.scaleb(instrument.size_decimals)) for instrument in self._instruments
         )
         self._min_notional = tuple(amount(instrument.min_notional) for instrument in self._instruments)
-        self._base_at_start = tuple(ledger.initial_of(instrument.base) for instrument in self._instruments)
         self._size_one = tuple(amount(Decimal(1).scaleb(-instrument.size_decimals)) for instrument in self._instruments)
         self._watch = Watch(settings, ledger)
         self.lacking_margin: Callable[[Intent, int, int], str] = lambda *_: ""  # see liquidation.py
+        self.spendable: Callable[[str], int] = ledger.balance_of  # see corporate.py
 
     @property
     def halted(self) -> bool:
@@ -323,7 +323,7 @@ class Risk:
         symbol, instrument = intent.symbol, self._instruments[intent.symbol]
         wanted = working_same + intent.size
         if intent.side < 0 and not self.settings.allow_short:
-            here = self._base_at_start[symbol] + self._ledger.position(symbol) * self._size_one[symbol]
+            here = self._ledger.initial_of(instrument.base) + self._ledger.position(symbol) * self._size_one[symbol]
             have = min(here, self._ledger.balance_of(instrument.base))
             if wanted * self._size_one[symbol] > have:
                 return (
@@ -338,7 +338,7 @@ class Risk:
                 needed = worth.notional2(2 * price, wanted) // 2
             else:
                 needed = worth.notional2(2 * price, intent.size) // 2 + self._promised_of(instrument.quote)
-            have = self._ledger.balance_of(instrument.quote)
+            have = self.spendable(instrument.quote)
             if needed > have:
                 return (
                     "notional",

@@ -21,7 +21,7 @@ from engine.learn.contract import ModelError, ModelSettings
 from engine.learn.models import Models
 from engine.live.config import AppConfig, ConfigError, InstrumentSection, ModelSection, StrategySection
 from engine.live.config_gate import unknown_gates
-from engine.live.config_paper import paper_settings
+from engine.live.config_paper import paper_settings, unknown_money
 from engine.live.plugins import PluginError, strategy_class
 
 INLINE_DELAY_NS = 2_000_000_000
@@ -77,6 +77,7 @@ def build_engine(
         ConfigError: a strategy or model that cannot be had, or whose settings do not fit.
     """
     problems = unknown_gates(config.paper.gate, (instrument.venue for instrument in instruments))
+    problems += unknown_money(config.paper, instruments)
     if problems:
         raise ConfigError(problems)
     models = build_models(config, instruments, inline_training=inline_training)

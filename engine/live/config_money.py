@@ -1,16 +1,21 @@
-"""The money of ``[paper]``: fees by venue, margin, borrowing, in words that the core's settings understand."""
+"""The money of ``[paper]``: fees by venue, margin, borrowing, shares, in words that the core's settings understand."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from datetime import date as Date  # noqa: N812 - a section has a key of that name
 from decimal import Decimal
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from engine.core.borrow import BorrowSettings
+from engine.core.corporate import CorporateAction, EquitySettings
 from engine.core.fee_schedules import schedule
 from engine.core.fees import AUTO, FeeSettings, VenueFees
 from engine.core.margin import MarginSettings, MarginTier, TierTable
+from engine.core.settlement import DAY_NS
 from engine.live.config_section import Money, Section
 
 
@@ -100,3 +105,65 @@ def margin_settings(section: MarginSection) -> MarginSettings:
 def borrow_settings(section: BorrowSection) -> BorrowSettings:
     """The section in the core's words."""
     return BorrowSettings(hourly=dict(section.hourly))
+
+
+When = Annotated[Date | datetime, Field(union_mode="left_to_right")]
+"""A day, or a time with its zone."""
+
+
+class CorporateActionSection(Section):
+    """One ``[[paper.corporate_action]]``: ``date`` is a day (its start in UTC) or a time with its zone."""
+
+    date: When
+    symbol: str
+    kind: str = Field(pattern="^(dividend|split)$")
+    value: Money = Field(gt=0)
+    pay_date: When | None = None
+
+    @field_validator("date", "pay_date")
+    @classmethod
+    def _has_a_zone(cls, value: datetime | Date | None) -> datetime | Date | None:
+        if isinstance(value, datetime) and value.tzinfo is None:
+            raise ValueError(f"expected a day, or a time with its zone as 2024-06-10T13:30:00Z, found {value}")
+        return value
+
+
+class EquitiesSection(Section):
+    """Shares; see engine/core/corporate.py. ``settlement_days`` by venue or symbol, ``short_fee`` a year by symbol."""
+
+    settlement_days: dict[str, Annotated[int, Field(ge=0, le=30)]] = Field(default={})
+    holidays: list[Date] = Field(default=[])
+    short_fee: dict[str, Annotated[Money, Field(ge=0)]] = Field(default={})
+    unsettled_buys: bool = False
+
+
+def equity_settings(section: EquitiesSection, actions: Sequence[CorporateActionSection]) -> EquitySettings:
+    """The sections in the core's words."""
+    return EquitySettings(
+        actions=tuple(
+            CorporateAction(
+                ns=_instant(one.date),
+                symbol=one.symbol,
+                kind=one.kind,
+                value=one.value,
+                pay_ns=_instant(one.pay_date) if one.pay_date is not None else 0,
+            )
+            for one in actions
+        ),
+        settlement_days=dict(section.settlement_days),
+        holidays=frozenset(_instant(day) // DAY_NS for day in section.holidays),
+        short_fee=dict(section.short_fee),
+        unsettled_buys=section.unsettled_buys,
+    )
+
+
+def _instant(when: datetime | Date) -> int:
+    """Nanoseconds UTC of a time with its zone, or of the start of a day in UTC.
+
+    >>> _instant(Date(1970, 1, 2)), _instant(datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC))
+    (86400000000000, 1000000000)
+    """
+    if not isinstance(when, datetime):
+        when = datetime(when.year, when.month, when.day, tzinfo=UTC)
+    since = when - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from pydantic import Field
 
 from engine.core.paper_settings import PaperSettings
+from engine.core.types import Instrument
 from engine.live.config_gate import GateSection, gate_settings
 from engine.live.config_impact import ImpactSection, impact_settings
 from engine.live.config_latency import LatencySection, latency_settings
 from engine.live.config_money import (
     BorrowSection,
+    CorporateActionSection,
+    EquitiesSection,
     MarginSection,
     VenueFeesSection,
     borrow_settings,
+    equity_settings,
     fee_settings,
     margin_settings,
 )
@@ -38,6 +43,8 @@ class PaperSection(Section):
     fees: dict[str, VenueFeesSection] = Field(default={})
     margin: MarginSection = MarginSection()
     borrow: BorrowSection = BorrowSection()
+    equities: EquitiesSection = EquitiesSection()
+    corporate_action: list[CorporateActionSection] = Field(default=[])
     max_orders: int = Field(default=256, ge=1, le=10_000)
     queue: QueueSection = QueueSection()
     impact: ImpactSection = ImpactSection()
@@ -63,5 +70,26 @@ def paper_settings(paper: PaperSection) -> PaperSettings:
         fees=fee_settings(paper.fees),
         margin=margin_settings(paper.margin),
         borrow=borrow_settings(paper.borrow),
+        equities=equity_settings(paper.equities, paper.corporate_action),
         max_orders=paper.max_orders,
     )
+
+
+def unknown_money(paper: PaperSection, instruments: Sequence[Instrument]) -> list[str]:
+    """Venues and symbols that the money sections name and the run does not trade, one line each."""
+    symbols = {instrument.name for instrument in instruments}
+    venues = {instrument.venue for instrument in instruments}
+    named: list[tuple[str, Iterable[str], set[str]]] = [
+        ("fees", paper.fees, venues),
+        ("margin.leverages", paper.margin.leverages, symbols),
+        ("margin.tables", paper.margin.tables, symbols),
+        ("equities.short_fee", paper.equities.short_fee, symbols),
+        ("equities.settlement_days", paper.equities.settlement_days, symbols | venues),
+        ("corporate_action", (action.symbol for action in paper.corporate_action), symbols),
+    ]
+    return [
+        f"paper.{place}: expected one of {', '.join(sorted(known))}, found {name!r}"
+        for place, names, known in named
+        for name in names
+        if name not in known
+    ]

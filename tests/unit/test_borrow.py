@@ -67,7 +67,7 @@ def test_interest_when_bought_on_credit_then_the_money_is_charged() -> None:
 def test_interest_when_two_owe_then_they_share_it_by_what_they_owe() -> None:
     found = rig((10 * MS, Side.SELL, 1000), scripts=2)
     found.engine.ledger.fill("s1", 0, -1, 100_000, 2000, Decimal(0))
-    found.engine.charges.filled(0, 100_000)
+    found.engine.charges.borrowing.moved(found.engine.now_ns)
     found.feed(clock(HOUR))
     assert [(fact.strategy, fact.amount) for fact in found.facts(Interest)] == [("s1", "-0.0003"), ("s0", "-0.0001")]
 
@@ -108,7 +108,7 @@ def test_interest_when_anything_is_borrowed_then_each_hour_pays_for_its_largest_
         found.feed(clock(ns))
         until(ns)
         ledger.fill("s", 0, side, 100_000, size, Decimal(0))
-        charges.filled(0, 100_000)
+        charges.borrowing.moved(ns)
         balance["BTC"] += side * Fraction(size, 1000)
         balance["USDT"] -= side * size
         for currency in peaks:

@@ -43,7 +43,7 @@ COIN = Instrument(
 )
 RATE = 100_000_000
 """0.01 %."""
-HOUR = 3600 * S
+HOUR = 30 * S  # a short one: positions are valued ten times a second
 
 
 def said(ns: int, mark: int, rate: int, next_ns: int, *, symbol: int = 0, venue_ns: int = 0) -> Batch:

@@ -225,7 +225,7 @@ def test_strategies_when_they_offset_each_other_then_only_the_net_needs_margin()
     found = rig(HIGH, [("PERP", Side.BUY, 1000)])
     ledger = found.engine.ledger
     ledger.fill("other", 0, -1, 5_000_000, 1000, Decimal(0))
-    found.engine.charges.filled(0, 5_000_000)
+    found.engine.charges.margin.filled(0, 5_000_000)
     moved(found, S, 1_000_000)
     assert found.facts(Liquidated) == []
     assert found.engine.summary()["margin"] == []
