@@ -170,7 +170,8 @@ class CorporateActions:
             if instrument.base != base or instrument.kind is not ContractKind.SPOT:
                 continue
             self._end_orders(at)
-            for ledger in (self._ledger, *self._others()):
+            ledgers = (self._ledger, *self._others())
+            for ledger in ledgers:
                 for entry in list(ledger.entries()):
                     if entry.symbol == at and entry.size:
                         before = entry.size
@@ -178,7 +179,9 @@ class CorporateActions:
                         if ledger is self._ledger:
                             told = format(action.value, "f"), before, entry.size, to_text(cash)
                             self._emit(Split(instrument.name, entry.strategy, *told, instrument.quote))
-                ledger.mark(at, ledger.mark2(at) * old // new)
+            mark2 = self._ledger.mark2(at) * old // new
+            for ledger in ledgers:  # once all are split: they may share their marks
+                ledger.mark(at, mark2)
 
     def plain(self) -> dict[str, Any]:
         """Money on its way, where there is any."""
