@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from engine.core.events import FRAME, FRAME_BOOK, FRAME_READY, FRAME_TRADE
 from engine.core.impact import Impact, ImpactSettings, Meter, faded, protected
+from engine.research import impact_truth
 from engine.research.impact_fit import BIN_NS, FitError, fit
+from engine.research.impact_truth import respond
 from tests.market import MS, S
 
 ON = ImpactSettings(enabled=True, scale=1.0, decay_ns=100 * MS, decay_quarters=2, window_ns=600 * S)
@@ -163,3 +165,15 @@ def test_a_tape_that_does_not_trade_has_no_law() -> None:
     frames["bid"][:, 0], frames["ask"][:, 0] = 10, 12
     with pytest.raises(FitError, match="trades"):
         fit(frames)
+
+
+def test_a_visitor_without_a_reason_moves_the_simulated_market_and_it_fades(capsys: pytest.CaptureFixture[str]) -> None:
+    found = respond(60, seed=3)
+    (_, at_once), (_, late) = found.scales[0], found.scales[-1]
+    assert 0.1 < at_once < 0.4 and late < at_once
+    assert 0 < found.scale < 0.4 and len(found.errors) == len(found.scales)
+    assert respond(60, seed=3) == found
+    assert impact_truth.main(["--trials", "10"]) == 0
+    assert "decay_quarters" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="10 trials"):
+        respond(9)
