@@ -9,7 +9,12 @@ A symbol of spot, of USD-M and of COIN-M (only what is read here)::
     {"symbol":"ETHBTC","baseAsset":"ETH","quoteAsset":"BTC","filters":[
       {"filterType":"PRICE_FILTER","tickSize":"0.00000100"},
       {"filterType":"LOT_SIZE","minQty":"0.00010000","maxQty":"100000.00000000","stepSize":"0.00010000"},
-      {"filterType":"NOTIONAL","minNotional":"0.00010000"}]}
+      {"filterType":"MARKET_LOT_SIZE","minQty":"0.00000000","maxQty":"963.49166667","stepSize":"0.00000000"},
+      {"filterType":"PERCENT_PRICE_BY_SIDE","bidMultiplierUp":"5","bidMultiplierDown":"0.2","askMultiplierUp":"5",
+       "askMultiplierDown":"0.2","avgPriceMins":5},
+      {"filterType":"ICEBERG_PARTS","limit":100},{"filterType":"MAX_NUM_ORDERS","maxNumOrders":200},
+      {"filterType":"MAX_NUM_ALGO_ORDERS","maxNumAlgoOrders":5},
+      {"filterType":"NOTIONAL","minNotional":"0.00010000","maxNotional":"9000000.00000000"}]}
     {"symbol":"BTCUSDT","baseAsset":"BTC","quoteAsset":"USDT","marginAsset":"USDT","filters":[…
       {"filterType":"MIN_NOTIONAL","notional":"5"}]}
     {"symbol":"BTCUSD_PERP","baseAsset":"BTC","quoteAsset":"USD","marginAsset":"BTC","contractSize":100,"filters":[…]}
@@ -18,14 +23,15 @@ A symbol of spot, of USD-M and of COIN-M (only what is read here)::
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
 
 import msgspec
 
 from adapters.contract import MalformedFrame
-from engine.core.types import ContractKind, Instrument, UnitsError, units
+from engine.core.money import amount
+from engine.core.types import ContractKind, Filters, Instrument, UnitsError, units
 
 WIRE_DECIMALS = 8
 """Spot writes every number with this many decimals, whatever the tick."""
@@ -49,11 +55,23 @@ _PRICE = re.compile(rb'"p":"([0-9.]+)","q":"([0-9.]+)"')
 class _Filter(msgspec.Struct, gc=False):
     filterType: str  # noqa: N815 - Binance's name
     tickSize: str = "0"  # noqa: N815
+    minPrice: str = "0"  # noqa: N815
+    maxPrice: str = "0"  # noqa: N815
     stepSize: str = "0"  # noqa: N815
     minQty: str = "0"  # noqa: N815
     maxQty: str = "0"  # noqa: N815
     minNotional: str = ""  # noqa: N815 - spot
+    maxNotional: str = ""  # noqa: N815 - spot
     notional: str = ""  # USD-M
+    multiplierUp: str = "0"  # noqa: N815 - PERCENT_PRICE
+    multiplierDown: str = "0"  # noqa: N815
+    bidMultiplierUp: str = "0"  # noqa: N815 - PERCENT_PRICE_BY_SIDE
+    bidMultiplierDown: str = "0"  # noqa: N815
+    askMultiplierUp: str = "0"  # noqa: N815
+    askMultiplierDown: str = "0"  # noqa: N815
+    limit: int = 0  # ICEBERG_PARTS; of futures also MAX_NUM_ORDERS and MAX_NUM_ALGO_ORDERS
+    maxNumOrders: int = 0  # noqa: N815 - spot
+    maxNumAlgoOrders: int = 0  # noqa: N815 - spot
 
 
 class _Symbol(msgspec.Struct):
@@ -109,7 +127,38 @@ def _instrument(venue: str, entry: _Symbol, kind: ContractKind) -> Instrument:
         max_size=_limit(lot.maxQty, size_decimals),
         min_notional=_positive(notional.minNotional or notional.notional or "0"),
         contract_size=_positive(bytes(entry.contractSize).decode()) if is_inverse else Decimal(1),
+        filters=_further(filters, price_decimals, size_decimals),
     )
+
+
+def _further(filters: Mapping[str, _Filter], price_decimals: int, size_decimals: int) -> Filters:
+    """What Binance holds orders against beyond tick, lot and least notional; a filter that is off (0) is unknown."""
+    none = _Filter("")
+    price, market = filters.get("PRICE_FILTER", none), filters.get("MARKET_LOT_SIZE", none)
+    notional = filters.get("NOTIONAL") or filters.get("MIN_NOTIONAL") or none
+    by_side, percent = filters.get("PERCENT_PRICE_BY_SIDE", none), filters.get("PERCENT_PRICE", none)
+    orders, algo = filters.get("MAX_NUM_ORDERS", none), filters.get("MAX_NUM_ALGO_ORDERS", none)
+    return Filters(
+        min_price=_at_least(price.minPrice, price_decimals),
+        max_price=_limit(price.maxPrice, price_decimals),
+        market_lot=_at_least(market.stepSize, size_decimals),
+        market_min_size=_at_least(market.minQty, size_decimals),
+        market_max_size=_limit(market.maxQty, size_decimals),
+        bid_up=_millionths(by_side.bidMultiplierUp, percent.multiplierUp),
+        bid_down=_millionths(by_side.bidMultiplierDown, percent.multiplierDown),
+        ask_up=_millionths(by_side.askMultiplierUp, percent.multiplierUp),
+        ask_down=_millionths(by_side.askMultiplierDown, percent.multiplierDown),
+        min_worth=amount(_positive(notional.minNotional or notional.notional or "0")),
+        max_worth=amount(_positive(notional.maxNotional or "0")),
+        iceberg_parts=filters.get("ICEBERG_PARTS", none).limit,
+        max_orders=orders.maxNumOrders or orders.limit,
+        max_algo_orders=algo.maxNumAlgoOrders or algo.limit,
+    )
+
+
+def _millionths(by_side: str, both: str) -> int:
+    """A multiplier of the market's price in millionths: of one side, or else of both."""
+    return int((_positive(by_side) or _positive(both)) * 1_000_000)
 
 
 def _step_decimals(step: str) -> int:

@@ -95,6 +95,9 @@ class Venue(abc.ABC):
     spec: ClassVar[VenueSpec]
     checksum: ClassVar[Checksum | None] = None
     """The venue's own checksum of a book, where it sends one (a CHECK row ends the frame); a ``staticmethod``."""
+    rules: ClassVar[str] = ""
+    """The rules that the venue holds orders against, a name of engine/core/venue_families.py; empty: by its own name,
+    and ``plain`` where that is not known there."""
     samples: ClassVar[str] = ""
     """A sample conversation for the conformance cards; empty: ``samples/<spec.name>.jsonl`` beside the module."""
 

@@ -48,7 +48,7 @@ from engine.core.records import (
 )
 from engine.core.requests import Requests
 from engine.core.resting import Match
-from engine.core.risk import Intent, Risk
+from engine.core.risk import Intent, Risk, waking_price
 from engine.core.state import State
 from engine.core.types import Instrument
 
@@ -97,14 +97,16 @@ class Desk:
         self.requests = Requests(self, instruments, state.books.views)
         self._instruments = tuple(instruments)
         self._ledger = ledger
+        self._books = state.books.views
         self._fees = fees
         self._on_fill = on_fill
         self._exchange = Exchange(
             self.venue,
-            settings.rules,
+            [settings.rules_of(instrument.venue) for instrument in instruments],
             state,
             self.orders,
             lambda name, symbol: ledger.position(symbol, name),
+            self._worth2,
             schedule,
         )
 
@@ -119,6 +121,12 @@ class Desk:
             "volatility": self.sample,
             "told": lambda late, _: self.heard(*late),
         }
+
+    def _worth2(self, intent: Intent) -> int:
+        """Twice an order's notional: at its price, at its trigger, or at the price it would take first."""
+        book = self._books[intent.symbol]
+        price = intent.price or waking_price(intent) or (book.ask if intent.side > 0 else book.bid)
+        return self._ledger.worth[intent.symbol].notional2(2 * price, intent.size)
 
     def of(self, strategy: str) -> list[Working]:
         """A strategy's working orders, oldest first."""

@@ -7,7 +7,7 @@ no further way out. Each method answers with what happened, in order, as ``Paper
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -33,6 +33,7 @@ from engine.core.records import (
 from engine.core.reducing import Reducing
 from engine.core.resting import Match
 from engine.core.risk import Intent
+from engine.core.rule_book import RuleBook
 from engine.core.self_trade import Entrance
 from engine.core.state import State
 from engine.core.triggers import Triggers
@@ -47,25 +48,28 @@ DAY_NS = 86_400_000_000_000
 class Exchange:
     """Stands between the desk and the matching.
 
-    ``orders``: those whose end the owner does not know yet, by number. ``position_of(strategy, symbol)``: what fills
-    have told. ``schedule(ns, what, subject)`` comes back through ``expire`` and ``sample``.
+    ``rules``: the venue's, by symbol. ``orders``: those whose end the owner does not know yet, by number.
+    ``position_of(strategy, symbol)``: what fills have told. ``worth2(intent)``: twice an order's notional as its venue
+    counts it. ``schedule(ns, what, subject)`` comes back through ``expire`` and ``sample``.
     """
 
     def __init__(
         self,
         venue: PaperVenue,
-        rules: VenueRules,
+        rules: Sequence[VenueRules],
         state: State,
         orders: dict[int, Working],
         position_of: Callable[[str, int], int],
+        worth2: Callable[[Intent], int],
         schedule: Callable[[int, str, object], None],
     ) -> None:
-        self.lists = Lists(lets_in_parts=rules.lets_in_parts)
+        self.lists = Lists(rules)
         self.triggers = Triggers(state.books, rules)
         self._venue = venue
-        self._rules = rules
+        self._rules = tuple(rules)
+        self._book = RuleBook(rules, state, orders, worth2)
         self._places = Places(venue, self.triggers)
-        self._entrance = Entrance(venue, self._places, rules.self_trade, state, orders)
+        self._entrance = Entrance(venue, self._places, rules, state, orders)
         self._state = state
         self._now_ns = 0
         self._orders = orders
@@ -83,6 +87,11 @@ class Exchange:
         """The order reaches the venue."""
         intent = order.intent
         self._now_ns, order.arrived = now_ns, True
+        problem = self._book.refusal(intent)
+        if problem:
+            if intent.terms is not PLAIN:
+                self._special.add(intent.order)
+            return self._follow(self._reject(order, problem))
         ends_ns = self._ends_ns(order, now_ns)
         if ends_ns:
             if ends_ns <= now_ns:
@@ -116,7 +125,7 @@ class Exchange:
         intent, number, done = order.intent, order.intent.order, order.done
         self._now_ns = now_ns
         if order.ended or not order.arrived:
-            return [AmendRejected(number, "too_late")]
+            return self._follow([AmendRejected(number, "too_late")])
         new = changed(intent, change)
         left = new.size - done
         if left <= 0:
@@ -129,9 +138,9 @@ class Exchange:
             word = self._places.shrink(order, left, "user")
             self.lists.resized(order)
             return [word]
-        problem = self._cannot_move(new)
+        problem = self._cannot_move(new) or self._book.cannot_change(intent, new)
         if problem:
-            return [AmendRejected(number, problem)]
+            return self._follow([AmendRejected(number, problem)])
         return self._follow(self._move(order, new, left, "user"))
 
     def expire(self, order: Working, now_ns: int) -> list[Told]:
@@ -164,7 +173,7 @@ class Exchange:
     def sample(self, symbol: int, now_ns: int) -> None:
         """Measure the volatility while somebody trails by it."""
         if self.triggers.sample(symbol):
-            self._schedule(now_ns + self._rules.volatility_step_ns, "volatility", symbol)
+            self._schedule(now_ns + self._rules[symbol].volatility_step_ns, "volatility", symbol)
 
     # How an order enters and leaves the market.
 
@@ -181,12 +190,12 @@ class Exchange:
         is_first = self.triggers.needs_samples(order)
         armed = self.triggers.arm(order)
         if is_first:
-            self._schedule(self._now_ns + self._rules.volatility_step_ns, "volatility", intent.symbol)
+            self._schedule(self._now_ns + self._rules[intent.symbol].volatility_step_ns, "volatility", intent.symbol)
         seen2 = self.triggers.is_reached_now(armed)
         if not seen2:
             return [*told, Armed(intent.order, armed.stop // 2)]
         self.triggers.disarm(order)
-        if self._rules.rejects_reached:
+        if self._rules[intent.symbol].rejects_reached:
             return told + self._reject(order, "would_trigger")
         return told + self._wake(order, armed.stop, seen2)
 
@@ -210,7 +219,8 @@ class Exchange:
             if not price:
                 return told + self._reject(order, "book_not_ready")
             order.intent = msgspec.structs.replace(order.intent, price=price)
-            self.triggers.follow(order)
+            if self._rules[intent.symbol].pegs_follow:
+                self.triggers.follow(order)
             told.append(Amended(intent.order, price, order.intent.size, -1, "peg"))
         told += self._entrance.meet(order)
         if order.at_venue and intent.terms.reduce_only:
@@ -258,7 +268,7 @@ class Exchange:
         if intent.time_in_force is TimeInForce.GTD:
             return intent.terms.expires_ns + order.feed_ns
         if intent.time_in_force is TimeInForce.DAY:
-            after = self._rules.day_ends_ns
+            after = self._rules[intent.symbol].day_ends_ns
             at_venue = now_ns - order.feed_ns - after
             return (at_venue // DAY_NS + 1) * DAY_NS + after + order.feed_ns
         return 0
@@ -267,6 +277,7 @@ class Exchange:
 
     def _follow(self, told: list[Told]) -> list[Told]:
         """What the venue does by its rules after what it just told, until nothing follows any more."""
+        told = self._book.in_its_words(told)
         if not self._special:
             return told
         out: list[Told] = []
@@ -315,7 +326,7 @@ class Exchange:
             order.lost, order.ended = over, True
             told.append(Expired(order.intent.order, over, reason))
         if terms.pair:
-            left = 0 if self._rules.ends_pair_on_part else self.lists.left(order)
+            left = 0 if self._rules[order.intent.symbol].ends_pair_on_part else self.lists.left(order)
             if left:
                 larger = [one for one in self.lists.others(order) if one.venue_left > left]
                 told += [self._places.less(other, left, "list") for other in larger if not other.ended]

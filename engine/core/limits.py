@@ -19,7 +19,8 @@ class RiskSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     ``stop_loss_bps``: of the cost of a position; ``stop_loss``, ``drawdown``, ``strategy_drawdown``: by settlement
     currency; ``*_fraction``: of the account's peak equity. A stop-loss blocks its strategy on that symbol for
     ``stop_loss_pause_ns``, 0: until resumed. ``allow_short``: spot may be sold that the account does not have;
-    ``allow_debt``: and bought that it cannot pay.
+    ``allow_debt``: and bought that it cannot pay. ``check_filters``: lot, tick and least notional are held here, before
+    the order leaves; otherwise the venue says what it does not take.
     """
 
     max_order_size: Decimal = Decimal(0)
@@ -40,6 +41,7 @@ class RiskSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     strategy_drawdown_fraction: Decimal = Decimal(0)
     allow_short: bool = False
     allow_debt: bool = False
+    check_filters: bool = True
 
 
 class Action(msgspec.Struct, frozen=True):

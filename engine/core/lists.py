@@ -8,17 +8,20 @@ nothing of it pays another way out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from engine.core.orders import Working
+from engine.core.venue_rules import VenueRules
 
 WAITS, IN, OUT = "waits", "in", "out"
 """What a child's parent did: it works, it was filled, it ended otherwise."""
 
 
 class Lists:
-    """Who waits for whom and who ends whom. ``lets_in_parts``: see ``VenueRules``."""
+    """Who waits for whom and who ends whom. ``rules``: of the venue, by symbol."""
 
-    def __init__(self, *, lets_in_parts: bool) -> None:
-        self._lets_in_parts = lets_in_parts
+    def __init__(self, rules: Sequence[VenueRules]) -> None:
+        self._rules = tuple(rules)
         self._children: dict[int, list[Working]] = {}
         self._legs: dict[int, list[Working]] = {}
         self._left: dict[int, int] = {}  # of each pair, what may still trade
@@ -46,7 +49,7 @@ class Lists:
 
     def _decide(self, child: Working, parent: Working) -> None:
         is_whole = parent.done == parent.intent.size
-        child.parent = IN if is_whole or (self._lets_in_parts and parent.done) else OUT
+        child.parent = IN if is_whole or (self._rules[parent.intent.symbol].lets_in_parts and parent.done) else OUT
         if child.intent.side != parent.intent.side:
             child.most = parent.done  # it closes what was filled and no more
 

@@ -28,7 +28,7 @@ class PaperSettings(msgspec.Struct, frozen=True):
     ``fees``: the schedules of venues, which then take the place of the two rates.
     ``explain_ns``: how long a level change waits for the trade that explains it (see queue.py).
     ``queue``: the rules that say where resting orders stand.
-    ``rules``: what the venue takes and how it says no.
+    ``rules``: what a venue takes and how it says no; ``venue_rules``: by the venue's name, in its place.
     ``impact``: what an order finds beyond the display, and how far market orders go.
     ``calibration``: how the queue model's share is fitted while the engine runs (None: not at all).
     """
@@ -51,12 +51,17 @@ class PaperSettings(msgspec.Struct, frozen=True):
     queue: QueueSettings = QueueSettings()
     rules: VenueRules = VenueRules()
     impact: ImpactSettings = ImpactSettings()
+    venue_rules: dict[str, VenueRules] = {}
     calibration: CalibrationSettings | None = None
 
     @property
     def ghosts(self) -> int:
         """Ghost orders of a symbol that rest at once at most."""
         return 0 if self.calibration is None else self.calibration.most
+
+    def rules_of(self, venue: str) -> VenueRules:
+        """The rules of a venue."""
+        return self.venue_rules.get(venue, self.rules)
 
     @property
     def effect_ns(self) -> int:

@@ -232,15 +232,16 @@ class Risk:
         )
         if wrong:
             return "terms", wrong
-        least = max(1, instrument.min_size)
-        most = instrument.max_size or MAX_UNITS
-        if size % instrument.lot or not least <= size <= most:
+        checks = self.settings.check_filters or intent.flattening
+        least = max(1, instrument.min_size) if checks else 1
+        most = (instrument.max_size if checks else 0) or MAX_UNITS
+        if (checks and size % instrument.lot) or not least <= size <= most:
             return "lot", f"expected a multiple of {instrument.lot} from {least} to {most}, found {size}"
         if intent.kind is OrderKind.MARKET:
             return ("tick", f"expected price 0 at the market, found {price}") if price else None
         if intent.terms.peg is not None and price == 0:
             return None
-        if price % instrument.tick or not 0 < price <= MAX_UNITS:
+        if (checks and price % instrument.tick) or not 0 < price <= MAX_UNITS:
             return "tick", f"expected a positive multiple of {instrument.tick}, found {price}"
         return None
 
@@ -271,7 +272,7 @@ class Risk:
         book = self._books.views[symbol]
         price = intent.price or waking_price(intent) or (book.ask if intent.side > 0 else book.bid)
         notional = self._ledger.worth[symbol].notional2(2 * price, intent.size) // 2
-        if notional < self._min_notional[symbol]:
+        if notional < self._min_notional[symbol] and self.settings.check_filters:
             return (
                 "min_notional",
                 f"expected at least {self._instruments[symbol].min_notional}, found {to_text(notional)}",

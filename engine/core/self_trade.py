@@ -8,6 +8,8 @@ the account do not see each other: paper has no public trade to show for it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from engine.core.matching import walk
 from engine.core.order_terms import SelfTrade
 from engine.core.orders import Working
@@ -16,23 +18,29 @@ from engine.core.places import Places
 from engine.core.records import AnyFact, Cancelled, Expired, Rejected
 from engine.core.resting import Match
 from engine.core.state import State
+from engine.core.venue_rules import VenueRules
 
 
 class Entrance:
-    """Where orders meet the market: those of their own account first. ``mode`` is the venue's default."""
+    """Where orders meet the market: those of their own account first. ``rules``: of the venue, by symbol."""
 
     def __init__(
-        self, venue: PaperVenue, places: Places, mode: SelfTrade, state: State, orders: dict[int, Working]
+        self,
+        venue: PaperVenue,
+        places: Places,
+        rules: Sequence[VenueRules],
+        state: State,
+        orders: dict[int, Working],
     ) -> None:
         self._venue = venue
         self._places = places
-        self._mode = mode
+        self._modes = tuple(one.self_trade for one in rules)
         self._state = state
         self._orders = orders
 
     def meet(self, order: Working) -> list[Match | AnyFact]:
         """The order meets the market now."""
-        mode = order.intent.terms.self_trade or self._mode
+        mode = order.intent.terms.self_trade or self._modes[order.intent.symbol]
         if mode is SelfTrade.NONE:
             return self._venue.arrive(order)
         gives_way, reduced, lost = self._ours(order, mode)

@@ -8,7 +8,7 @@ new best for a trailing stop does not fire it: the next one may. Nothing fires o
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from engine.core.book import Book, Books
@@ -83,10 +83,10 @@ class Volatility:
 class Triggers:
     """All waiting and pegged orders, by symbol, in the order in which they came."""
 
-    def __init__(self, books: Books, rules: VenueRules) -> None:
+    def __init__(self, books: Books, rules: Sequence[VenueRules]) -> None:
         self._books = books.views
         self._top = books.top
-        self._rules = rules
+        self._rules = tuple(rules)
         self._armed: list[list[Armed]] = [[] for _ in self._books]
         self._pegged: list[list[Working]] = [[] for _ in self._books]
         self._volatility: dict[int, Volatility] = {}
@@ -126,7 +126,7 @@ class Triggers:
         armed = Armed(order, trigger.by, trigger.is_above(intent.side), 2 * trigger.price, trigger.trail)
         if trigger.trail is not None:
             if trigger.trail.by is TrailBy.VOLATILITY:
-                self._volatility.setdefault(intent.symbol, Volatility(self._rules.volatility_samples))
+                self._volatility.setdefault(intent.symbol, Volatility(self._rules[intent.symbol].volatility_samples))
             now2 = self.price2(intent.symbol, intent.side, trigger.by)
             if now2:
                 self._trail(armed, trigger.trail, now2)

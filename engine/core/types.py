@@ -101,6 +101,33 @@ class TimeInForce(StrEnum):
         return self not in (TimeInForce.IOC, TimeInForce.FOK)
 
 
+class Filters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What else a venue holds orders of an instrument against; 0: nothing known.
+
+    Prices and sizes in the instrument's units; ``*_up`` and ``*_down``: the furthest price of a buy (``bid``) or sell
+    (``ask``) in millionths of the market's; ``min_worth``, ``max_worth``: notional of the quote currency at 1e-30;
+    ``max_orders``, ``max_algo_orders``: open orders of an account, and those that wait for a trigger.
+    """
+
+    min_price: int = 0
+    max_price: int = 0
+    market_lot: int = 0
+    market_min_size: int = 0
+    market_max_size: int = 0
+    bid_up: int = 0
+    bid_down: int = 0
+    ask_up: int = 0
+    ask_down: int = 0
+    min_worth: int = 0
+    max_worth: int = 0
+    iceberg_parts: int = 0
+    max_orders: int = 0
+    max_algo_orders: int = 0
+
+
+NO_FILTERS = Filters()
+
+
 class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     """What is traded, and the units in which its prices and sizes are integers.
 
@@ -128,6 +155,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
     min_notional: Decimal = Decimal(0)
     contract_size: Decimal = Decimal(1)
     source: str = "venue"
+    filters: Filters = NO_FILTERS
     settle_in: str = ""
 
     @property

@@ -16,12 +16,14 @@ from engine.core.events import Frames
 from engine.core.risk import RiskSettings
 from engine.core.settings import EngineSettings
 from engine.core.strategy import Config, Strategy
-from engine.core.types import Instrument, UnitsError
+from engine.core.types import Filters, Instrument, UnitsError
+from engine.core.venue_families import ADAPTERS
 from engine.learn.contract import ModelError, ModelSettings
 from engine.learn.models import Models
 from engine.live.config import AppConfig, ConfigError, InstrumentSection, ModelSection, StrategySection
 from engine.live.config_gate import unknown_gates
 from engine.live.config_paper import paper_settings, unknown_money
+from engine.live.config_rules import unknown_rules, venue_rules
 from engine.live.plugins import PluginError, strategy_class
 
 INLINE_DELAY_NS = 2_000_000_000
@@ -76,13 +78,19 @@ def build_engine(
     Raises:
         ConfigError: a strategy or model that cannot be had, or whose settings do not fit.
     """
-    problems = unknown_gates(config.paper.gate, (instrument.venue for instrument in instruments))
+    names = [instrument.venue for instrument in instruments]
+    problems = unknown_gates(config.paper.gate, names) + unknown_rules(config.paper.rules, names)
     problems += unknown_money(config.paper, instruments)
     if problems:
         raise ConfigError(problems)
     models = build_models(config, instruments, inline_training=inline_training)
     settings = EngineSettings(
-        paper=paper_settings(config.paper), risk=risk_settings(config), cash={**config.paper.cash}
+        paper=msgspec.structs.replace(
+            paper_settings(config.paper),
+            venue_rules=venue_rules(config.paper.rules, names, _families(config, venues or {})),
+        ),
+        risk=risk_settings(config),
+        cash={**config.paper.cash},
     )
     factories = strategy_factories(config, instruments)
     learning = models if config.model else None
@@ -92,6 +100,13 @@ def build_engine(
         if (venue := (venues or {}).get(instrument.venue)) is not None and venue.checksum is not None
     }
     return Built(Engine(instruments, factories, settings, learning, frames_tap, rules), models)
+
+
+def _families(config: AppConfig, venues: Mapping[str, type[Venue]]) -> dict[str, str]:
+    """The rules that adapters name; the built-in exchange speaks as Binance does and has no rules of its own."""
+    simulated = {name for name, section in config.venue.items() if section.market is not None}
+    named = {name: venue.rules or ADAPTERS.get(venue.spec.name, "plain") for name, venue in venues.items()}
+    return {name: family for name, family in named.items() if name not in simulated}
 
 
 def risk_settings(config: AppConfig) -> RiskSettings:
@@ -252,9 +267,17 @@ def override(instrument: Instrument, section: InstrumentSection | None, where: s
         changes["lot"] = _units(told.get("lot"), size_decimals) or instrument.lot * scale_size or 1
     except UnitsError as error:
         raise ConfigError([f"{where}: {error}"]) from error
+    changes["filters"] = _rescaled(instrument.filters, scale_price, scale_size)
     changes["min_size"] = instrument.min_size * scale_size
     changes["max_size"] = instrument.max_size * scale_size
     return msgspec.structs.replace(instrument, **changes)
+
+
+def _rescaled(filters: Filters, price: int, size: int) -> Filters:
+    """The venue's filters in other units; what coarser units cannot hold is not known any more."""
+    prices = {name: getattr(filters, name) * price for name in ("min_price", "max_price")}
+    sizes = {name: getattr(filters, name) * size for name in ("market_lot", "market_min_size", "market_max_size")}
+    return msgspec.structs.replace(filters, **prices, **sizes)
 
 
 def _scale(before: int, after: int) -> int:

@@ -87,6 +87,7 @@ class RiskSection(Section):
     strategy_drawdown_fraction: Money = Field(default=Decimal(0), ge=0, le=1)
     allow_short: bool = False
     allow_debt: bool = False
+    check_filters: bool = True
 
 
 class StrategySection(Section):

@@ -24,6 +24,7 @@ from engine.live.config_money import (
     margin_settings,
 )
 from engine.live.config_queue import QueueSection, queue_settings
+from engine.live.config_rules import RulesSection
 from engine.live.config_section import Money, Section
 from engine.live.durations import Duration
 
@@ -50,6 +51,7 @@ class PaperSection(Section):
     impact: ImpactSection = ImpactSection()
     latency: LatencySection | None = None
     gate: dict[str, GateSection] = Field(default={})
+    rules: dict[str, RulesSection] = Field(default={})
     cash: dict[str, Money] = Field(default={"USDT": Decimal(100_000)})
 
 
