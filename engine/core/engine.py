@@ -125,6 +125,8 @@ class Engine:
             "watch": lambda *_: self.commands.watch(),
         }
         self.treasury = Treasury(self.instruments, settings.paper, self.books, self.ledger)
+        self.honesty = Honesty(self.instruments, settings.paper, self._state, self.treasury, self.emit, self.schedule)
+        self.handlers |= self.honesty.handlers
         self.charges = Charges(self, settings.paper, self.emit)
         self.agenda = Agenda(self)
         self.timers = Timers(self.schedule, self._due.sweep)
@@ -132,7 +134,6 @@ class Engine:
         self._out: list[Record] = []
         self._digest = Digest()
         self.symbols = Symbols(self.instruments)
-        self.honesty = Honesty(self.instruments, settings.paper, self._state, self.treasury, self.emit, self.schedule)
         self.calibration = Calibration(self.instruments, settings.paper, self._state, self.emit, self.schedule)
         self._advance = self.calibration.watched(fast_advance())
         self.desk: Desk = Desk(

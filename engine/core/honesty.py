@@ -54,7 +54,14 @@ class Honesty:
             ledger.follow_marks(treasury.ledger)
             return Treasury(instruments, settings, state.books, ledger)
 
-        self.twins = Twins(state.lane_names, settings.queue.model, new_account)
+        self.twins = Twins(
+            state.lane_names,
+            settings.queue.model,
+            new_account,
+            room=MAX_FOLLOWED,
+            mark2=treasury.mark2,
+            schedule=schedule,
+        )
         self.shortfalls = Shortfalls(instruments, treasury)
         self.markouts = Markouts(
             tuple(instruments), state.books.top, MAX_FOLLOWED, emit, schedule, on_missed=self._missed_moved
@@ -62,6 +69,7 @@ class Honesty:
         self.handlers: dict[str, Handler] = {
             "markout": self.markouts.due,
             "settle": lambda _, ns: self._settle(ns),
+            "hedge": self.twins.due,
         }
         self._instruments = tuple(instruments)
         self._ledger = treasury.ledger
@@ -89,9 +97,9 @@ class Honesty:
             return
         intent = fate.order.intent
         fate.twin(match.model, match.size, now_ns)
-        if match.model in self.twins.accounts:
+        if match.model in self.twins.models:
             terms = (intent.strategy, intent.symbol, intent.side, match.price, match.size)
-            self.twins.filled(match.model, *terms, is_maker=match.cause != TAKEN, now_ns=now_ns)
+            self.twins.filled(match.model, *terms, now_ns)
             name = self._instruments[intent.symbol].name
             self._emit(
                 TwinFill(
@@ -139,8 +147,10 @@ class Honesty:
         """The run's ledger took a fill that came at ``now_ns``, and its fee."""
         intent = order.intent
         terms = (intent.strategy, intent.symbol, intent.side, match.price, match.size)
-        if not match.is_maker:
-            self.twins.taken(*terms, now_ns=now_ns)
+        if match.is_maker:
+            self.twins.filled(self.twins.own, *terms, now_ns)
+        else:
+            self.twins.taken(*terms, now_ns)
         fate = self._fates.get(intent.order)
         self.shortfalls.filled(
             *terms, arrival2=fate.arrival2 if fate else 0, is_maker=match.is_maker, fee=fee, currency=currency
@@ -155,8 +165,8 @@ class Honesty:
     def record_accounts(self) -> None:
         """Tell the twin accounts that moved."""
         for strategy in dict.fromkeys(strategy for strategy, _ in self.shortfalls.rows):
-            for currency, profits in self.twins.changed(self._ledger, strategy):
-                self._emit(TwinAccount(strategy, currency, profits))
+            for currency, profits, hedged in self.twins.changed(self._ledger, strategy):
+                self._emit(TwinAccount(strategy, currency, profits, hedged))
 
     def finish(self) -> None:
         """The run ends: tell what is known of what is still followed."""

@@ -135,11 +135,15 @@ class TwinFill(Fact, frozen=True, tag=True):
 
 
 class TwinAccount(Fact, frozen=True, tag=True):
-    """A strategy's profit under each queue model at the last known mids; exact decimal text in ``currency``."""
+    """A strategy's profit under each queue model at the last known mids; exact decimal text in ``currency``.
+
+    ``hedged``: as if what a model's resting fills left beyond the run's had been closed soon (see twins.py).
+    """
 
     strategy: str
     currency: str
     profits: dict[str, str]
+    hedged: dict[str, str]
 
 
 class Markout(Fact, frozen=True, tag=True):

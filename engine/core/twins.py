@@ -1,78 +1,155 @@
 """Twin accounts: what the run would have earned, had another queue model decided its fills.
 
 Every order runs through all models at once (kernel), and each model has a ledger of its own here: the same fees, the
-same marks, exact. Fills that took displayed liquidity are the same in all of them. The venue's own model is the run's
-ledger itself. Lowest to highest over all is the *band*.
+same marks, exact. Fills that took displayed liquidity are the same in all of them. A model's profit is the run's own,
+plus what its ledger has beyond that of the venue's own model: so whatever else moves the run's money (interest,
+liquidation) is the same under each, and funding goes by each one's own position. Lowest to highest is the *band*.
 
-What the band does not say: the strategy saw the fills of the venue's own model only. A twin that missed a fill does not
-know how the strategy would have gone on without it; it holds what its fills left it, and values that at the mid.
+The strategy saw the fills of the venue's own model only. A twin that missed a fill does not know how the strategy would
+have gone on without it; it holds what its fills left it, at the mid. Over a long run that drift is most of the band. So
+there is a second figure, *hedged*: every resting fill is worth its markout after ``HEDGE_NS``, as if what a model holds
+beyond the run had been closed at the mid then.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from decimal import Decimal
+from typing import Any, Final
 
 from engine.core.ledger import Ledger
-from engine.core.money import to_text
+from engine.core.money import amount, to_text
+from engine.core.shortfall import cost
 from engine.core.treasury import Treasury
 
 Band = dict[str, dict[str, Any]]
 
+HEDGE_NS: Final = 10_000_000_000
+"""After how long a resting fill is valued for the hedged profit, engine time."""
+
 
 class Twins:
-    """One account a model but the venue's ``own``; ``new_account`` makes one as the run's began, at the same marks."""
+    """``models`` with the venue's ``own`` among them; ``new_account`` makes one as the run's began, at the same marks.
 
-    def __init__(self, models: Iterable[str], own: str, new_account: Callable[[], Treasury]) -> None:
+    At most ``room`` fills wait to be valued; the oldest goes first, at the mark of that moment.
+    """
+
+    def __init__(
+        self,
+        models: Iterable[str],
+        own: str,
+        new_account: Callable[[], Treasury],
+        *,
+        room: int,
+        mark2: Callable[[int], int],
+        schedule: Callable[[int, str, object], None],
+    ) -> None:
         self.own = own
-        self.models = tuple(model for model in models if model != own)
-        self.accounts = {model: new_account() for model in self.models}
-        self.fills = dict.fromkeys(self.models, 0)
+        self.accounts = {model: new_account() for model in dict.fromkeys((own, *models))}
+        self.models = tuple(model for model in self.accounts if model != own)
+        self.fills = dict.fromkeys(self.accounts, 0)
+        self._hedged: dict[tuple[str, str, str], int] = {}  # by model, strategy and currency
+        self._waiting: deque[tuple[int, str, str, int, int, int, int]] = deque()
+        self._room = room
+        self._mark2 = mark2
+        self._schedule = schedule
         self._told: dict[tuple[str, str], dict[str, str]] = {}
 
-    def filled(
-        self, model: str, strategy: str, symbol: int, side: int, price: int, size: int, *, is_maker: bool, now_ns: int
-    ) -> None:
-        """A twin of an order traded."""
+    def filled(self, model: str, strategy: str, symbol: int, side: int, price: int, size: int, now_ns: int) -> None:
+        """An order that rested traded under a model."""
         self.fills[model] += 1
-        fees = self.accounts[model].fees
-        fees.fill(strategy, symbol, side, price, size, is_maker=is_maker, now_ns=now_ns)
+        fee, currency = self._book(model, strategy, symbol, side, price, size, now_ns, is_maker=True)
+        self._add(model, strategy, currency, -amount(fee))
+        if not self._waiting:
+            self._schedule(now_ns + HEDGE_NS, "hedge", None)
+        elif len(self._waiting) >= self._room:
+            self._value()
+        self._waiting.append((now_ns + HEDGE_NS, model, strategy, symbol, side, price, size))
 
-    def taken(self, strategy: str, symbol: int, side: int, price: int, size: int, *, now_ns: int) -> None:
+    def taken(self, strategy: str, symbol: int, side: int, price: int, size: int, now_ns: int) -> None:
         """The order took displayed liquidity: the same in every model."""
-        for model in self.models:
-            self.filled(model, strategy, symbol, side, price, size, is_maker=False, now_ns=now_ns)
+        for model in self.accounts:
+            self._book(model, strategy, symbol, side, price, size, now_ns, is_maker=False)
+
+    def due(self, subject: object, ns: int) -> None:
+        """The oldest resting fills are worth what the mid says now."""
+        del subject
+        while self._waiting and self._waiting[0][0] <= ns:
+            self._value()
+        if self._waiting:
+            self._schedule(self._waiting[0][0], "hedge", None)
 
     def has_positions(self) -> bool:
         """Whether any twin holds anything, so that its profit moves with the market."""
         return any(entry.size for account in self.accounts.values() for entry in account.ledger.entries())
 
     def position(self, model: str, strategy: str, symbol: int) -> int:
-        """A twin's signed position in size units."""
+        """A model's signed position in size units, from its fills alone."""
         return self.accounts[model].ledger.position(symbol, strategy)
 
-    def band(self, own: Ledger, strategy: str | None = None) -> Band:
+    def band(self, run: Ledger, strategy: str | None = None) -> Band:
         """By currency: lowest, own and highest profit as exact text, and every model's; of a strategy or of all."""
         told: Band = {}
-        profits = {self.own: own.profits(strategy)}
-        profits |= {model: account.ledger.profits(strategy) for model, account in self.accounts.items()}
-        for currency in sorted({currency for profit in profits.values() for currency in profit}):
-            by_model = {model: profit.get(currency, 0) for model, profit in profits.items()}
+        own = run.profits(strategy)
+        profits = {model: account.ledger.profits(strategy) for model, account in self.accounts.items()}
+        hedged = self._hedged_profits(strategy)
+        known = {currency for by_currency in (own, *profits.values()) for currency in by_currency}
+        for currency in sorted(known):
+            base = own.get(currency, 0)
+            same, same_hedged = profits[self.own].get(currency, 0), hedged.get((self.own, currency), 0)
+            by_model = {model: base + profit.get(currency, 0) - same for model, profit in profits.items()}
+            closed = {model: base + hedged.get((model, currency), 0) - same_hedged for model in profits}
             told[currency] = {
                 "low": to_text(min(by_model.values())),
-                "own": to_text(by_model[self.own]),
+                "own": to_text(base),
                 "high": to_text(max(by_model.values())),
                 "model": self.own,
                 "models": {model: to_text(profit) for model, profit in by_model.items()},
+                "hedged_low": to_text(min(closed.values())),
+                "hedged_high": to_text(max(closed.values())),
+                "hedged": {model: to_text(profit) for model, profit in closed.items()},
             }
         return told
 
-    def changed(self, own: Ledger, strategy: str) -> list[tuple[str, dict[str, str]]]:
-        """By currency each model's profit, where any of them moved since this was asked last."""
+    def changed(self, run: Ledger, strategy: str) -> list[tuple[str, dict[str, str], dict[str, str]]]:
+        """By currency each model's profit and hedged profit, where any of them moved since this was asked last."""
         news = []
-        for currency, band in self.band(own, strategy).items():
+        for currency, band in self.band(run, strategy).items():
             models = band["models"]
             if models != self._told.get((strategy, currency), dict.fromkeys(models, "0")):
                 self._told[strategy, currency] = models
-                news.append((currency, models))
+                news.append((currency, models, band["hedged"]))
         return news
+
+    def _book(
+        self, model: str, strategy: str, symbol: int, side: int, price: int, size: int, now_ns: int, *, is_maker: bool
+    ) -> tuple[Decimal, str]:
+        fees = self.accounts[model].fees
+        return fees.fill(strategy, symbol, side, price, size, is_maker=is_maker, now_ns=now_ns)
+
+    def _hedged_profits(self, strategy: str | None) -> dict[tuple[str, str], int]:
+        """By model and currency; what still waits counts at the mid of now."""
+        totals: dict[tuple[str, str], int] = {}
+        for (model, who, currency), value in self._hedged.items():
+            if strategy in (None, who):
+                totals[model, currency] = totals.get((model, currency), 0) + value
+        for _, model, who, symbol, side, price, size in self._waiting:
+            if strategy in (None, who):
+                currency, value = self._worth(symbol, side, price, size)
+                totals[model, currency] = totals.get((model, currency), 0) + value
+        return totals
+
+    def _value(self) -> None:
+        _, model, strategy, symbol, side, price, size = self._waiting.popleft()
+        self._add(model, strategy, *self._worth(symbol, side, price, size))
+
+    def _worth(self, symbol: int, side: int, price: int, size: int) -> tuple[str, int]:
+        ledger = self.accounts[self.own].ledger
+        mark2 = self._mark2(symbol)
+        gain = cost(ledger.worth[symbol], side, 2 * price, mark2, size) if mark2 else 0
+        return ledger.currency_of(symbol), gain
+
+    def _add(self, model: str, strategy: str, currency: str, value: int) -> None:
+        key = (model, strategy, currency)
+        self._hedged[key] = self._hedged.get(key, 0) + value

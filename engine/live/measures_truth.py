@@ -25,7 +25,7 @@ def truth(engine: Engine, values: dict[str, Samples]) -> None:
     if score["measured"]:
         values["fill_truth_measured"] = [((), float(score["measured"]["score"]))]
     for currency, band in told["band"].items():
-        for edge in ("low", "high"):
+        for edge in ("low", "high", "hedged_low", "hedged_high"):
             values.setdefault(f"profit_{edge}", []).append(((currency,), float(band[edge])))
         values.setdefault("twin_profit", []).extend(
             ((model, currency), float(profit)) for model, profit in band["models"].items()

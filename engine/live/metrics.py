@@ -117,6 +117,8 @@ TABLE: Final[tuple[Metric, ...]] = (
     Metric("fill_truth_measured", "gauge", (), "The same share as ghost orders found it for the model in use."),
     Metric("profit_low", "gauge", ("currency",), "Lowest profit after fees under any queue model."),
     Metric("profit_high", "gauge", ("currency",), "Highest profit after fees under any queue model."),
+    Metric("profit_hedged_low", "gauge", ("currency",), "The same with fills beyond the run's valued 10 s later."),
+    Metric("profit_hedged_high", "gauge", ("currency",), "The same with fills beyond the run's valued 10 s later."),
     Metric("twin_profit", "gauge", ("queue_model", "currency"), "Profit after fees under each queue model."),
     Metric("markout_ticks", "gauge", _MARKOUT, "Mean of side times mid less price after the horizon, over fills."),
     Metric(

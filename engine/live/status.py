@@ -101,7 +101,7 @@ def _truth(state: dict[str, Any]) -> Text:
     text.append(f" truth score {_score(told)}, {told['false_fills']:.1f} expected false  ", "dim")
     for currency, band in state["band"].items():
         if len(band["models"]) > 1:
-            text.append(f"band {_short(band['low'])} to {_short(band['high'])} {currency}  ", "bold")
+            text.append(f"band {_short(band['hedged_low'])} to {_short(band['hedged_high'])} {currency}  ", "bold")
     return text
 
 
@@ -128,6 +128,10 @@ def truth_lines(told: dict[str, Any]) -> list[str]:
         lines.append(
             f"profit {_short(band['low'])} to {_short(band['high'])} {currency}, own {_short(band['own'])}: "
             + ", ".join(f"{model} {_short(profit)}" for model, profit in models)
+        )
+        lines.append(
+            f"hedged {_short(band['hedged_low'])} to {_short(band['hedged_high'])} {currency}: "
+            "what a model filled beyond the run, valued ten seconds later"
         )
     return lines
 

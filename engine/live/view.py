@@ -36,7 +36,7 @@ TRUTH = ("truth", "band", "markouts", "execution")
 class Sample(NamedTuple):
     """One moment of the history; ``ms`` UTC, profit by currency, mid by symbol, information coefficient by model.
 
-    ``low`` and ``high`` are the ends of the profit's band over all queue models.
+    ``low`` and ``high`` are the ends of the hedged profit's band over all queue models.
     """
 
     ms: int
@@ -70,8 +70,8 @@ class View:
             Sample(
                 ms=self.runner.clock.now_ns() // 1_000_000,
                 profit={currency: float(one["own"]) for currency, one in band.items()},
-                low={currency: float(one["low"]) for currency, one in band.items()},
-                high={currency: float(one["high"]) for currency, one in band.items()},
+                low={currency: float(one["hedged_low"]) for currency, one in band.items()},
+                high={currency: float(one["hedged_high"]) for currency, one in band.items()},
                 mid={
                     book.symbol: book.mid / 10**book.instrument.price_decimals
                     for book in engine.book_views

@@ -253,7 +253,7 @@ class Outputs:
                 self._add("twin_fills", ns, fact.matched_ns, *who, fact.model, fact.price, fact.size, fact.cause)
             case TwinAccount():
                 for model, profit in fact.profits.items():
-                    self._add("twins", ns, fact.strategy, fact.currency, model, profit)
+                    self._add("twins", ns, fact.strategy, fact.currency, model, profit, fact.hedged[model])
             case Markout():
                 self._add("markouts", ns, fact.order, fact.number, self._index[fact.symbol], fact.place, *fact.mids2)
             case Missed():

@@ -104,13 +104,13 @@ def grade_table(run: Run) -> tuple[list[str], list[list[str]]]:
 
 
 def bands(run: Run) -> dict[str, dict[str, Curve]]:
-    """By currency and model: the profit of all strategies together at each time that one of them moved."""
+    """By currency and model: the hedged profit of all strategies together at each time that one of them moved."""
     found: dict[str, dict[str, Curve]] = {}
     start_ns, _ = run.span
     for (currency,), part in run.tables["twins"].group_by("currency", maintain_order=True):
         wide = (
-            part.with_columns(pl.col("profit").cast(pl.Float64))
-            .pivot(on=["model", "strategy"], index="ns", values="profit", aggregate_function="last")
+            part.with_columns(pl.col("hedged").cast(pl.Float64))
+            .pivot(on=["model", "strategy"], index="ns", values="hedged", aggregate_function="last")
             .sort("ns")
             .fill_null(strategy="forward")
             .fill_null(0.0)
@@ -155,17 +155,24 @@ def _bands(run: Run) -> Iterable[str]:
                 str(maker_fills if model == one["model"] else counts.get(model, 0)),
                 signed(profit, currency),
                 signed(f"{float(profit) - float(one['own']):.12f}", currency),
+                signed(one["hedged"][model], currency),
             ]
             for model, profit in sorted(models.items(), key=lambda each: float(each[1]))
         ]
         note = (
             "Every order ran through all queue models at once. The strategy saw the fills of the venue's own model "
-            "only: a twin that missed a fill does not know how the strategy would have gone on without it."
+            "only: a twin that missed a fill does not know how the strategy would have gone on without it, and holds "
+            "what its fills left it. Hedged, as drawn: what a model filled beyond the run is worth its markout after "
+            "ten seconds instead."
         )
-        head = ["Queue model", "Maker fills", "Profit", "Against own"]
+        spans = (
+            f"From {money(one['low'], sign=True)} to {money(one['high'], sign=True)}; hedged from "
+            f"{money(one['hedged_low'], sign=True)} to {money(one['hedged_high'], sign=True)}."
+        )
+        head = ["Queue model", "Maker fills", "Profit", "Against own", "Hedged"]
         yield (
             f"<h2>Profit under every queue model, {escape(currency)}</h2>"
-            f'<p class="note">{note} From {money(one["low"], sign=True)} to {money(one["high"], sign=True)}.</p>'
+            f'<p class="note">{note} {spans}</p>'
             f'<div class="card">{drawn}<div class="scroll">{table(head, rows)}</div></div>'
         )
 

@@ -219,7 +219,7 @@ LAYOUTS: Final[Mapping[str, Mapping[str, str]]] = {
         "size": "size",
         "cause": "text",
     },
-    "twins": {"ns": "int", "strategy": "text", "currency": "text", "model": "text", "profit": "text"},
+    "twins": {"ns": "int", "strategy": "text", "currency": "text", "model": "text", "profit": "text", "hedged": "text"},
     "ledger": {
         "ns": "int",
         "strategy": "text",

@@ -45,7 +45,7 @@ export function showTruth(box, state) {
     setText(word.children[1], told.fills ? percent(told.final[grade] / told.fills) : "–");
     word.title = `${told[grade]} when they came, ${told.final[grade]} as they stand`;
   });
-  const bands = Object.entries(state.band).filter(([, band]) => Number(band.low) || Number(band.high));
+  const bands = Object.entries(state.band).filter(([, band]) => Number(band.hedged_low) || Number(band.hedged_high));
   while (strips.children.length > bands.length) strips.lastChild.remove();
   bands.forEach(([currency, band], at) => showStrip(strips.children[at] ?? make("div", "strip", undefined, strips), currency, band));
 }
@@ -61,30 +61,30 @@ function showStrip(strip, currency, band) {
   }
   const [ends, rail] = strip.children;
   const [low, own, high] = ends.children;
-  const span = Number(band.high) - Number(band.low);
-  setText(low, signed(band.low));
-  low.className = tone(band.low);
-  setText(own, `${currency} profit over all queue models`);
-  setText(high, signed(band.high));
-  high.className = tone(band.high);
-  const models = Object.entries(band.models);
+  const span = Number(band.hedged_high) - Number(band.hedged_low);
+  setText(low, signed(band.hedged_low));
+  low.className = tone(band.hedged_low);
+  setText(own, `${currency} hedged profit over all queue models`);
+  setText(high, signed(band.hedged_high));
+  high.className = tone(band.hedged_high);
+  const models = Object.entries(band.hedged);
   while (rail.children.length > models.length) rail.lastChild.remove();
   models.forEach(([model, profit], at) => {
     const dot = rail.children[at] ?? make("i", "", undefined, rail);
-    dot.style.left = `${span ? ((Number(profit) - Number(band.low)) / span) * 100 : 50}%`;
+    dot.style.left = `${span ? ((Number(profit) - Number(band.hedged_low)) / span) * 100 : 50}%`;
     dot.className = model === band.model ? "own" : model === "front" || model === "back" ? "bound" : "";
     dot.title = `${model} ${profit} ${currency}`;
   });
 }
 
 export function showModels(table, state) {
-  const currency = Object.keys(state.band).find((name) => Number(state.band[name].low) || Number(state.band[name].high)) ?? Object.keys(state.band)[0];
+  const currency = Object.keys(state.band).find((name) => Number(state.band[name].hedged_low) || Number(state.band[name].hedged_high)) ?? Object.keys(state.band)[0];
   const band = state.band[currency];
   const rows = band ? Object.entries(band.models).sort((one, other) => Number(other[1]) - Number(one[1])) : [];
   showTable(table, [
     { head: "queue model", left: true, grow: true, cell: ([model]) => [model === band.model ? `${model} (own)` : model, model === band.model ? "" : "soft"] },
     { head: `profit ${currency ?? ""}`, cell: ([, profit]) => [signed(profit), tone(profit), `${profit} ${currency}`] },
-    { head: "against own", cell: ([, profit]) => [signed(String(Number(profit) - Number(band.own))), "soft"] },
+    { head: "hedged", cell: ([model]) => [signed(band.hedged[model]), tone(band.hedged[model]), "as if what it filled beyond the run had been closed at the mid after ten seconds"] },
   ], rows, "No account yet.");
 }
 

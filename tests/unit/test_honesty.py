@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from engine.core.grades import grade
+from engine.core.money import amount
 from engine.core.queue_settings import QueueSettings
 from engine.core.records import Fill, Markout, Missed, Regraded, TwinAccount, TwinFill
 from engine.core.resting import AT_PRICE, CROSSED, TAKEN, THROUGH, Match, TwinMatch
@@ -151,8 +152,33 @@ def test_twins_earn_what_their_fills_are_worth() -> None:
     band = plain(made)["band"]["USDT"]
     assert (band["low"], band["own"], band["high"]) == ("0", "0", "0.00012")
     assert band["models"] == {"risk_averse": "0", "front": "0.00012", "back": "0"}
-    assert made.facts(TwinAccount) == [TwinAccount("s", "USDT", band["models"])]
+    assert made.facts(TwinAccount) == [TwinAccount("s", "USDT", band["models"], band["hedged"])]
     assert made.engine.honesty.twins.position("front", "s", 0) == 4
+
+
+def test_hedged_profit_is_the_mid_ten_seconds_after_a_fill_whatever_the_position_does_later() -> None:
+    made = rig()
+    made.feed(clock(2 * S))
+    twin(made, "front", 4)
+    made.feed(depth(2 * S + 1, bids=[(102, 5)], asks=[(102, 0), (103, 0), (104, 9)]))  # mid 103
+    assert plain(made)["band"]["USDT"]["hedged"]["front"] == "0.00012"  # waits: the mid of now
+    made.feed(clock(12 * S), depth(13 * S, bids=[(102, 0), (100, 0)], asks=[(99, 4)]), clock(14 * S))  # mid 98.5
+    band = plain(made)["band"]["USDT"]
+    assert (band["models"]["front"], band["hedged"]["front"]) == ("-0.00006", "0.00012")
+    assert (band["hedged_low"], band["hedged_high"], band["low"], band["high"]) == (
+        *("-0.00006", "0.00012"),  # our own fill came late and lost at once; its model is the lowest
+        *("-0.00006", "0"),
+    )
+
+
+def test_what_moves_the_runs_money_beside_fills_is_in_every_model() -> None:
+    made = rig(size=8, price=None)
+    before = plain(made)["band"]["USDT"]
+    made.engine.ledger.flow("s", "USDT", "interest", -amount(Decimal("0.25")))
+    after = plain(made)["band"]["USDT"]
+    assert {Decimal(after["models"][model]) - Decimal(before["models"][model]) for model in after["models"]} == {
+        Decimal("-0.25")
+    }
 
 
 def test_markouts_are_signed_to_the_order_and_split_into_capture_and_drift() -> None:
