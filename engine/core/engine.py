@@ -126,7 +126,6 @@ class Engine:
         }
         self.treasury = Treasury(self.instruments, settings.paper, self.books, self.ledger)
         self.honesty = Honesty(self.instruments, settings.paper, self._state, self.treasury, self.emit, self.schedule)
-        self.handlers |= self.honesty.handlers
         self.charges = Charges(self, settings.paper, self.emit)
         self.agenda = Agenda(self)
         self.timers = Timers(self.schedule, self._due.sweep)
