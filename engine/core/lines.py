@@ -55,7 +55,8 @@ class Lines:
         message = order.intent.order * MESSAGES + order.messages
         order.out_ns, order.feed_ns = self.model.way_out(line, what, message, now_ns)
         arrives_ns = now_ns + order.out_ns + order.feed_ns
-        if arrives_ns < self._arrives_ns[line]:
+        if arrives_ns < self._arrives_ns[line]:  # waits on the line behind what was sent before
+            order.out_ns += self._arrives_ns[line] - arrives_ns
             arrives_ns = self._arrives_ns[line]
         self._arrives_ns[line] = arrives_ns
         return arrives_ns
@@ -69,6 +70,7 @@ class Lines:
         late_ns = order.back_ns - order.feed_ns
         heard_ns = now_ns + late_ns if late_ns > 0 else now_ns
         if heard_ns < self._heard_ns[line]:
+            order.back_ns = order.feed_ns + self._heard_ns[line] - now_ns
             heard_ns = self._heard_ns[line]
         self._heard_ns[line] = heard_ns
         return heard_ns

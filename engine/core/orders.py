@@ -60,7 +60,7 @@ class Working:
     ``intent`` is the order as the venue has it and ``venue_left`` what the venue still has of it; ``state``, ``price``,
     ``size`` and ``filled`` are what the owner was told. The two differ while messages are on their way. Sizes in the
     instrument's units. ``out_ns``, ``feed_ns`` and ``back_ns`` are the latencies of its last message out and the last
-    word back; ``messages`` counts both.
+    word back, with what they waited on the line; ``messages`` counts both.
     """
 
     intent: Intent

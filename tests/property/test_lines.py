@@ -12,8 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.core.events import Batch, Measured
+from engine.core.gateway import BUSY, OUTAGE, RATE_LIMIT, Gate, Outage
 from engine.core.latency import LatencySettings, LatencyTape
+from engine.core.order_terms import Trigger, TriggerKind
 from engine.core.paper_settings import PaperSettings
+from engine.core.rate_limits import LIMITS, RateLimit
 from engine.core.records import Accepted, AmendRequested, CancelRequested, Fill, Rejected, Sent
 from engine.core.strategy import Context
 from engine.core.types import Side
@@ -44,7 +47,20 @@ KINDS = st.one_of(
 SENT = (Sent, CancelRequested, AmendRequested)
 
 
-def trader(seed: int) -> Script:
+GATES = st.one_of(
+    st.builds(Gate, reject_ppm=st.sampled_from((100_000, 500_000)), seed=st.integers(0, 99)),
+    st.builds(
+        lambda limit, is_rolling, counts: Gate(own=(RateLimit(limit, 20 * MS, counts, is_rolling, words="slow"),)),
+        st.integers(1, 4),
+        st.booleans(),
+        st.integers(1, 7),
+    ),
+    st.builds(lambda start, lasts: Gate(outages=(Outage(start, lasts),)), *[st.integers(0, 60 * MS)] * 2),
+    st.sampled_from([Gate(limits=name) for name in LIMITS]),
+)
+
+
+def trader(seed: int, with_lists: bool = False) -> Script:
     """Orders and cancels at every frame, by chance of its own."""
     chance = Random(seed)
 
@@ -56,6 +72,10 @@ def trader(seed: int) -> Script:
             ctx.cancel(chance.choice(working).id)
         if working and chance.random() < 0.5:
             ctx.amend(chance.choice(working).id, size=chance.randint(1, 4))
+        if with_lists and chance.random() < 0.3:
+            ctx.bracket(
+                "BTCUSDT", Side.BUY, 1, 100, target=chance.randint(101, 103), stop=Trigger(TriggerKind.STOP, 98)
+            )
 
     return Script({"book": on_book})
 
@@ -76,11 +96,17 @@ def frames(seed: int) -> list[Batch | Measured]:
     return [*out, clock(ns + 100 * MS)]
 
 
-def run(latency: LatencySettings, seed: int, blocks: bool) -> Rig:
+def run(latency: LatencySettings, seed: int, blocks: bool, gate: Gate | None = None) -> Rig:
     paper = PaperSettings(
-        out_ns=3 * MS, back_ns=2 * MS, feed_ns=2 * MS, maker_fee=Decimal(0), taker_fee=Decimal(0), latency=latency
+        out_ns=3 * MS,
+        back_ns=2 * MS,
+        feed_ns=2 * MS,
+        maker_fee=Decimal(0),
+        taker_fee=Decimal(0),
+        latency=latency,
+        gates={} if gate is None else {"*": gate},
     )
-    made = Rig(trader(seed), paper=paper)
+    made = Rig(trader(seed, gate is not None), paper=paper)
     waiting: list[Batch] = []
 
     def flush() -> None:
@@ -121,3 +147,18 @@ def test_nothing_overtakes_and_blocks_do_not_matter(latency: LatencySettings, se
     matched = [(record.ns, record.fact.matched_ns) for record in made.records if isinstance(record.fact, Fill)]
     assert all(told >= happened for told, happened in matched) and rising([happened for _, happened in matched])
     assert made.engine.digest == run(latency, seed, blocks=True).engine.digest
+
+
+@settings(max_examples=60, deadline=None)
+@given(latency=KINDS, gate=GATES, seed=st.integers(0, 10_000))
+def test_whatever_the_door_refuses_every_order_is_answered_and_ends(
+    latency: LatencySettings, gate: Gate, seed: int
+) -> None:
+    made = run(latency, seed, blocks=False, gate=gate)
+    desk = made.engine.desk
+    refused = [fact for fact in made.facts(Rejected) if fact.reason in (RATE_LIMIT, BUSY, OUTAGE)]
+    assert len({fact.order for fact in refused}) == len(refused)
+    sides = [sum(order.held for order in desk.orders.values() if order.intent.side == side) for side in (1, -1)]
+    assert all(0 <= working <= held for working, held in zip(desk.working(0), sides, strict=True))  # a pair counts once
+    assert all(order.arrived and not order.ended for order in desk.orders.values())
+    assert made.engine.digest == run(latency, seed, blocks=True, gate=gate).engine.digest

@@ -173,7 +173,10 @@ def test_the_fastest_cancel_does_not_overtake_its_order() -> None:
         ctx.cancel(1)
 
     made = Rig(once(act), paper=paper(quick))
-    made.feed(snapshot(1 * MS, BIDS, ASKS), clock(2 * S))
+    made.feed(snapshot(1 * MS, BIDS, ASKS), clock(1 * S + MS))
+    order = made.engine.desk.orders[1]
+    assert (order.out_ns, order.feed_ns) == (2 * MS, 1 * MS)  # of the cancel, which waited for the order
+    made.feed(clock(2 * S))
     assert made.facts(CancelRequested) == [CancelRequested(1, 1 * S + 3 * MS)]
     assert made.facts(Cancelled) == [Cancelled(1, 4, "user")]
 
