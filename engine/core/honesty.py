@@ -33,7 +33,7 @@ MAX_FOLLOWED = 65_536
 
 
 class Honesty:
-    """``measured``: what ghost orders found of the model in use (see ``Score.plain``), where they run."""
+    """All that is said of the truth of fills, and the fates of the orders that it is said of."""
 
     def __init__(
         self,
@@ -45,7 +45,6 @@ class Honesty:
         schedule: Callable[[int, str, object], None],
     ) -> None:
         self.score = Score()
-        self.measured: Mapping[str, Any] | None = None
 
         cash = treasury.ledger.cash()
 
@@ -173,10 +172,10 @@ class Honesty:
         self.markouts.finish()
         self.record_accounts()
 
-    def plain(self) -> dict[str, Any]:
-        """Score, band, markouts and shortfalls as plain values."""
+    def plain(self, measured: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Score, band, markouts and shortfalls as plain values; ``measured``: see ``Score.plain``."""
         return {
-            "truth": self.score.plain(self.measured),
+            "truth": self.score.plain(measured),
             "band": self.twins.band(self._ledger),
             "markouts": self.markouts.plain(),
             "execution": self.shortfalls.plain(),

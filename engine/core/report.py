@@ -48,12 +48,24 @@ def summary(engine: Engine) -> dict[str, Any]:
             }
             for name in engine.roster.slots
         },
-        **engine.honesty.plain(),
+        **truth(engine),
         **engine.treasury.plain(engine.roster.slots),
         "calibration": engine.calibration.plain(),
         **engine.charges.plain(),
         "halted": engine.halted,
     }
+
+
+def truth(engine: Engine) -> dict[str, Any]:
+    """How true the fills are, with what the run's own ghost orders found of the queue model in use.
+
+    ``measured``: of the ghost fills that the model ``said``, so many were had by the pessimist too, ``surely``; ``low``
+    is their share, the least that is real whatever the queues did.
+    """
+    fates = engine.calibration.ghosts.fates
+    said, surely = sum(one.said for one in fates), sum(one.surely for one in fates)
+    ghosts = {"ghosts": sum(one.ended for one in fates), "said": said, "surely": surely}
+    return engine.honesty.plain(ghosts | {"low": surely / said} if said else None)
 
 
 def status(engine: Engine) -> dict[str, Any]:

@@ -120,8 +120,8 @@ class Score:
 
         ``score``: the expected share of fills that would have come to a real order too, the mean of their chances when
         they came; what settled later does not raise it, as the chances count on that already. ``low`` and ``high``
-        hold 95 %, were the chances exact and the fills independent. ``measured``: the same share as ghost orders found
-        it for the model in use, where there are any.
+        hold 95 %, were the chances exact and the fills independent. ``measured``: what ghost orders found
+        of the model in use, where there are any.
 
         >>> score = Score(); score.add("certain", 1000, is_unsure=False); score.add("ambiguous", 600, is_unsure=False)
         >>> plain = score.plain(); plain["score"], round(plain["low"], 3), plain["false_fills"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.core import report
 from engine.core.engine import Engine
 from engine.core.grades import GRADES
 from engine.core.markouts import HORIZONS_NS
@@ -13,7 +14,7 @@ HORIZONS = tuple(f"{ns / 1e9:g}s" for ns in HORIZONS_NS)
 
 def truth(engine: Engine, values: dict[str, Samples]) -> None:
     """Add the samples; what is not known yet is left out."""
-    told = engine.honesty.plain()
+    told = report.truth(engine)
     score = told["truth"]
     values["fills_graded_total"] = [((grade,), float(score[grade])) for grade in GRADES]
     values["fills_regraded_total"] = [((reason,), float(count)) for reason, count in score["regraded"].items()]
@@ -23,7 +24,7 @@ def truth(engine: Engine, values: dict[str, Samples]) -> None:
         for what in ("score", "low", "high"):
             values[f"fill_truth_{what}"] = [((), float(score[what]))]
     if score["measured"]:
-        values["fill_truth_measured"] = [((), float(score["measured"]["score"]))]
+        values["fill_truth_measured"] = [((), float(score["measured"]["low"]))]
     for currency, band in told["band"].items():
         for edge in ("low", "high", "hedged_low", "hedged_high"):
             values.setdefault(f"profit_{edge}", []).append(((currency,), float(band[edge])))

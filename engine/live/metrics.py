@@ -114,7 +114,7 @@ TABLE: Final[tuple[Metric, ...]] = (
     ),
     Metric("fill_truth_low", "gauge", (), "Lower end of the score's 95 % interval, were the chances exact."),
     Metric("fill_truth_high", "gauge", (), "Upper end of it."),
-    Metric("fill_truth_measured", "gauge", (), "The same share as ghost orders found it for the model in use."),
+    Metric("fill_truth_measured", "gauge", (), "Of ghost fills of the model in use the share that is beyond doubt."),
     Metric("profit_low", "gauge", ("currency",), "Lowest profit after fees under any queue model."),
     Metric("profit_high", "gauge", ("currency",), "Highest profit after fees under any queue model."),
     Metric("profit_hedged_low", "gauge", ("currency",), "The same with fills beyond the run's valued 10 s later."),

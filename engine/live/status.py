@@ -122,7 +122,8 @@ def truth_lines(told: dict[str, Any]) -> list[str]:
     if score["unsure"]:
         lines.append(f"{score['unsure']} fills of orders whose book had a gap while they rested")
     if measured := score["measured"]:
-        lines.append(f"measured on {measured['ghosts']} ghost orders: {100 * measured['score']:.1f} %")
+        sure = f"{measured['surely']} of {measured['said']} that the model filled are beyond doubt"
+        lines.append(f"{measured['ghosts']} ghost orders: {sure} ({100 * measured['low']:.1f} %)")
     for currency, band in told["band"].items():
         models = sorted(band["models"].items(), key=lambda each: float(each[1]))
         lines.append(

@@ -42,7 +42,7 @@ def _score(run: Run, told: Mapping[str, Any]) -> str:
     measured = told.get("measured")
     if measured:
         tiles.append(
-            (f"measured on {measured['ghosts']} ghost orders", f"{100 * measured['score']:.1f}<small> %</small>")
+            (f"of {measured['said']} ghost fills are beyond doubt", percent(measured["surely"], measured["said"]))
         )
     inner = "".join(f'<div class="tile"><b>{value}</b><span>{escape(name)}</span></div>' for name, value in tiles)
     shares = "".join(

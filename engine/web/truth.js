@@ -117,7 +117,7 @@ export function showExecution(table, state) {
 
 export function scoreTile(told) {
   if (told.score === null) return ["fill truth", "–", "", "no fill yet"];
-  const measured = told.measured ? `\nmeasured on ${told.measured.ghosts} ghost orders: ${percent(told.measured.score)}` : "";
+  const measured = told.measured ? `\n${told.measured.ghosts} ghost orders: of ${told.measured.said} filled ${percent(told.measured.low)} are beyond doubt` : "";
   return ["fill truth", percent(told.score), told.score >= 0.95 ? "up" : told.score >= 0.85 ? "warn" : "down",
     `expected share of fills that are real; 95 %: ${percent(told.low)} to ${percent(told.high)}\n${told.false_fills.toFixed(1)} of ${told.fills} fills expected to be false${measured}`];
 }

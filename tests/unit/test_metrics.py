@@ -27,7 +27,7 @@ def traded() -> Watched:
     watched.script.on["fill"] = on_fill
     watched.make_ready()
     watched.pass_time(200 * MS)
-    watched.engine.honesty.measured = {"score": 0.97, "low": 0.95, "high": 0.99, "ghosts": 400}
+    watched.engine.calibration.ghosts.fates[0].said = 1
     watched.runner.measured("v", 3 * MS)
     watched.runner.drain(1)
     return watched
