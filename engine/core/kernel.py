@@ -53,9 +53,9 @@ from engine.core.events import (
     UP,
     Batch,
 )
-from engine.core.jit import entry_point, kernel
+from engine.core.jit import entry_point, inlined, kernel
 from engine.core.marks import note_mark
-from engine.core.matching import match_crossed, refresh_taken
+from engine.core.matching import is_any_reached, match_crossed, refresh_taken
 from engine.core.prints import BOOK_VENUE_NS, counts, hit_side, is_sane, sample_mid
 from engine.core.queue import doubt_queues, level_changed, settle_queues, traded
 from engine.core.state import (
@@ -132,7 +132,7 @@ def doubt(m: Memory, symbol: int, reason: int) -> int:
     return int(was_ready)
 
 
-@kernel
+@inlined
 def apply_level(m: Memory, symbol: int, which: int, price: int, size: int) -> None:
     """A level now holds ``size``; ``which`` 0 bids, 1 asks."""
     column = ASK_COUNT if which else BID_COUNT
@@ -337,7 +337,7 @@ def advance(flat: Int64s, batch: Batch, start: int) -> int:
             flags |= FRAME_READY
             if flags & FRAME_BOOK:
                 sample_mid(m, symbol)
-            if changed and top[symbol, RESTING_HERE] > 0:
+            if changed and top[symbol, RESTING_HERE] > 0 and is_any_reached(m, symbol):
                 match_crossed(m, symbol)
             if flags & FRAME_BOOK and top[symbol, WATCHING] and touch_wakes(top, symbol):
                 wake |= WAKE_TRIGGER

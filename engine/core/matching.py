@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from engine.core.book import ASK_COUNT, BID_COUNT, Int64s
-from engine.core.jit import kernel
+from engine.core.book import ASK, ASK_COUNT, BID, BID_COUNT, Int64s
+from engine.core.jit import inlined, kernel
 from engine.core.queue_fills import fill_resting, is_alone, record_fill, within_bounds
 from engine.core.slots import KEYS, SLOT, is_closed
 from engine.core.state import (
@@ -144,6 +144,18 @@ def meet_display(m: Memory, slot: int, symbol: int, which: int, price: int, size
             fill_resting(m, slot, lane, ours, CAUSE_CROSSED, ahead)
         goes_on = goes_on or budget > ours
     return goes_on
+
+
+@inlined
+def is_any_reached(m: Memory, symbol: int) -> bool:
+    """The best price of a side is at or beyond the best of our resting orders on the other."""
+    top, keys = m.top, m.places[KEYS]
+    bids, asks = top[symbol, OWN_COUNT], top[symbol, OWN_COUNT + 1]
+    bid, ask = top[symbol, BID], top[symbol, ASK]
+    return bool(
+        (bids > 0 and ask > 0 and keys[top[symbol, OWN_FIRST]] <= -ask)
+        or (asks > 0 and bid > 0 and keys[top[symbol, OWN_FIRST + 1]] <= bid)
+    )
 
 
 @kernel

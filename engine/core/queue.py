@@ -14,10 +14,11 @@ between them too; rules that ignore prints (touch, through) are held inside by f
 
 from __future__ import annotations
 
-from engine.core.jit import kernel
+from engine.core.book import Int64s
+from engine.core.jit import inlined, kernel
 from engine.core.prints import came_after
 from engine.core.queue_fills import fill_resting, is_alone, rule_of, within_bounds
-from engine.core.queue_models import BACK, FRONT, PRINT, TOUCH, has_queue, share_in_front
+from engine.core.queue_models import BACK, FRONT, PRINT, RISK_AVERSE, TOUCH, has_queue, share_in_front
 from engine.core.slots import KEYS, SLOT, displayed_at, first_at, index_slot, is_closed, unindex_slot
 from engine.core.state import (
     ALONE,
@@ -29,11 +30,13 @@ from engine.core.state import (
     LANE_BEFORE,
     LANE_BUDGET,
     LANE_GIVEN,
+    LANE_RULE,
     LANES,
     NOW,
     OWN,
     OWN_COUNT,
     OWN_FIRST,
+    OWN_RULE,
     P_UNIT,
     PESSIMIST,
     Q_AHEAD,
@@ -47,6 +50,7 @@ from engine.core.state import (
     R_DISPLAY,
     R_PRICE,
     R_REFILLS,
+    R_RULE,
     R_SHOWN,
     R_SIDE,
     R_SYMBOL,
@@ -63,43 +67,53 @@ def gone_in_front(rule: int, ahead: int, level: int, cancel: int, unit: float) -
     return min(ahead, int(share * cancel * FINE + 0.5))
 
 
-@kernel
+@inlined
+def lane_fell(
+    control: Int64s, queues: Int64s, slot: int, lane: int, rule: int, before: int, size: int, unit: float
+) -> None:
+    """In one lane, the level of an order went from ``before`` to ``size``."""
+    level = before - queues[slot, lane, Q_TRADED]
+    queues[slot, lane, Q_TRADED] = 0
+    ahead = queues[slot, lane, Q_AHEAD]
+    if size >= before or ahead == 0:
+        return
+    cancel = level - size
+    left = ahead
+    if cancel > 0 and rule > RISK_AVERSE:
+        left -= gone_in_front(rule, ahead, level, cancel, unit)
+    left = min(left, size * FINE)
+    if left == ahead:
+        return
+    now = control[NOW]
+    waits = queues[slot, lane, Q_FELL_NS] == now
+    if rule == BACK:
+        waits = now - queues[slot, lane, Q_FELL_NS] <= control[EXPLAIN_NS]
+    if queues[slot, lane, Q_FELL] == 0 or not waits:
+        queues[slot, lane, Q_WAS] = ahead
+        queues[slot, lane, Q_FELL] = 0
+        queues[slot, lane, Q_FROM] = level
+    queues[slot, lane, Q_FELL] += max(cancel, (ahead - left + FINE - 1) // FINE)
+    queues[slot, lane, Q_FELL_NS] = now
+    queues[slot, lane, Q_AHEAD] = left
+
+
+@inlined
 def level_moved(m: Memory, slot: int, size: int) -> None:
     """The level of a resting order now shows ``size``."""
-    before = m.resting[slot, R_SHOWN]
-    m.resting[slot, R_SHOWN] = size
-    unit = m.params[m.resting[slot, R_SYMBOL], P_UNIT]
-    now = m.control[NOW]
-    for lane in range(m.control[LANES]):
-        rule = rule_of(m, slot, lane)
-        if not has_queue(rule):
-            continue
-        queue = m.queues[slot, lane]
-        level = before - queue[Q_TRADED]
-        queue[Q_TRADED] = 0
-        ahead = queue[Q_AHEAD]
-        if size >= before or ahead == 0:
-            continue
-        cancel = level - size
-        left = ahead
-        if cancel > 0 and rule != BACK:
-            left -= gone_in_front(rule, ahead, level, cancel, unit)
-        left = min(left, size * FINE)
-        if left == ahead:
-            continue
-        waits = queue[Q_FELL_NS] == now
-        if rule == BACK:
-            waits = now - queue[Q_FELL_NS] <= m.control[EXPLAIN_NS]
-        if queue[Q_FELL] == 0 or not waits:
-            queue[Q_WAS] = ahead
-            queue[Q_FELL] = 0
-            queue[Q_FROM] = level
-        queue[Q_FELL] += max(cancel, (ahead - left + FINE - 1) // FINE)
-        queue[Q_FELL_NS] = now
-        queue[Q_AHEAD] = left
+    # Handing all of ``m`` on for each lane would cost more than the rule.
+    control, resting, queues, rules = m.control, m.resting, m.queues, m.lanes[LANE_RULE]
+    before = resting[slot, R_SHOWN]
+    resting[slot, R_SHOWN] = size
+    unit = m.params[resting[slot, R_SYMBOL], P_UNIT]
+    for lane in range(control[LANES]):
+        rule = rules[lane]
+        if rule == OWN_RULE:
+            rule = resting[slot, R_RULE]
+        if has_queue(rule):
+            lane_fell(control, queues, slot, lane, rule, before, size, unit)
 
 
-@kernel
+@inlined
 def level_changed(m: Memory, symbol: int, side: int, price: int, size: int) -> None:
     """A level of our side now shows ``size``. ``side``: 1 bids, -1 asks."""
     column = 0 if side > 0 else 1

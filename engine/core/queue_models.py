@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import log
 
-from engine.core.jit import kernel
+from engine.core.jit import inlined, kernel
 
 RULES = (
     "front",
@@ -31,7 +31,7 @@ MODELS = RULES[2:]
 """What may be chosen as the venue's own rule, or run beside it."""
 
 
-@kernel
+@inlined
 def has_queue(rule: int) -> bool:
     """The rule follows a place in the queue; the others only look at prices.
 

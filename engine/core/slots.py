@@ -8,7 +8,7 @@ search, or by one comparison where we have no order as good as that.
 from __future__ import annotations
 
 from engine.core.book import Int64s, find_level
-from engine.core.jit import kernel
+from engine.core.jit import inlined, kernel
 from engine.core.prints import BOOK_VENUE_NS
 from engine.core.state import (
     FINE,
@@ -65,7 +65,7 @@ def first_at(keys: Int64s, low: int, high: int, key: int) -> int:
     return low
 
 
-@kernel
+@inlined
 def is_closed(m: Memory, slot: int) -> bool:
     """The venue's own rule filled the order so long ago that its twins are over too."""
     done_ns = m.resting[slot, R_DONE_NS]
