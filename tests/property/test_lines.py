@@ -93,7 +93,7 @@ def frames(seed: int) -> list[Batch | Measured]:
             out.append(trade(ns, chance.choice((100, 102)), chance.randint(1, 8), sell=chance.random() < 0.5))
         else:
             out.append(depth(ns, [(100, chance.randint(1, 9))], [(102, chance.randint(1, 9))]))
-    return [*out, clock(ns + 100 * MS)]
+    return [*out, clock(ns + 5_000 * MS)]  # until nothing is on its way any more
 
 
 def run(latency: LatencySettings, seed: int, blocks: bool, gate: Gate | None = None) -> Rig:
