@@ -9,6 +9,7 @@ from pydantic import Field
 
 from engine.core.paper_settings import PaperSettings
 from engine.core.types import Instrument
+from engine.live.config_calibration import CalibrationSection, calibration_settings
 from engine.live.config_gate import GateSection, gate_settings
 from engine.live.config_impact import ImpactSection, impact_settings
 from engine.live.config_latency import LatencySection, latency_settings
@@ -49,6 +50,7 @@ class PaperSection(Section):
     max_orders: int = Field(default=256, ge=1, le=10_000)
     queue: QueueSection = QueueSection()
     impact: ImpactSection = ImpactSection()
+    calibration: CalibrationSection | None = None
     latency: LatencySection | None = None
     gate: dict[str, GateSection] = Field(default={})
     rules: dict[str, RulesSection] = Field(default={})
@@ -64,6 +66,7 @@ def paper_settings(paper: PaperSection) -> PaperSettings:
         feed_ns=paper.feed if over.feed is None else over.feed,
         queue=queue_settings(paper.queue),
         impact=impact_settings(paper.impact),
+        calibration=calibration_settings(paper.calibration),
         latency=latency_settings(paper.latency),
         gates=gate_settings(paper.gate),
         maker_fee=paper.maker_fee,

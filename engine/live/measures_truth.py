@@ -40,6 +40,17 @@ def truth(engine: Engine, values: dict[str, Samples]) -> None:
             if bps is not None:
                 values.setdefault("missed_bps", []).append(((*labels, horizon), float(bps)))
     values["markout_ticks"] = _markouts(engine)
+    _calibration(engine, values)
+
+
+def _calibration(engine: Engine, values: dict[str, Samples]) -> None:
+    for one in engine.calibration.plain():
+        symbol = (str(one["symbol"]),)
+        for name, key in (("queue_share", "share"), ("queue_share_low", "low"), ("queue_share_high", "high")):
+            values.setdefault(name, []).append((symbol, float(one[key])))
+        values.setdefault("ghosts_total", []).extend(
+            ((*symbol, fate), float(one[fate])) for fate in ("surely", "surely_not", "unknown")
+        )
 
 
 def _markouts(engine: Engine) -> Samples:

@@ -56,6 +56,7 @@ LABELS: Final = {
     "leg": "`out`, `back` or `feed`",
     "grade": "`certain`, `likely` or `ambiguous`",
     "queue_model": "a queue model of the paper venue, the bounds `front` and `back` among them",
+    "fate": "`surely`, `surely_not` or `unknown`",
     "horizon": "`0.1s`, `1s`, `10s` or `60s`",
     "reason": "a risk rule, a reason for a rejection or for a new grade; a fixed set of words",
 }
@@ -115,6 +116,10 @@ TABLE: Final[tuple[Metric, ...]] = (
     Metric("fill_truth_low", "gauge", (), "Lower end of the score's 95 % interval, were the chances exact."),
     Metric("fill_truth_high", "gauge", (), "Upper end of it."),
     Metric("fill_truth_measured", "gauge", (), "Of ghost fills of the model in use the share that is beyond doubt."),
+    Metric("queue_share", "gauge", _SYMBOL, "Of a cancel what stands in front of the middle of a queue, calibrated."),
+    Metric("queue_share_low", "gauge", _SYMBOL, "Lower end of its 95 % interval."),
+    Metric("queue_share_high", "gauge", _SYMBOL, "Upper end of it."),
+    Metric("ghosts_total", "counter", ("symbol", "fate"), "Ghost orders that ended, by what is known of their fate."),
     Metric("profit_low", "gauge", ("currency",), "Lowest profit after fees under any queue model."),
     Metric("profit_high", "gauge", ("currency",), "Highest profit after fees under any queue model."),
     Metric("profit_hedged_low", "gauge", ("currency",), "The same with fills beyond the run's valued 10 s later."),

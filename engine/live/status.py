@@ -18,6 +18,7 @@ def render(state: dict[str, Any], url: str, *, fills: bool = True) -> Renderable
         parts.append(_models(state, fills))
     if state["truth"]["fills"]:
         parts.append(_truth(state))
+    parts += [Text(_calibrated(one), "dim") for one in state["calibration"]]
     parts += [Text(f"strategy {name} is stopped: {reason}", "bold red") for name, reason in _stopped(state)]
     return Group(*parts, _tail(state))
 
@@ -113,7 +114,7 @@ def truth_lines(told: dict[str, Any]) -> list[str]:
     """The score and the band in sentences; ``told`` is the daemon's ``/truth``."""
     score = told["truth"]
     if not score["fills"]:
-        return ["no fill yet"]
+        return ["no fill yet", *map(_calibrated, told["calibration"])]
     lines = [
         f"fill-truth score {_score(score)}: of {score['fills']} fills {score['false_fills']:.1f} expected false",
         "when they came: " + ", ".join(f"{grade} {score[grade]}" for grade in score["final"]),
@@ -124,6 +125,7 @@ def truth_lines(told: dict[str, Any]) -> list[str]:
     if measured := score["measured"]:
         sure = f"{measured['surely']} of {measured['said']} that the model filled are beyond doubt"
         lines.append(f"{measured['ghosts']} ghost orders: {sure} ({100 * measured['low']:.1f} %)")
+    lines += [_calibrated(one) for one in told["calibration"]]
     for currency, band in told["band"].items():
         models = sorted(band["models"].items(), key=lambda each: float(each[1]))
         lines.append(
@@ -135,6 +137,16 @@ def truth_lines(told: dict[str, Any]) -> list[str]:
             "what a model filled beyond the run, valued ten seconds later"
         )
     return lines
+
+
+def _calibrated(one: dict[str, Any]) -> str:
+    """What is known of a symbol's queues, in one line."""
+    return (
+        f"queue of {one['symbol']}: {100 * one['share']:.0f} % of a cancel in front of its middle "
+        f"({100 * one['low']:.0f} to {100 * one['high']:.0f}), {one['told']} of {one['cancels']} cancels told; "
+        f"of {one['ghosts']} ghosts {one['surely']} surely filled, {one['surely_not']} surely not, "
+        f"{one['unknown']} unknown"
+    )
 
 
 def _tail(state: dict[str, Any]) -> Text:

@@ -29,7 +29,7 @@ SHOWN = 50
 LEVELS = 5
 """Levels of each side of a book in a state."""
 
-TRUTH = ("truth", "band", "markouts", "execution")
+TRUTH = ("truth", "band", "markouts", "execution", "calibration")
 """Keys of a summary that say how true the fills are."""
 
 

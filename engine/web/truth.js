@@ -27,8 +27,11 @@ export function showTruth(box, state) {
     make("div", "grades", undefined, box);
     make("div", "grade-words", undefined, box);
     make("div", "strips", undefined, box);
+    make("div", "soft", undefined, box);
   }
-  const [bar, words, strips] = box.children;
+  const [bar, words, strips, queues] = box.children;
+  setText(queues, state.calibration.map((one) => `${bare(one.symbol)}: ${percent(one.share, 0)} of a cancel in front (${percent(one.low, 0)} to ${percent(one.high, 0)})`).join(" · "));
+  queues.title = state.calibration.map((one) => `${one.symbol}: ${count(one.told)} of ${count(one.cancels)} cancels told; of ${count(one.ghosts)} ghosts ${count(one.surely)} surely filled, ${count(one.surely_not)} surely not`).join("\n");
   const told = state.truth;
   bar.hidden = words.hidden = told.fills === 0;
   GRADES.forEach((grade, at) => {

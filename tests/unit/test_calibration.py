@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from engine.core.calibration import SHARES, Calibration, posterior
 from engine.core.calibration_settings import CalibrationSettings
@@ -18,6 +19,9 @@ from engine.core.paper_settings import PaperSettings
 from engine.core.records import Calibrated
 from engine.core.state import P_SHARE, START_SHARE, Float64s
 from engine.core.types import Side
+from engine.live.config_paper import PaperSection, paper_settings
+from engine.live.measures_truth import truth
+from engine.live.status import truth_lines
 from tests.market import MS, NO_LATENCY, Rig, S, Script, depth, gap, snapshot, trade
 
 QUICK = CalibrationSettings(interval_ns=50 * MS, life_ns=2 * S, report_ns=5 * S, weight=1.0, pooled=0.0, prior_sd=2.0)
@@ -148,3 +152,26 @@ def test_hours_lean_on_each_other_by_the_pooled_part() -> None:
     calibration: Calibration = rig.engine.calibration
     calibration.likelihood[0, 3] = -100.0 * np.square(SHARES - 1.0)
     assert calibration.estimate(0, 3).logit > calibration.estimate(0, 4).logit > START_SHARE + 0.5
+
+
+def test_the_config_switches_it_on_and_unknown_keys_are_refused() -> None:
+    section = PaperSection.model_validate({"calibration": {"interval": "250ms", "most": 4}})
+    found = paper_settings(section)
+    assert found.calibration is not None
+    assert (found.calibration.interval_ns, found.ghosts) == (250 * MS, 4)
+    assert paper_settings(PaperSection.model_validate({"calibration": {"enabled": False}})).ghosts == 0
+    assert paper_settings(PaperSection()).calibration is None
+    with pytest.raises(ValidationError):
+        PaperSection.model_validate({"calibration": {"often": 1}})
+
+
+def test_people_and_metrics_are_told() -> None:
+    rig = Rig(Script(), paper=PAPER)
+    rig.feed(*crowd(11, -1.0))
+    summary = rig.engine.summary()
+    (line,) = truth_lines(summary)[1:]
+    assert line.startswith("queue of v:BTCUSDT: ") and " % of a cancel in front of its middle" in line
+    values: dict[str, Any] = {}
+    truth(rig.engine, values)
+    assert values["queue_share_low"][0][1] < values["queue_share"][0][1] < values["queue_share_high"][0][1]
+    assert {labels[1] for labels, _ in values["ghosts_total"]} == {"surely", "surely_not", "unknown"}

@@ -6,6 +6,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 
+from engine.core.calibration import Calibration
+from engine.core.calibration_settings import CalibrationSettings
+from engine.core.paper_settings import PaperSettings
 from engine.live.latency import Latency
 from engine.live.measures import measure
 from engine.live.metrics import BOUNDS_NS, LABELS, PREFIX, TABLE, Exporter, Snapshot, markdown
@@ -27,7 +30,10 @@ def traded() -> Watched:
     watched.script.on["fill"] = on_fill
     watched.make_ready()
     watched.pass_time(200 * MS)
-    watched.engine.calibration.ghosts.fates[0].said = 1
+    engine, paper = watched.engine, PaperSettings(calibration=CalibrationSettings())
+    engine.calibration = Calibration(engine.instruments, paper, engine._state, engine.emit, engine.schedule)
+    engine.calibration.shares[0] = engine.calibration.estimate(0, hour=0)
+    engine.calibration.ghosts.fates[0].said = 1
     watched.runner.measured("v", 3 * MS)
     watched.runner.drain(1)
     return watched
