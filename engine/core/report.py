@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from engine.core.book import DOUBT, IS_READY
 from engine.core.events import REASONS
+from engine.core.order_terms import type_of
+from engine.core.risk import waking_price
 from engine.core.state import FRAMES_SEEN, GAPS_SEEN
 
 if TYPE_CHECKING:
@@ -105,9 +107,11 @@ def status(engine: Engine) -> dict[str, Any]:
                 "strategy": order.intent.strategy,
                 "symbol": instrument.name,
                 "side": "buy" if order.intent.side > 0 else "sell",
-                "kind": order.intent.kind.value,
-                "price": instrument.price_text(order.intent.price) if order.intent.price else None,
-                "size": instrument.size_text(order.intent.size),
+                "kind": type_of(order.intent.kind, order.intent.terms),
+                "time_in_force": order.intent.time_in_force.value,
+                "price": instrument.price_text(order.price) if order.price else None,
+                "trigger": instrument.price_text(trigger) if (trigger := waking_price(order.intent)) else None,
+                "size": instrument.size_text(order.size),
                 "filled": instrument.size_text(order.filled),
                 "state": order.state,
             }

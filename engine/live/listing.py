@@ -80,7 +80,14 @@ LISTS: Final[Mapping[str, Sequence[Column]]] = {
     ),
     "orders": (
         *(Column("id", lambda row: str(row["id"]), right=True), _plain("strategy"), _plain("symbol"), _plain("side")),
-        *(_plain("kind"), _decimal("price"), _decimal("size"), _decimal("filled"), _plain("state")),
+        *(
+            _plain("kind"),
+            _decimal("price"),
+            _decimal("trigger"),
+            _decimal("size"),
+            _decimal("filled"),
+            _plain("state"),
+        ),
     ),
     "fills": (
         *(Column("UTC", _time), _plain("strategy"), _plain("symbol"), _plain("side"), _decimal("price")),

@@ -192,6 +192,15 @@ def test_readme_when_its_blocks_run_in_order_then_every_assertion_holds(tmp_path
         del sys.modules["dip_tutorial"]
 
 
+def test_orders_when_its_examples_run_then_every_assertion_holds() -> None:
+    text = README.with_name("ORDERS.md").read_text("utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 8
+    names: dict[str, Any] = {"__name__": "orders_examples"}
+    for block in blocks:
+        exec(compile(block, "ORDERS.md", "exec"), names)
+
+
 def test_readme_when_it_lists_the_strategies_then_they_are_the_registered_ones() -> None:
     text = README.read_text("utf-8")
     listed = set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
