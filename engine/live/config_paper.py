@@ -47,7 +47,7 @@ class PaperSection(Section):
     borrow: BorrowSection = BorrowSection()
     equities: EquitiesSection = EquitiesSection()
     corporate_action: list[CorporateActionSection] = Field(default=[])
-    max_orders: int = Field(default=256, ge=1, le=10_000)
+    max_orders: int = Field(default=2_000, ge=1, le=10_000)
     queue: QueueSection = QueueSection()
     impact: ImpactSection = ImpactSection()
     calibration: CalibrationSection | None = None
