@@ -68,7 +68,7 @@ class Charges:
             emit,
             host.schedule,
             self._twins,
-            lambda symbol: self._end_orders(symbol, "split"),
+            self._splits,
         )
         host.handlers |= {
             "funding": self.funding.due,
@@ -98,6 +98,11 @@ class Charges:
         """Positions were valued anew."""
         self.margin.watch()
         self.borrowing.moved(self._host.now_ns)
+
+    def _splits(self, symbol: int) -> None:
+        """Prices of before are no more those of after: orders end, and what is followed ends with them."""
+        self._end_orders(symbol, "split")
+        self._host.honesty.splits(symbol)
 
     def _end_orders(self, symbol: int, reason: str) -> None:
         """The venue ends the orders of a symbol that reached it."""

@@ -161,6 +161,11 @@ class Honesty:
             if fate.order.intent.symbol == symbol and fate.order.at_venue:
                 fate.is_unsure = True
 
+    def splits(self, symbol: int) -> None:
+        """The symbol's prices are about to mean another share: value what waits, and look at no mark of it again."""
+        self.markouts.void(symbol)
+        self.twins.value(symbol)
+
     def record_accounts(self) -> None:
         """Tell the twin accounts that moved."""
         for strategy in dict.fromkeys(strategy for strategy, _ in self.shortfalls.rows):

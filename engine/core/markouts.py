@@ -62,6 +62,7 @@ class Mark:
     ns: int
     place: str
     grade: str
+    is_void: bool = False
     mids2: list[int] = field(default_factory=list)  # at once, then after each horizon that has passed
 
 
@@ -161,6 +162,12 @@ class Markouts:
         if queue:
             self._schedule(queue[0].ns + horizon_ns, "markout", at)
 
+    def void(self, symbol: int) -> None:
+        """Count no further horizon of the marks of a symbol."""
+        for mark in self._waiting[-1]:
+            if mark.symbol == symbol:
+                mark.is_void = True
+
     def finish(self) -> None:
         """The run ends: tell what is known of the marks that did not come to their last horizon, and forget them."""
         for mark in self._waiting[-1]:
@@ -171,7 +178,7 @@ class Markouts:
 
     def _look(self, mark: Mark) -> None:
         at = len(mark.mids2)
-        mid2 = mid2_of(self._top, mark.symbol)
+        mid2 = 0 if mark.is_void else mid2_of(self._top, mark.symbol)
         mark.mids2.append(mid2)
         if not mid2:
             return

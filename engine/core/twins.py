@@ -80,6 +80,13 @@ class Twins:
         if self._waiting:
             self._schedule(self._waiting[0][0], "hedge", None)
 
+    def value(self, symbol: int) -> None:
+        """Value what waits of a symbol now."""
+        waiting, self._waiting = self._waiting, deque(one for one in self._waiting if one[3] != symbol)
+        for one in waiting:
+            if one[3] == symbol:
+                self._close(*one[1:])
+
     def has_positions(self) -> bool:
         """Whether any twin holds anything, so that its profit moves with the market."""
         return any(entry.size for account in self.accounts.values() for entry in account.ledger.entries())
@@ -141,7 +148,9 @@ class Twins:
         return totals
 
     def _value(self) -> None:
-        _, model, strategy, symbol, side, price, size = self._waiting.popleft()
+        self._close(*self._waiting.popleft()[1:])
+
+    def _close(self, model: str, strategy: str, symbol: int, side: int, price: int, size: int) -> None:
         self._add(model, strategy, *self._worth(symbol, side, price, size))
 
     def _worth(self, symbol: int, side: int, price: int, size: int) -> tuple[str, int]:

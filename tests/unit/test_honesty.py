@@ -171,6 +171,19 @@ def test_hedged_profit_is_the_mid_ten_seconds_after_a_fill_whatever_the_position
     )
 
 
+def test_a_split_ends_what_is_followed_at_the_prices_of_before() -> None:
+    made = rig()
+    fill_it(made)
+    made.feed(depth(2 * S + 500 * MS, bids=[(101, 4)]))  # mid 101.5
+    before = plain(made)["band"]["USDT"]["hedged"]
+    made.engine.honesty.splits(0)
+    made.feed(snapshot(3 * S, [(50, 1)], [(51, 1)]), clock(63 * S))
+    assert made.facts(Markout) == [Markout(1, 1, "v:BTCUSDT", "near", [202, 202, 0, 0, 0])]
+    after = plain(made)["band"]["USDT"]
+    hedged = {model: Decimal(profit) - Decimal(after["own"]) for model, profit in after["hedged"].items()}
+    assert hedged == {model: Decimal(profit) - Decimal(before["risk_averse"]) for model, profit in before.items()}
+
+
 def test_what_moves_the_runs_money_beside_fills_is_in_every_model() -> None:
     made = rig(size=8, price=None)
     before = plain(made)["band"]["USDT"]
