@@ -53,7 +53,7 @@ class Queues:
     def rest(self, side: int, price: int, size: int, *, display: int = 0, symbol: int = 0, ahead: int = -1) -> int:
         """An order comes to rest; its number."""
         self.orders += 1
-        terms = (symbol, side, price, size, self.orders, self.state.rule, ahead, display)
+        terms = (symbol, side, price, size, self.orders, self.state.rule, ahead, display, 0)
         self.slots[self.orders] = join_queue(self.memory, *terms)
         self.sizes[self.orders] = size
         return self.orders

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from engine.core.queue_samples import SURE
 from engine.core.resting import CROSSED, TAKEN, THROUGH
+from engine.core.state import SAMPLES
 
 CERTAIN: Final = "certain"
 LIKELY: Final = "likely"
@@ -38,9 +40,9 @@ REASONS: Final = (BACK, PASSED, LEFT, DOUBT)
 def grade(cause: int, chance: int, back_filled: bool, *, is_unsure: bool = False) -> str:
     """The grade of a fill as it comes; ``chance`` per mille, ``is_unsure``: the book had a gap while the order rested.
 
-    >>> grade(THROUGH, 400, False), grade(AT_PRICE, 970, False), grade(AT_PRICE, 400, False)
+    >>> grade(THROUGH, 400, False), grade(1, 970, False), grade(1, 400, False)
     ('certain', 'likely', 'ambiguous')
-    >>> grade(AT_PRICE, 400, True), grade(THROUGH, 1000, True, is_unsure=True)
+    >>> grade(1, 400, True), grade(THROUGH, 1000, True, is_unsure=True)
     ('certain', 'ambiguous')
     """
     if cause == TAKEN:
@@ -50,6 +52,27 @@ def grade(cause: int, chance: int, back_filled: bool, *, is_unsure: bool = False
     if back_filled or cause in SURE_CAUSES:
         return CERTAIN
     return LIKELY if chance >= LIKELY_FROM else AMBIGUOUS
+
+
+def last_grade(cause: int, chance: int, back_filled: bool, is_answered: bool, reached: int) -> str:
+    """The grade of a fill when what follows it at once is known, as ghosts know it a second later.
+
+    ``chance``: as it came. ``back_filled``: by now the pessimist has it too. ``is_answered``: the level spoke after the
+    print and the order was still there. ``reached``: the possible places that prints reached (see queue_samples.py).
+    On the four recordings of real orders .9998 of 5,980 certain fills happened, .989 of 820 likely ones and .72 of 480
+    ambiguous ones. An order that was gone before its level answered the print seldom had the fill: exchanges take a
+    cancel, such as that of an owner who would else trade with himself, and the print in one event.
+
+    >>> last_grade(1, SURE, True, True, 16), last_grade(1, 930, False, True, 16), last_grade(1, SURE, True, False, 16)
+    ('certain', 'likely', 'ambiguous')
+    """
+    if cause in SURE_CAUSES:
+        return CERTAIN
+    if not is_answered:
+        return AMBIGUOUS
+    if chance >= SURE:
+        return CERTAIN
+    return LIKELY if back_filled or reached == SAMPLES else AMBIGUOUS
 
 
 def regrade(before: str, reason: str) -> str:
@@ -81,5 +104,6 @@ __all__ = [
     "PASSED",
     "REASONS",
     "grade",
+    "last_grade",
     "regrade",
 ]

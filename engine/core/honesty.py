@@ -55,7 +55,7 @@ class Honesty:
 
         self.twins = Twins(
             state.lane_names,
-            settings.queue.model,
+            settings.queue.rule,
             new_account,
             room=MAX_FOLLOWED,
             mark2=treasury.mark2,

@@ -18,7 +18,16 @@ from engine.core.book import Int64s
 from engine.core.jit import inlined, kernel
 from engine.core.prints import came_after
 from engine.core.queue_fills import fill_resting, is_alone, rule_of, within_bounds
-from engine.core.queue_models import BACK, FRONT, PRINT, RISK_AVERSE, TOUCH, has_queue, share_in_front
+from engine.core.queue_models import BACK, FITTED, FRONT, PRINT, RISK_AVERSE, TOUCH, has_queue, share_in_front
+from engine.core.queue_samples import (
+    answer_places,
+    place_ahead,
+    place_level,
+    place_print,
+    place_through,
+    rejoin_places,
+    settle_places,
+)
 from engine.core.slots import KEYS, SLOT, displayed_at, first_at, index_slot, is_closed, unindex_slot
 from engine.core.state import (
     ALONE,
@@ -37,6 +46,7 @@ from engine.core.state import (
     OWN_COUNT,
     OWN_FIRST,
     OWN_RULE,
+    P_SHARE,
     P_UNIT,
     PESSIMIST,
     Q_AHEAD,
@@ -47,6 +57,8 @@ from engine.core.state import (
     Q_SLICE,
     Q_TRADED,
     Q_WAS,
+    R_ANSWERED,
+    R_BEHIND,
     R_DISPLAY,
     R_PRICE,
     R_REFILLS,
@@ -54,7 +66,9 @@ from engine.core.state import (
     R_SHOWN,
     R_SIDE,
     R_SYMBOL,
+    R_TRADED,
     R_UNSURE,
+    S_UNANSWERED,
     Memory,
 )
 
@@ -65,6 +79,27 @@ def gone_in_front(rule: int, ahead: int, level: int, cancel: int, unit: float) -
     front = min(ahead / FINE, float(level))
     share = share_in_front(rule, front, level - front, unit)
     return min(ahead, int(share * cancel * FINE + 0.5))
+
+
+@kernel
+def answered(m: Memory, slot: int, lane: int, printed: int, front: int) -> None:
+    """The level answered prints of this size: what of them got through to us after all, past ``front``, trades now."""
+    queue = m.queues[slot, lane]
+    got = queue[Q_TRADED]
+    queue[Q_TRADED] = 0
+    if m.resting[slot, R_DISPLAY] > 0:
+        return
+    alone = is_alone(m, slot)
+    given = 0
+    if not alone:
+        front = max(front, m.lanes[LANE_BEFORE, lane])
+        m.lanes[LANE_BEFORE, lane] = front
+        given = m.lanes[LANE_GIVEN, lane]
+    ours = within_bounds(m, slot, lane, max(0, min(queue[Q_LEFT], printed - front - given - got)))
+    if not alone:
+        m.lanes[LANE_GIVEN, lane] = given + got + ours
+    if ours > 0:
+        fill_resting(m, slot, lane, ours, CAUSE_AT_PRICE, 0)
 
 
 @inlined
@@ -101,15 +136,29 @@ def lane_fell(
 def level_moved(m: Memory, slot: int, size: int) -> None:
     """The level of a resting order now shows ``size``."""
     # Handing all of ``m`` on for each lane would cost more than the rule.
-    control, resting, queues, rules = m.control, m.resting, m.queues, m.lanes[LANE_RULE]
+    control, resting, queues, rules, places = m.control, m.resting, m.queues, m.lanes[LANE_RULE], m.samples[slot]
+    symbol = resting[slot, R_SYMBOL]
+    size = max(0, size - resting[slot, R_BEHIND])
     before = resting[slot, R_SHOWN]
     resting[slot, R_SHOWN] = size
-    unit = m.params[resting[slot, R_SYMBOL], P_UNIT]
+    unit = m.params[symbol, P_UNIT]
+    if resting[slot, R_TRADED] > 0:
+        resting[slot, R_ANSWERED] = 1
+    front = place_level(places, control[NOW], control[EXPLAIN_NS], before, size, m.params[symbol, P_SHARE])
+    printed = places[S_UNANSWERED]
+    if printed > 0:
+        answer_places(places)
     for lane in range(control[LANES]):
         rule = rules[lane]
         if rule == OWN_RULE:
             rule = resting[slot, R_RULE]
-        if has_queue(rule):
+        if rule == FITTED:
+            queues[slot, lane, Q_AHEAD] = place_ahead(places) * FINE
+            if printed > 0:
+                answered(m, slot, lane, printed, front)
+            else:
+                queues[slot, lane, Q_TRADED] = 0
+        elif has_queue(rule):
             lane_fell(control, queues, slot, lane, rule, before, size, unit)
 
 
@@ -127,6 +176,8 @@ def level_changed(m: Memory, symbol: int, side: int, price: int, size: int) -> N
     if key < keys[first] or key > keys[end - 1]:
         return
     at = first_at(keys, first, end, key)
+    m.lanes[LANE_BEFORE] = 0
+    m.lanes[LANE_GIVEN] = 0
     while at < end and keys[at] == key:
         slot = m.places[SLOT, at]
         if not is_closed(m, slot):
@@ -139,6 +190,7 @@ def printed_through(m: Memory, slot: int, size: int) -> bool:
     """A trade of ``size`` at a worse price than ours met us first; False where nothing of it is left in any lane."""
     alone = is_alone(m, slot)
     goes_on = alone
+    place_through(m.samples[slot])
     for lane in range(m.control[LANES]):
         rule = rule_of(m, slot, lane)
         queue = m.queues[slot, lane]
@@ -191,6 +243,8 @@ def print_reached(m: Memory, slot: int, lane: int, rule: int, budget: int, size:
 def printed_at(m: Memory, slot: int, size: int) -> None:
     """A trade of ``size`` at our price goes to what is in front of us, the rest to us."""
     alone = is_alone(m, slot)
+    share = m.params[m.resting[slot, R_SYMBOL], P_SHARE]
+    front = place_print(m.samples[slot], m.control[NOW], m.control[EXPLAIN_NS], size, share)
     for lane in range(m.control[LANES]):
         rule = rule_of(m, slot, lane)
         left = m.queues[slot, lane, Q_LEFT]
@@ -200,7 +254,12 @@ def printed_at(m: Memory, slot: int, size: int) -> None:
         ahead = (m.queues[slot, lane, Q_AHEAD] + FINE // 2) // FINE
         ours = 0
         if has_queue(rule) or rule in (FRONT, PRINT):
-            before = print_reached(m, slot, lane, rule, budget, size) if has_queue(rule) else 0
+            before = 0
+            if rule == FITTED:
+                before = min(front, budget) * FINE
+                m.queues[slot, lane, Q_AHEAD] = place_ahead(m.samples[slot]) * FINE
+            elif has_queue(rule):
+                before = print_reached(m, slot, lane, rule, budget, size)
             given = 0
             if not alone:
                 # Nobody of ours overtakes an older one: what is before that is before us.
@@ -215,6 +274,9 @@ def printed_at(m: Memory, slot: int, size: int) -> None:
             if not alone:
                 m.lanes[LANE_GIVEN, lane] += ours
             fill_resting(m, slot, lane, ours, CAUSE_AT_PRICE, ahead)
+        if rule == FITTED:
+            # Of this print all that is spoken for: by us, and by our orders at better prices.
+            m.queues[slot, lane, Q_TRADED] += ours + size - budget
 
 
 @kernel
@@ -231,10 +293,15 @@ def refill(m: Memory, slot: int, size: int) -> bool:
         if queue[Q_SLICE] > 0 or queue[Q_LEFT] == 0:
             continue
         moved = moved or lane == OWN
-        after = max(0, row[R_SHOWN] - queue[Q_TRADED])
-        before = max(0, row[R_SHOWN] - queue[Q_TRADED] + size)
+        is_fitted = rule_of(m, slot, lane) == FITTED
+        printed = m.samples[slot, S_UNANSWERED] if is_fitted else queue[Q_TRADED]
+        after = max(0, row[R_SHOWN] - printed)
+        before = max(0, row[R_SHOWN] - printed + size)
         queue[Q_AHEAD] = after * FINE
         queue[Q_FELL] = 0
+        if is_fitted:
+            queue[Q_TRADED] = 0
+            rejoin_places(m.samples[slot], row[R_SHOWN])
         queue[Q_SLICE] = min(row[R_DISPLAY], queue[Q_LEFT])
         budget = size if m.control[ALONE] else m.lanes[LANE_BUDGET, lane]
         ours = within_bounds(m, slot, lane, max(0, min(queue[Q_LEFT], budget - before - m.lanes[LANE_GIVEN, lane])))
@@ -306,7 +373,9 @@ def settle_queues(m: Memory, symbol: int) -> None:
         slot = m.places[SLOT, at]
         which = 0 if m.resting[slot, R_SIDE] > 0 else 1
         shown = displayed_at(m.top, m.levels, symbol, which, m.resting[slot, R_PRICE])
+        shown = max(0, shown - m.resting[slot, R_BEHIND])
         m.resting[slot, R_SHOWN] = shown
+        settle_places(m.samples[slot], shown)
         for lane in range(m.control[LANES]):
             queue = m.queues[slot, lane]
             queue[Q_AHEAD] = min(queue[Q_AHEAD], shown * FINE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engine.core.jit import kernel
+from engine.core.queue_samples import chance_of
 from engine.core.state import (
     ALONE,
     CAUSE_AT_PRICE,
@@ -10,6 +11,7 @@ from engine.core.state import (
     F_AHEAD,
     F_AHEAD_NOW,
     F_CAUSE,
+    F_CHANCE,
     F_MAKER,
     F_ORDER,
     F_PRICE,
@@ -32,6 +34,8 @@ from engine.core.state import (
     R_PRICE,
     R_REFILLS,
     R_RULE,
+    R_TRADED,
+    S_REACHED,
     TWIN_COUNT,
     URGENT,
     W_CAUSE,
@@ -117,10 +121,14 @@ def fill_resting(m: Memory, slot: int, lane: int, size: int, cause: int, ahead: 
         return
     if m.queues[slot, lane, Q_LEFT] == 0 and row[R_ORDER] > 0:
         row[R_DONE_NS] = m.control[NOW]  # a ghost stays, to learn what its bounds make of it
+    row[R_TRADED] += size
+    is_sure = m.queues[slot, PESSIMIST, Q_LEFT] <= m.queues[slot, OWN, Q_LEFT]
+    chance = chance_of(cause, is_sure, m.samples[slot, S_REACHED])
     if at < m.control[FILL_COUNT] and m.fills[at, F_ORDER] == row[R_ORDER]:
         m.fills[at, F_SIZE] += size
         if m.fills[at, F_CAUSE] == CAUSE_AT_PRICE:
             m.fills[at, F_CAUSE] = cause
+        m.fills[at, F_CHANCE] = chance
         return
     at = m.control[FILL_COUNT]
     fill = m.fills[at]
@@ -132,6 +140,7 @@ def fill_resting(m: Memory, slot: int, lane: int, size: int, cause: int, ahead: 
     fill[F_AHEAD_NOW] = ahead
     fill[F_RULE] = row[R_RULE]
     fill[F_CAUSE] = cause
+    fill[F_CHANCE] = chance
     m.queues[slot, lane, Q_ROW] = at
     m.control[FILL_COUNT] = at + 1
 

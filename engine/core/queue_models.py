@@ -22,10 +22,11 @@ RULES = (
     "power3",
     "log",
     "log2",
+    "fitted",
 )
 """The names that people type, in the order of the codes; ``front`` and ``back`` are the bounds and run always."""
 
-FRONT, BACK, TOUCH, THROUGH, PRINT, RISK_AVERSE, PROPORTIONAL, POWER2, POWER3, LOG, LOG2 = range(len(RULES))
+FRONT, BACK, TOUCH, THROUGH, PRINT, RISK_AVERSE, PROPORTIONAL, POWER2, POWER3, LOG, LOG2, FITTED = range(len(RULES))
 
 MODELS = RULES[2:]
 """What may be chosen as the venue's own rule, or run beside it."""

@@ -19,6 +19,7 @@ from engine.core.state import (
     F_AHEAD,
     F_AHEAD_NOW,
     F_CAUSE,
+    F_CHANCE,
     F_MAKER,
     F_ORDER,
     F_PRICE,
@@ -152,6 +153,7 @@ class Resting:
                     row[F_AHEAD_NOW],
                     RULES[row[F_RULE]],
                     row[F_CAUSE],
+                    row[F_CHANCE],
                 )
             )
         self._control[FILL_COUNT] = 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 from engine.core.book import Int64s, find_level
 from engine.core.jit import inlined, kernel
 from engine.core.prints import BOOK_VENUE_NS
+from engine.core.queue_samples import join_places
 from engine.core.state import (
     FINE,
     GRACE_NS,
@@ -20,6 +21,7 @@ from engine.core.state import (
     Q_AHEAD,
     Q_LEFT,
     Q_SLICE,
+    R_BEHIND,
     R_DISPLAY,
     R_DONE_NS,
     R_FIRST_AHEAD,
@@ -120,11 +122,21 @@ def unindex_slot(m: Memory, slot: int) -> None:
 
 @kernel
 def join_queue(
-    m: Memory, symbol: int, side: int, price: int, size: int, order: int, rule: int, ahead: int, display: int
+    m: Memory,
+    symbol: int,
+    side: int,
+    price: int,
+    size: int,
+    order: int,
+    rule: int,
+    ahead: int,
+    display: int,
+    behind: int,
 ) -> int:
     """An order comes to rest, in every lane behind ``ahead`` (-1: all that is displayed); its slot. There is room.
 
-    ``display``: what an iceberg shows at once, 0: all of it.
+    ``display``: what an iceberg shows at once, 0: all of it. ``behind``: public size that from now on is shown and
+    stays behind it, 0 but for a ghost, whose original does.
     """
     slot = m.control[SLOT_FREE] - 1
     if slot >= 0:
@@ -132,9 +144,8 @@ def join_queue(
     else:
         slot = m.control[SLOTS_USED]
         m.control[SLOTS_USED] = slot + 1
-    shown = displayed_at(m.top, m.levels, symbol, 0 if side > 0 else 1, price)
     if ahead < 0:
-        ahead = shown
+        ahead = displayed_at(m.top, m.levels, symbol, 0 if side > 0 else 1, price)
     row = m.resting[slot]
     row[:] = 0
     row[R_ORDER] = order
@@ -143,7 +154,8 @@ def join_queue(
     row[R_PRICE] = price
     row[R_FIRST_AHEAD] = ahead
     row[R_RULE] = rule
-    row[R_SHOWN] = max(shown, ahead)
+    row[R_SHOWN] = ahead
+    row[R_BEHIND] = behind
     row[R_JOINED_NS] = m.control[NOW]
     row[R_DISPLAY] = display
     row[R_JOINED_VENUE_NS] = m.top[symbol, BOOK_VENUE_NS]
@@ -152,6 +164,7 @@ def join_queue(
         m.queues[slot, lane, Q_LEFT] = size
         m.queues[slot, lane, Q_AHEAD] = ahead * FINE
         m.queues[slot, lane, Q_SLICE] = min(display, size)
+    join_places(m.samples[slot], ahead, order)
     index_slot(m, slot)
     return int(slot)
 
@@ -177,7 +190,7 @@ def shrink_queue(m: Memory, slot: int, by: int) -> None:
 @kernel
 def join(flat: Int64s, symbol: int, side: int, price: int, size: int, order: int, rule: int, display: int) -> int:
     """``join_queue`` for Python."""
-    return join_queue(memory_of(flat), symbol, side, price, size, order, rule, -1, display)
+    return join_queue(memory_of(flat), symbol, side, price, size, order, rule, -1, display, 0)
 
 
 @kernel

@@ -2,10 +2,10 @@
 
 ``Memory`` names its parts: ``control`` (scalars), ``top`` (one row a symbol), ``lanes`` and ``params`` (the queue rules
 that run), ``resting`` (a slot for each paper order in the venue's book), ``queues`` (its place under each rule),
-``places`` (slots in order of priority), ``taken`` (what we consumed and the venue has not refreshed), ``fills``
-(what the last call matched), ``twins`` (what the rules beside the venue's own would have matched), ``levels`` (see
-book.py) and the ``ring`` of frames. The Python side holds views of the same memory. Everything is bounded when the run
-starts.
+``samples`` (its possible places, see queue_samples.py), ``places`` (slots in order of priority), ``taken`` (what we
+consumed and the venue has not refreshed), ``fills`` (what the last call matched), ``twins`` (what the rules beside the
+venue's own would have matched), ``levels`` (see book.py) and the ``ring`` of frames. The Python side holds views of the
+same memory. Everything is bounded when the run starts.
 
 A *lane* is one queue rule that is followed for every resting order. The first three are always there: the optimistic
 bound, the pessimistic bound and the venue's own rule, which decides the order's life.
@@ -108,7 +108,7 @@ P_SHARE = 1  # of a cancel what stands in front of the middle of a queue, as a l
 START_SHARE = -1.55
 """The share before anything was calibrated: measured on 101,000 cancels of single orders of the ES future."""
 
-RESTING_FIELDS = 16
+RESTING_FIELDS = 20
 # Columns of ``resting``.
 (
     R_ORDER,  # 0: the slot is free; below 0 a ghost, which knows nothing of others nor they of it
@@ -125,7 +125,10 @@ RESTING_FIELDS = 16
     R_DISPLAY,  # of an iceberg the size that it shows at once, 0: all of it
     R_REFILLS,  # 1: a lane used up what it showed in the print that is being shared out
     R_JOINED_VENUE_NS,  # the venue's time of the book that it joined
-) = range(14)
+    R_BEHIND,  # public size known to stay behind it as long as it rests: a ghost's own original, else 0
+    R_TRADED,  # what the venue's own rule let it trade
+    R_ANSWERED,  # 1: its level spoke after it had traded
+) = range(17)
 
 FINE = 256
 """Parts of one size unit in which queues are kept, as shares of a cancel are rarely whole; sizes stay below 2^54."""
@@ -143,6 +146,24 @@ QUEUE_FIELDS = 9
     Q_SLICE,  # of an iceberg what is left of the part that it shows, size units
     Q_ROW,  # where its fill of this frame stands in ``fills`` or ``twins``
 ) = range(QUEUE_FIELDS)
+
+SAMPLES = 16
+"""Possible places in the queue that are followed for each order (see queue_samples.py)."""
+
+SAMPLE_FIELDS = 8 + 2 * SAMPLES
+# Columns of ``samples``, for each slot; sizes in size units.
+(
+    S_UNANSWERED,  # prints at the price that no level change has answered yet
+    S_UNANSWERED_NS,  # the last of them
+    S_FELL,  # the last fall of the level, where no print was waiting for it; 0: none
+    S_FELL_NS,
+    S_FROM,  # the level before it
+    S_SET,  # how much of it later prints explained
+    S_DRAW,  # the counter of the draws; that of the fall can be told from it
+    S_REACHED,  # how many places prints have reached
+    S_AHEAD,  # from here on, smallest first: the size in front of each place, before the unanswered prints
+) = range(9)
+S_WAS = S_AHEAD + SAMPLES  # from here on: the same before the last fall
 
 TAKEN_FIELDS = 4
 # Columns of ``taken``; then one for each lane with the size. OWNER: 0, or the order where orders are alone.
@@ -167,8 +188,8 @@ FRAME_FIELDS = FRAME.itemsize // 8
     FR_LAST_PRICE,
 ) = (0, 1, 2, 3, 4, 5, 10, 15, 20, 25, 26, 27, 28, 29)
 
-FILL_FIELDS = 8
-F_ORDER, F_PRICE, F_SIZE, F_MAKER, F_AHEAD, F_AHEAD_NOW, F_RULE, F_CAUSE = range(FILL_FIELDS)
+FILL_FIELDS = 9
+F_ORDER, F_PRICE, F_SIZE, F_MAKER, F_AHEAD, F_AHEAD_NOW, F_RULE, F_CAUSE, F_CHANCE = range(FILL_FIELDS)
 
 CAUSE_TAKEN, CAUSE_AT_PRICE, CAUSE_THROUGH, CAUSE_CROSSED = range(4)
 """Why an order traded: it took what was displayed; prints at its price used up the queue in front; a print went through
@@ -190,6 +211,7 @@ class Memory(NamedTuple):
     params: Float64s
     resting: Int64s
     queues: Int64s
+    samples: Int64s
     places: Int64s
     taken: Int64s
     fills: Int64s
@@ -215,6 +237,8 @@ def memory_of(flat: Int64s) -> Memory:
     resting = flat[a:b].reshape(slots, RESTING_FIELDS)
     a, b = b, b + slots * lanes * QUEUE_FIELDS
     queues = flat[a:b].reshape(slots, lanes, QUEUE_FIELDS)
+    a, b = b, b + slots * SAMPLE_FIELDS
+    samples = flat[a:b].reshape(slots, SAMPLE_FIELDS)
     a, b = b, b + 2 * slots
     places = flat[a:b].reshape(2, slots)
     a, b = b, b + control[TAKEN_ROOM] * (TAKEN_FIELDS + lanes)
@@ -227,7 +251,7 @@ def memory_of(flat: Int64s) -> Memory:
     levels = flat[a:b].reshape(symbols, 2, 2, control[DEPTH])
     a, b = b, b + control[RING_ROOM] * FRAME_FIELDS
     ring = flat[a:b].reshape(control[RING_ROOM], FRAME_FIELDS)
-    return Memory(control, top, rules, params, resting, queues, places, taken, fills, twins, levels, ring)
+    return Memory(control, top, rules, params, resting, queues, samples, places, taken, fills, twins, levels, ring)
 
 
 class State:
@@ -247,7 +271,7 @@ class State:
     ) -> None:
         symbols = len(instruments)
         queue = queue or QueueSettings()
-        rules = [FRONT, BACK, OWN_RULE, *(RULES.index(name) for name in queue.twins if name != queue.model)]
+        rules = [FRONT, BACK, OWN_RULE, *(RULES.index(name) for name in queue.twins if name != queue.rule)]
         slots = max_orders + min(max_orders, LINGER_ROOM) + ghosts
         control = np.zeros(CONTROL_FIELDS, np.int64)
         control[NEXT_DUE] = NEVER_NS
@@ -269,7 +293,7 @@ class State:
             CONTROL_FIELDS
             + symbols * (TOP_FIELDS + PARAM_FIELDS + 4 * depth)
             + len(rules) * LANE_FIELDS
-            + slots * (RESTING_FIELDS + len(rules) * QUEUE_FIELDS + 2)
+            + slots * (RESTING_FIELDS + len(rules) * QUEUE_FIELDS + SAMPLE_FIELDS + 2)
             + taken_room * (TAKEN_FIELDS + len(rules))
             + (slots + depth) * FILL_FIELDS
             + 2 * slots * len(rules) * TWIN_FIELDS
@@ -290,5 +314,5 @@ class State:
         self.params[:, P_UNIT] = [10.0**-each.size_decimals for each in instruments]
         self.on_ghost: Callable[[int, int], None] = lambda order, lane: None
         """Hears the number of a ghost order and the lane that filled it."""
-        self.rule = RULES.index(queue.model)
-        self.lane_names = ("front", "back", queue.model, *(RULES[code] for code in rules[OWN + 1 :]))
+        self.rule = RULES.index(queue.rule)
+        self.lane_names = ("front", "back", queue.rule, *(RULES[code] for code in rules[OWN + 1 :]))

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from engine.core.book import ASK_COUNT, BID_COUNT, IS_READY, Int64s
+from engine.core.grades import last_grade
 from engine.core.jit import kernel
 from engine.core.kernel import apply_level, is_crossed, refresh_top
 from engine.core.matching import match_crossed
@@ -21,16 +22,28 @@ from engine.core.paper_settings import PaperSettings
 from engine.core.queue import traded
 from engine.core.queue_models import MODELS as MODELS
 from engine.core.queue_models import RULES
+from engine.core.queue_samples import chance_of
 from engine.core.queue_settings import QueueSettings
 from engine.core.slots import join_queue, leave_queue
 from engine.core.state import (
     ALONE,
+    CAUSE_AT_PRICE,
     CLAMPED,
+    F_CAUSE,
+    F_CHANCE,
     F_ORDER,
     F_SIZE,
     FILL_COUNT,
+    GRACE_NS,
     NOW,
+    OWN,
+    PESSIMIST,
+    Q_LEFT,
+    R_ANSWERED,
+    S_REACHED,
+    SAMPLES,
     TWIN_COUNT,
+    Memory,
     State,
     memory_of,
 )
@@ -42,8 +55,12 @@ NOTHING, LEVEL, TRADE, CLEAR = range(4)
 TS, KIND, SIDE, PRICE, SIZE, ENDS = range(6)
 # Columns of the probes as the loop reads them.
 P_SIDE, P_PRICE, P_SIZE, P_AHEAD, P_START, P_END = range(6)
+# Columns of its answer: filled size, time of the first fill (-1: none), why and how likely that was; then, when the
+# ghost left, whether its level had spoken since, the pessimist had it too, and how many of its places were reached.
+A_SIZE, A_FIRST_NS, A_CAUSE, A_CHANCE, A_ANSWERED, A_BACK, A_REACHED = range(7)
+A_FIELDS = 7
 
-DEFAULT_MODEL = QueueSettings().model
+DEFAULT_MODEL = QueueSettings().rule
 
 
 class UnknownModel(Exception):
@@ -51,16 +68,35 @@ class UnknownModel(Exception):
 
 
 @kernel
+def exorcise(m: Memory, slots: Int64s, ghost: int, answer: Int64s) -> None:
+    """A ghost leaves, if it is still there; what its place says last is its answer."""
+    slot = slots[ghost]
+    if slot < 0:
+        return
+    answer[ghost, A_ANSWERED] = m.resting[slot, R_ANSWERED]
+    answer[ghost, A_BACK] = m.queues[slot, PESSIMIST, Q_LEFT] <= m.queues[slot, OWN, Q_LEFT]
+    answer[ghost, A_REACHED] = m.samples[slot, S_REACHED]
+    if answer[ghost, A_SIZE] == 0:
+        answer[ghost, A_CHANCE] = chance_of(CAUSE_AT_PRICE, False, min(answer[ghost, A_REACHED], SAMPLES // 2 - 1))
+    leave_queue(m, slot)
+    slots[ghost] = -1
+
+
+@kernel
 def haunt(flat: Int64s, tape: Int64s, probes: Int64s, ends: Int64s, rule: int) -> Int64s:
-    """Filled size and time of the first fill (-1: none) of each ghost; ``probes`` in the order of their first row.
+    """What happened to each ghost, columns ``A_*``; ``probes`` in the order of their first row.
 
     ``ends``: the same ghosts in the order of their last. ``flat`` is the kernel's own memory with room for all of them,
     set so that they know nothing of each other, as the real orders' fates belong to one order each.
     """
     m = memory_of(flat)
     count = len(probes)
-    answer = np.zeros((count, 2), np.int64)
-    answer[:, 1] = -1
+    answer = np.zeros((count, A_FIELDS), np.int64)
+    answer[:, A_FIRST_NS] = -1
+    # Filled ghosts, which are followed for as long as the twins of a filled order.
+    lingering = np.zeros((count, 2), np.int64)
+    lingered = 0
+    filled = 0
     slots = np.full(count, -1, np.int64)
     m.top[0, IS_READY] = 1
     entered = 0
@@ -71,14 +107,16 @@ def haunt(flat: Int64s, tape: Int64s, probes: Int64s, ends: Int64s, rule: int) -
         while entered < count and probes[entered, P_START] <= row:
             one = probes[entered]
             side = one[P_SIDE]
-            slots[entered] = join_queue(m, 0, side, one[P_PRICE], one[P_SIZE], entered + 1, rule, one[P_AHEAD], 0)
+            size = one[P_SIZE]
+            slots[entered] = join_queue(m, 0, side, one[P_PRICE], size, entered + 1, rule, one[P_AHEAD], 0, size)
             entered += 1
         while gone < count and probes[ends[gone], P_END] <= row:
             leaver = ends[gone]
             gone += 1
-            if slots[leaver] >= 0:
-                leave_queue(m, slots[leaver])
-                slots[leaver] = -1
+            exorcise(m, slots, leaver, answer)
+        while lingered < filled and m.control[NOW] - lingering[lingered, 1] > m.control[GRACE_NS]:
+            exorcise(m, slots, lingering[lingered, 0], answer)
+            lingered += 1
         kind = tape[row, KIND]
         side = tape[row, SIDE]
         price = tape[row, PRICE]
@@ -100,13 +138,19 @@ def haunt(flat: Int64s, tape: Int64s, probes: Int64s, ends: Int64s, rule: int) -
                 match_crossed(m, 0)
             changed = False
         for at in range(m.control[FILL_COUNT]):
-            one_filled = m.fills[at, F_ORDER] - 1
-            if answer[one_filled, 0] == 0:
-                answer[one_filled, 1] = tape[row, TS]
-            answer[one_filled, 0] += m.fills[at, F_SIZE]
-            if answer[one_filled, 0] == probes[one_filled, P_SIZE]:
-                leave_queue(m, slots[one_filled])
-                slots[one_filled] = -1
+            fill = m.fills[at]
+            ghost = fill[F_ORDER] - 1
+            if answer[ghost, A_SIZE] == 0:
+                answer[ghost, A_FIRST_NS] = tape[row, TS]
+                answer[ghost, A_CAUSE] = fill[F_CAUSE]
+                answer[ghost, A_CHANCE] = fill[F_CHANCE]
+            answer[ghost, A_SIZE] += fill[F_SIZE]
+            if answer[ghost, A_SIZE] == probes[ghost, P_SIZE]:
+                lingering[filled, 0] = ghost
+                lingering[filled, 1] = tape[row, TS]
+                filled += 1
+    for ghost in range(entered):
+        exorcise(m, slots, ghost, answer)
     return answer
 
 
@@ -133,13 +177,13 @@ def predict(
     """What the paper venue would have told each probe's owner, in the order of the probes: ``PREDICTION_SCHEMA``.
 
     ``tape`` and ``probes`` as :mod:`engine.research.fill_files` reads them; ``explain_ns`` as in the paper venue's
-    settings. A rule without probabilities says 1 or 0 as ``p_fill``.
+    settings. ``p_fill`` and ``grade`` are those of the rule in use at the fill, or when the ghost left unfilled.
 
     Raises:
-        UnknownModel: not one of ``MODELS``.
+        UnknownModel: neither one of ``MODELS`` nor a bound.
     """
-    if model not in MODELS:
-        raise UnknownModel(f"expected a model among {', '.join(MODELS)}; found {model!r}")
+    if model not in RULES:
+        raise UnknownModel(f"expected a model among {', '.join(MODELS)}, front, back; found {model!r}")
     order = np.argsort(probes["start_row"].to_numpy(), kind="stable")
     entered = probes[order]
     ghosts = entered.select(
@@ -158,19 +202,26 @@ def predict(
         explain_ns=PaperSettings().explain_ns if explain_ns is None else explain_ns,
         taken_room=1 + 8 * len(rows),
         ring_room=1,
-        queue=QueueSettings(model=model, twins=()),
+        queue=QueueSettings(twins=()),
     )
-    state.control[ALONE], state.control[CLAMPED] = 1, 0
+    state.control[ALONE] = 1
+    # The rules that ignore prints are measured as others use them, beyond the bounds too.
+    state.control[CLAMPED] = 0 if model in ("touch", "through") else 1
+
     ends = np.argsort(rows[:, P_END], kind="stable")
     found = haunt(state.flat, tape_rows(tape), rows, ends, RULES.index(model))
     found = found[np.argsort(order)]
-    first = [None if ns < 0 else ns for ns in found[:, 1].tolist()]
+    first = [None if ns < 0 else ns for ns in found[:, A_FIRST_NS].tolist()]
+    grades = [
+        last_grade(cause, chance, back != 0, answered != 0, reached) if size else None
+        for size, _, cause, chance, answered, back, reached in found.tolist()
+    ]
     columns = {
         "order_id": probes["order_id"],
-        "filled_size": found[:, 0],
+        "filled_size": found[:, A_SIZE],
         "t_first_fill_ns": first,
-        "p_fill": (found[:, 0] > 0).astype(np.float64),
-        "grade": pl.repeat(None, len(found), dtype=pl.String, eager=True),
+        "p_fill": found[:, A_CHANCE] / 1000,
+        "grade": grades,
         "model": pl.repeat(model, len(found), dtype=pl.String, eager=True),
     }
     return pl.DataFrame(columns, schema=PREDICTION_SCHEMA)

@@ -37,6 +37,7 @@ from engine.core import events as ev
 from engine.core.engine import Engine
 from engine.core.events import BATCH, Batch, Command
 from engine.core.paper_settings import PaperSettings
+from engine.core.queue_settings import QueueSettings
 from engine.core.records import Accepted, Fill, Record, Rejected
 from engine.core.settings import EngineSettings
 from engine.core.strategy import Config, Context, Strategy
@@ -131,7 +132,7 @@ def run_ours(instrument: Instrument, batch: Batch, setup: Setup) -> list[Quote]:
     paper = PaperSettings(
         out_ns=setup.out_ns, back_ns=setup.back_ns, feed_ns=setup.feed_ns,
         # Less than no time: a level change explains no later trade, as in hftbacktest.
-        explain_ns=-1,
+        explain_ns=-1, queue=QueueSettings(model="risk_averse"),
     )  # fmt: skip
     settings = EngineSettings(paper=paper, risk=NO_LIMITS, cash={instrument.quote: Decimal(10) ** 12})
     engine = Engine([instrument], {"maker": lambda: maker}, settings)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from engine.core import events as ev
 from engine.core.events import Batch
 from engine.core.paper_settings import PaperSettings
+from engine.core.queue_settings import QueueSettings
 from engine.core.records import Accepted, Cancelled, CancelRejected, Fill, Refusal, Rejected
 from engine.core.strategy import Context
 from engine.core.types import Side, TimeInForce
@@ -323,7 +324,8 @@ def test_the_paper_venue_does_what_the_rules_say(seed: int, count: int, out_ns: 
             else:
                 ctx.cancel(action)
 
-    paper = PaperSettings(out_ns=out_ns, back_ns=0, feed_ns=0, max_orders=ROOM, explain_ns=EXPLAIN_NS)
+    queue = QueueSettings(model="risk_averse")
+    paper = PaperSettings(out_ns=out_ns, back_ns=0, feed_ns=0, max_orders=ROOM, explain_ns=EXPLAIN_NS, queue=queue)
     rig = Rig(Script({"start": lambda _, ctx: ctx.timer("step", 0.001), "timer": act}), paper=paper)
     for step, (_, (kind, rows)) in enumerate(steps, 1):
         rig.feed(batch(step * MS + MS // 2, kind, rows))

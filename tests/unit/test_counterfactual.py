@@ -99,7 +99,7 @@ def still_market(path: Path) -> Path:
 
 
 def test_fill_models_decide_how_soon_an_order_trades(tmp_path: Path) -> None:
-    made = counterfactual([still_market(tmp_path / "t.ptz")], fill_model="risk_averse,print", processes=1)
+    made = counterfactual([still_market(tmp_path / "t.ptz")], fill_model="auto,print", processes=1)
     assert [row.assumption for row in made.rows] == [BASE, "fill model print"]
     base, hopeful = made.rows
     assert base.fills == 2 and base.maker_share == 1.0  # once the coin in front was sold

@@ -64,7 +64,7 @@ def test_it_writes_a_row_for_each_probe_in_their_order(tmp_path: Path) -> None:
     said = read_table(tmp_path / "said.parquet", PREDICTION_SCHEMA, "predictions")
     assert said.select("order_id", "filled_size", "t_first_fill_ns", "p_fill").rows() == [
         ("late", 0, None, 0.0),
-        ("a", 2, 3, 1.0),
+        ("a", 2, 3, 0.988),
     ]
 
 

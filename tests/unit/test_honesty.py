@@ -51,7 +51,7 @@ def test_a_fill_that_took_is_certain_and_the_same_in_every_model() -> None:
     assert first.front_ns == first.back_ns == 1 * S
     made.say("stop", 2 * S)
     for band in (plain(made)["band"]["USDT"], made.engine.summary()["strategies"]["s"]["band"]["USDT"]):
-        assert set(band["models"]) == {"risk_averse", "front", "back"}
+        assert set(band["models"]) == {"fitted", "front", "back"}
         assert len(set(band["models"].values())) == 1
         assert band["low"] == band["own"] == band["high"] == format(made.engine.ledger.profit()["USDT"], "f")
 
@@ -151,7 +151,7 @@ def test_twins_earn_what_their_fills_are_worth() -> None:
     # Four thousandths bought at 1.00, worth 1.03 now; the venue's own model has nothing, and no fee for makers.
     band = plain(made)["band"]["USDT"]
     assert (band["low"], band["own"], band["high"]) == ("0", "0", "0.00012")
-    assert band["models"] == {"risk_averse": "0", "front": "0.00012", "back": "0"}
+    assert band["models"] == {"fitted": "0", "front": "0.00012", "back": "0"}
     assert made.facts(TwinAccount) == [TwinAccount("s", "USDT", band["models"], band["hedged"])]
     assert made.engine.honesty.twins.position("front", "s", 0) == 4
 
