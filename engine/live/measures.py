@@ -111,7 +111,11 @@ def _money(engine: Engine, values: Values) -> None:
     ledger = engine.ledger
     values["cash"] = [((currency,), float(value)) for currency, value in sorted(ledger.cash().items())]
     for strategy in engine.roster.slots:
-        amounts: dict[str, dict[str, Decimal]] = {"profit": ledger.profit(strategy), "fees": ledger.fees(strategy)}
+        amounts: dict[str, dict[str, Decimal]] = {
+            "profit": ledger.profit(strategy),
+            "fees": ledger.fees(strategy),
+            "carry": ledger.carry(strategy),
+        }
         for what, by_currency in amounts.items():
             values.setdefault(what, []).extend(
                 ((strategy, currency), float(value)) for currency, value in by_currency.items()

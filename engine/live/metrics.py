@@ -97,6 +97,7 @@ TABLE: Final[tuple[Metric, ...]] = (
     Metric("position", "gauge", ("strategy", "symbol"), "Signed position, base asset or contracts."),
     Metric("profit", "gauge", ("strategy", "currency"), "Realised plus unrealised less fees since the start."),
     Metric("fees", "gauge", ("strategy", "currency"), "Fees paid less rebates since the start."),
+    Metric("carry", "gauge", ("strategy", "currency"), "Funding, interest, dividends, insurance received less paid."),
     Metric("cash", "gauge", ("currency",), "The account's balance, spot inventory in its own currency."),
     Metric("order_requests_total", "counter", _STRATEGY, "Orders that strategies asked for, before risk."),
     Metric("orders_refused_total", "counter", ("strategy", "reason"), "Orders that risk refused, by rule."),

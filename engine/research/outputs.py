@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, cast
@@ -19,6 +20,7 @@ import numpy.typing as npt
 import polars as pl
 
 from engine.core.events import BATCH, FRAME, FRAME_BOOK, FRAME_READY, SELL, TRADE, Batch, Frames
+from engine.core.money_facts import Dividend, Funding, Interest, Liquidated, ShortFee, Split
 from engine.core.order_terms import type_of
 from engine.core.records import (
     Accepted,
@@ -48,6 +50,27 @@ from engine.research.tables import LAYOUTS, PART_ROWS, Scale, Table
 
 SUMMARY: Final = "summary.json"
 """The file that marks a folder as the output of a replay."""
+
+
+def carried(fact: Funding | Interest | Dividend | ShortFee | Split | Liquidated) -> tuple[str, str, str, str]:
+    """Instrument, kind, amount and currency of money that moved without a fill of ours.
+
+    Of a liquidation the amount is all that it did: profit realised, less its fee, and what the insurance fund paid.
+
+    >>> carried(Interest("s", "BTC", "0.0001", "2", "-0.0002"))
+    ('', 'interest', '-0.0002', 'BTC')
+    """
+    match fact:
+        case Interest():
+            return "", "interest", fact.amount, fact.currency
+        case Split():
+            return fact.symbol, "cash in lieu", fact.cash, fact.currency
+        case Liquidated():
+            amount = Decimal(fact.realised) - Decimal(fact.fee) + Decimal(fact.insurance)
+            return fact.symbol, "liquidation", format(amount, "f"), fact.currency
+        case _:
+            kind = {Funding: "funding", Dividend: "dividend", ShortFee: "short fee"}[type(fact)]
+            return fact.symbol, kind, fact.amount, fact.currency
 
 
 class OutputError(Exception):
@@ -171,8 +194,10 @@ class Outputs:
                     symbol = self._index[fact.symbol]
                     self._add("labels", ns, symbol, fact.model, fact.id, fact.prediction, fact.label)
                 case Account():
-                    money = (fact.equity, fact.realised, fact.unrealised, fact.fees)
+                    money = (fact.equity, fact.realised, fact.unrealised, fact.fees, fact.carry)
                     self._add("ledger", ns, fact.strategy, fact.currency, *money)
+                case Funding() | Interest() | Dividend() | ShortFee() | Split() | Liquidated():
+                    self._add("carry", ns, fact.strategy, *carried(fact))
                 case Request():
                     self._orders[fact.order] = _Order(fact, self._index.get(fact.symbol, 0), ns)
                 case Fill():

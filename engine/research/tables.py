@@ -228,6 +228,15 @@ LAYOUTS: Final[Mapping[str, Mapping[str, str]]] = {
         "realised": "text",
         "unrealised": "text",
         "fees": "text",
+        "carry": "text",
+    },
+    "carry": {
+        "ns": "int",
+        "strategy": "text",
+        "instrument": "text",
+        "kind": "text",
+        "amount": "text",
+        "currency": "text",
     },
 }
 """Every table: its columns in order, and what their raw values mean. ``symbol`` is an instrument's index before."""

@@ -112,7 +112,7 @@ def test_a_table_of_many_parts_is_one_file_in_order(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("engine.research.tables.PART_ROWS", 10)
     table = Table(tmp_path, "ledger", Scale([BTC]))
     for ns in range(95):
-        table.add(ns, "s", "USDT", "0.1", "0", "0.1", "0")
+        table.add(ns, "s", "USDT", "0.1", "0", "0.1", "0", "0")
     path = table.close()
     assert pl.read_parquet(path)["ns"].to_list() == list(range(95))
     assert list(tmp_path.iterdir()) == [path]

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import polars as pl
 
+from engine.core.money_facts import Dividend, Funding, Interest, Liquidated, ShortFee, Split
+from engine.core.records import AnyFact, Record
 from engine.core.types import ContractKind, Instrument, Side
 from engine.live.config import parse_config
 from engine.live.config_paper import paper_settings
 from engine.live.status import _tail
+from engine.research.outputs import Outputs
 from engine.research.report import _tiles
-from engine.research.report_data import Run
+from engine.research.report_data import Run, load_run
 from tests.market import BTC, MS, NO_LATENCY, Rig, Script, snapshot
 
 COIN = Instrument(
@@ -89,3 +93,20 @@ def test_tearsheet_and_terminal_say_what_is_missing() -> None:
     }
     tiles = _tiles(Run(told, tables))
     assert "all in EUR at the last marks" in tiles and "XRP: no mark converts it" in tiles
+
+
+def test_tables_have_every_payment_without_a_fill(tmp_path: Path) -> None:
+    facts: tuple[AnyFact, ...] = (
+        Funding("v:P", "s", "0.0001", "60000", "-3", "USDT"),
+        Interest("s", "BTC", "0.0001", "2", "-0.0002"),
+        Dividend("v:A", "s", "0.25", "10", "USD", 7),
+        Split("v:A", "s", "0.1", 47, 4, "1400.35", "USD"),
+        ShortFee("v:A", "s", "0.036", "20005", "-2.0005", "USD"),
+        Liquidated("v:P", "s", 1, "60000", "-10001", "300", "5301.1", "55000", "USDT"),
+    )
+    with Outputs(tmp_path / "out", [BTC]) as outputs:
+        outputs.records([Record(number, number, fact) for number, fact in enumerate(facts, 1)])
+        outputs.finish({})
+    table = load_run(tmp_path / "out").tables["carry"]
+    assert table["kind"].to_list() == ["funding", "interest", "dividend", "cash in lieu", "short fee", "liquidation"]
+    assert table["amount"].to_list() == ["-3", "-0.0002", "10", "1400.35", "-2.0005", "-4999.9"]
