@@ -19,6 +19,7 @@ from engine.live.terminal import console
 
 if TYPE_CHECKING:
     from engine.research.fidelity import Choice, Row, Source
+    from engine.research.truth import Outcome
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON line on standard output.")]
 
@@ -62,6 +63,9 @@ def fidelity(
     probes: Annotated[list[Path] | None, typer.Option(help="The probes of each tape, in their order.")] = None,
     market: Annotated[list[int] | None, typer.Option(help="The simulated exchange with this seed.")] = None,
     seconds: Annotated[int, typer.Option(min=30, max=86_400, help="How long the simulated exchange runs.")] = 600,
+    orders: Annotated[
+        int, typer.Option(min=0, max=100_000, help="With --market: place so many for real beside the paper ones too.")
+    ] = 0,
     models: Annotated[str | None, typer.Option(help="Queue models, with commas; all of them without it.")] = None,
     feed: Annotated[str, typer.Option(help="Time between level updates, with commas: 0,10ms,100ms,1s.")] = "0",
     warm_up: Annotated[str | None, typer.Option(help="How long an order tape's book is not trusted: 60s.")] = None,
@@ -72,7 +76,10 @@ def fidelity(
     from engine.research.fidelity import choose, measure, open_market, open_orders, open_pair
     from engine.research.fidelity_out import summarise, write
     from engine.research.ghosts import MODELS
+    from engine.research.truth_score import table
 
+    if orders and not market:
+        fail("expected --market SEED with --orders, found none: real orders need a market that matches them", 2)
     feeds_ns = _feeds(feed)
     warm_up_ns = None if warm_up is None else _duration(warm_up, "--warm-up")
     paths, pairs = tapes or [], probes or []
@@ -88,12 +95,22 @@ def fidelity(
         with _progress(as_json) as progress:
             rows = measure(sources, names, feeds_ns, progress)
         choices = choose(rows)
+        truths = {seed: _placed(seed, orders) for seed in market or [] if orders}
         if out is not None:
             write(out, rows, choices, sources)
     if as_json:
-        line(summarise(rows, choices, sources, out))
-    else:
-        _show(rows, choices, sources, out)
+        line(summarise(rows, choices, sources, out) | {"placed": [one.plain() for one in truths.values()]})
+        return
+    _show(rows, choices, sources, out)
+    for seed, truth in truths.items():
+        typer.echo(f"\norders placed for real beside the same on paper, simulated exchange of seed {seed}")
+        typer.echo(table(truth.rows()))
+
+
+def _placed(seed: int, orders: int) -> Outcome:
+    from engine.research.truth import Experiment, run
+
+    return run(Experiment(orders=orders, seed=seed))
 
 
 def _feeds(text: str) -> list[int]:

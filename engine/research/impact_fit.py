@@ -26,6 +26,7 @@ from engine.core import events as ev
 from engine.core.engine import Engine
 from engine.core.events import FRAME, FRAME_BOOK, FRAME_READY, Batch, Command, Frames
 from engine.core.impact import ImpactSettings, faded
+from engine.core.prints import SAMPLE_NS
 from engine.core.settings import EngineSettings
 from engine.core.types import Instrument
 from engine.research.parity import ParityError, recorded, simulated
@@ -85,12 +86,15 @@ def fit(frames: Frames, bin_ns: int = BIN_NS) -> Fit:
     mid = (books["bid"][:, 0] + books["ask"][:, 0]) / 2.0
     edges = ready["recv_ns"][0] + bin_ns * np.arange(bins + 2)
     at = np.searchsorted(books["recv_ns"], edges, side="left") - 1
-    moves = np.diff(mid[np.maximum(at, 0)])
+    sampled = mid[np.maximum(at, 0)]
+    moves = np.diff(sampled)
+    steps = max(1, SAMPLE_NS // bin_ns)
+    variance = float((np.diff(sampled[::steps]) ** 2).mean()) / steps  # a bin, sampled as the engine does
     bought = np.bincount(place, ready["buy_size"], bins + 1)
     sold = np.bincount(place, ready["sell_size"], bins + 1)
     volume = bought + sold
     flow = np.sign(bought - sold) * np.sqrt(np.abs(bought - sold))
-    unit = float(np.sqrt((moves**2).mean() / volume.mean())) if volume.any() else 0.0
+    unit = float(np.sqrt(variance / volume.mean())) if volume.any() else 0.0
     if unit == 0:
         raise FitError("expected trades and a middle that moves, found none")
     longest = GROUPS[-1][1]

@@ -62,8 +62,9 @@ def test_an_order_tape_becomes_scores_a_choice_and_a_page(orders: Path, tmp_path
 
 
 def test_it_prints_a_table_for_people() -> None:
-    done = run("--market", "3", "--seconds", "30", "--models", MODELS[0])
+    done = run("--market", "3", "--seconds", "30", "--models", MODELS[0], "--orders", "12")
     assert done.exit_code == 0, done.output
+    assert "orders placed for real" in done.stdout and "passive at touch" in done.stdout
     assert "market-3, levels every change" in done.stdout
     assert f"levels every change: use {MODELS[0]}, MCC" in done.stdout
 
@@ -75,6 +76,7 @@ def test_what_cannot_be_measured_is_said_in_one_line(orders: Path, tmp_path: Pat
     haunted(pl.read_parquet(orders)).tape.write_parquet(tape)
     for words, code, expected in (
         ((), 2, "expected a tape, or --market SEED"),
+        ((orders, "--orders", "5"), 2, "expected --market SEED with --orders"),
         ((orders, "--feed", "soon"), 2, "--feed: expected a duration with a unit"),
         ((orders, "--probes", orders, "--probes", orders), 2, "expected --probes for each of 1 tapes, found 2"),
         ((orders, "--models", "luck"), 2, "expected a model among"),

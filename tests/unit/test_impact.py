@@ -151,8 +151,8 @@ def test_the_fit_finds_the_law_that_made_a_tape() -> None:
         part["bid"][:, 0], part["ask"][:, 0] = mid - 1, mid + 1
     frames["buy_size"][::2], frames["sell_size"][::2] = np.maximum(flow, 0), np.maximum(-flow, 0)
     found = fit(frames)
-    unit = math.sqrt(float((np.diff(mid) ** 2).mean()) / float(np.abs(flow).mean()))
-    assert found.scale * unit == pytest.approx(2.0, rel=0.05)
+    unit = math.sqrt(float((np.diff(mid[9::10]) ** 2).mean()) / 10 / float(np.abs(flow).mean()))
+    assert found.scale * unit == pytest.approx(2.0, rel=0.06)
     assert found.kernel[0][1] == pytest.approx(1.0) and found.kernel[-1][1] == pytest.approx(kernel[63], abs=0.1)
     assert (found.decay_quarters, found.decay_ns) in {(2, 316_227_766), (1, 100_000_000), (3, 1_000_000_000)}
 
