@@ -18,7 +18,7 @@ import numpy as np
 
 from engine.core.conformance import CardFailed, CardResult, run_cards
 from engine.core.events import Batch
-from engine.core.records import FeedState, Record, Refusal, Request
+from engine.core.records import AmendRejected, AmendRequested, FeedState, Record, Refusal, Request
 from engine.core.strategy import Config, Strategy
 from engine.core.types import ContractKind
 from strategies.scenarios import FRAME_NS, FRAMES, SYMBOL, Outcome, play, walk
@@ -174,9 +174,10 @@ def _no_request_in_doubt(records: Sequence[Record]) -> None:
     for record in records:
         if isinstance(record.fact, FeedState):
             is_ready = record.fact.ready
-        elif isinstance(record.fact, Request) and not is_ready:
+        elif isinstance(record.fact, Request | AmendRequested) and not is_ready:
+            what = "order" if isinstance(record.fact, Request) else "change of an order"
             raise CardFailed(
-                f"expected no order while the book is not ready, found one at {record.ns} ns: see is_ready"
+                f"expected no {what} while the book is not ready, found one at {record.ns} ns: see is_ready"
             )
 
 
@@ -191,6 +192,15 @@ def _survives_refusals(subject: Subject) -> None:
     if per_s > MOST_REQUESTS_PER_S:
         raise CardFailed(
             f"expected at most {MOST_REQUESTS_PER_S} orders a second when refused, found {per_s:.0f}: wait"
+        )
+
+
+def _changes_calmly(subject: Subject) -> None:
+    changes = sum(isinstance(record.fact, AmendRequested | AmendRejected) for record in subject.whole.records)
+    per_s = changes / (FRAMES * FRAME_NS / 1e9)
+    if per_s > MOST_REQUESTS_PER_S:
+        raise CardFailed(
+            f"expected at most {MOST_REQUESTS_PER_S} changes of orders a second, found {per_s:.0f}: amend what matters"
         )
 
 
@@ -233,6 +243,7 @@ CARDS: tuple[tuple[str, str, Callable[[Subject], None]], ...] = (
     ("S70", "survives a gap and an empty side, and asks for nothing in doubt", _survives_a_gap),
     ("S80", "survives partial fills", _survives_thin_books),
     ("S90", "survives refusals without a storm of orders", _survives_refusals),
+    ("S95", "changes its orders without a storm", _changes_calmly),
     ("S100", "does the same again on the same input", _is_deterministic),
     ("S110", "does the same whatever the block size", _ignores_block_size),
     ("S120", "goes on unchanged after save and load", _survives_save_and_load),

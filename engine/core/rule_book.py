@@ -37,12 +37,22 @@ class RuleBook:
         """Why the venue's own rules do not take an order; empty when they do."""
         if not self._has_rules:
             return ""
-        here = [one for one in self._orders.values() if one.arrived and not one.ended]
-        here = [one for one in here if one.intent.symbol == intent.symbol and one.intent.order != intent.order]
-        waiting = sum(one.intent.terms.trigger is not None and not one.at_venue for one in here)
         rules, book = self._rules[intent.symbol], self._state.books.views[intent.symbol]
+        filters = book.instrument.filters
+        here = waiting = 0
+        if rules.max_orders or rules.max_algo_orders or filters.max_orders or filters.max_algo_orders:
+            here, waiting = self._open(intent)
         mark = int(self._state.books.top[intent.symbol, MARK_PRICE])
-        return refusal(rules, intent, book, mark, self._worth2(intent), len(here), waiting)
+        return refusal(rules, intent, book, mark, self._worth2(intent), here, waiting)
+
+    def _open(self, intent: Intent) -> tuple[int, int]:
+        """Open orders of the account on the symbol beside this one, and those of them that wait for a trigger."""
+        here = [
+            one
+            for one in self._orders.values()
+            if one.arrived and not one.ended and one.intent.symbol == intent.symbol and one.intent is not intent
+        ]
+        return len(here), sum(one.intent.terms.trigger is not None and not one.at_venue for one in here)
 
     def cannot_change(self, intent: Intent, new: Intent) -> str:
         """Why the venue's rules do not let an order be changed so; empty when they do."""

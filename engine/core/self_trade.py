@@ -17,7 +17,7 @@ from engine.core.paper import PaperVenue
 from engine.core.places import Places
 from engine.core.records import AnyFact, Cancelled, Expired, Rejected
 from engine.core.resting import Match
-from engine.core.state import State
+from engine.core.state import OWN_COUNT, State
 from engine.core.venue_rules import VenueRules
 
 
@@ -41,7 +41,8 @@ class Entrance:
     def meet(self, order: Working) -> list[Match | AnyFact]:
         """The order meets the market now."""
         mode = order.intent.terms.self_trade or self._modes[order.intent.symbol]
-        if mode is SelfTrade.NONE:
+        opposite = OWN_COUNT + (1 if order.intent.side > 0 else 0)
+        if mode is SelfTrade.NONE or not self._state.books.top[order.intent.symbol, opposite]:
             return self._venue.arrive(order)
         gives_way, reduced, lost = self._ours(order, mode)
         if not gives_way and not lost:

@@ -99,6 +99,22 @@ class Hasty(Strategy[Named]):
         ctx.order(self.config.symbol, Side.BUY, 100)
 
 
+class Fidgety(Strategy[Named]):
+    "Changes its order at every trade, though nothing changed."
+
+    def on_start(self, ctx: Context) -> None:
+        ctx.timer("buy", 1.0)
+
+    def on_timer(self, name: str, ctx: Context) -> None:
+        if ctx.book(self.config.symbol).is_ready:
+            ctx.order(self.config.symbol, Side.BUY, 100, 500_000)
+
+    def on_book(self, book: Book, ctx: Context) -> None:
+        for order in ctx.orders():
+            ctx.amend(order.id, size=order.size)
+            ctx.amend(order.id, price=order.price)
+
+
 class Remembering(Strategy[Named]):
     "Keeps its state where nobody saves it."
 
@@ -136,6 +152,7 @@ class Blocky(Strategy[Named]):
         (Sloppy, {"S40"}),
         (Raising, {"S50", "S60", "S70", "S80", "S90", "S120"}),
         (Hasty, {"S60", "S70", "S90"}),
+        (Fidgety, {"S95"}),
         (Remembering, {"S120"}),
         (Blocky, {"S100", "S110", "S120"}),
     ],
