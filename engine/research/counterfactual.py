@@ -94,8 +94,12 @@ class Failure(msgspec.Struct, frozen=True):
 def latency_changes(text: str) -> list[tuple[str, Change]]:
     """``5ms,50ms``: each leg takes so long; ``5ms:7ms:1ms``: out, back and feed; ``measured``: by the tape's pings.
 
+    ``~0.5`` after any of them but the last: lognormal around it with that spread.
+
     >>> latency_changes("5ms")[0][1]["latency"]
     {'kind': 'constant', 'out': '5ms', 'back': '5ms', 'feed': '5ms'}
+    >>> latency_changes("5ms:1ms:0s~0.5")[0][1]["latency"]
+    {'kind': 'jitter', 'out': '5ms', 'back': '1ms', 'feed': '0s', 'spread': 0.5}
 
     Raises:
         CounterfactualError: another text.
@@ -105,16 +109,21 @@ def latency_changes(text: str) -> list[tuple[str, Change]]:
         if one == "measured":
             found.append((one, {"latency": {"kind": "measured"}}))
             continue
-        legs = one.split(":")
+        words, tilde, spread = one.partition("~")
+        legs = words.split(":")
         try:
             if len(legs) not in (1, 3):
                 raise ValueError('expected one duration or three, "out:back:feed"')
             for leg in legs:
                 parse_duration(leg)
+            if tilde and not spread.replace(".", "", 1).isdecimal():
+                raise ValueError('expected a spread such as "0.5" after ~')
+            jitter = {"spread": float(spread)} if tilde else {}
         except ValueError as error:
             raise CounterfactualError(f"--latency: {error}, or measured; found {one!r}", 2) from error
         out, back, feed = legs * 3 if len(legs) == 1 else legs
-        found.append((one, {"latency": {"kind": "constant", "out": out, "back": back, "feed": feed}}))
+        kind = "jitter" if jitter else "constant"
+        found.append((one, {"latency": {"kind": kind, "out": out, "back": back, "feed": feed, **jitter}}))
     return found
 
 

@@ -134,6 +134,7 @@ def test_a_failure_in_a_process_is_told_with_its_assumption(tmp_path: Path) -> N
     ("latency", "fees", "said"),
     [
         ("fast", "", "--latency: expected a duration with a unit .* or measured; found 'fast'"),
+        ("1ms~wide", "", "--latency: expected a spread such as .* found '1ms~wide'"),
         ("1ms:2ms", "", "expected one duration or three"),
         (",", "", "expected values between commas"),
         ("", "a:b", "expected MAKER:TAKER"),
