@@ -10,6 +10,7 @@ from engine.core.queue_models import MODELS
 from engine.core.queue_settings import QueueSettings
 from engine.core.slots import join_queue, leave_queue, shrink_queue
 from engine.core.state import (
+    CLAMPED,
     F_ORDER,
     F_SIZE,
     FILL_COUNT,
@@ -41,6 +42,7 @@ class Queues:
         )
         self.memory = self.state.memory
         self.state.books.top[:, IS_READY] = 1
+        self.clamped = CLAMPED
         self.names = self.state.lane_names
         self.lanes = (*self.names[:OWN], "own", *self.names[OWN + 1 :])
         self.slots: dict[int, int] = {}
