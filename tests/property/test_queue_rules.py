@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import log
 from random import Random
@@ -16,7 +17,7 @@ FINE = 256
 EXPLAIN = 200
 """Milliseconds that a fall waits for its trade, and events: one passes before each."""
 
-SHARES = {
+SHARES: dict[str, Callable[[float, float], float]] = {
     "risk_averse": lambda front, back: 0.0,
     "proportional": lambda front, back: front / (front + back),
     "power2": lambda front, back: front**2 / (front**2 + back**2),
