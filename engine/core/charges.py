@@ -119,6 +119,7 @@ class Charges:
     def snapshot(self) -> dict[str, Any]:
         """What the ledger does not hold, as plain values."""
         return {
+            "funding": self.funding.snapshot(),
             "margin": self.margin.snapshot(),
             "borrowing": self.borrowing.snapshot(),
             "corporate": self.corporate.snapshot(),
@@ -127,6 +128,7 @@ class Charges:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take back what ``snapshot`` gave, once the ledger has been restored."""
         now_ns = self._host.now_ns
+        self.funding.restore(state["funding"])
         self.margin.restore(state["margin"])
         self.borrowing.restore(state["borrowing"], now_ns)
         self.corporate.restore(state["corporate"], now_ns)

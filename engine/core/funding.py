@@ -11,7 +11,8 @@ If the venue names the next funding before that, it is over and is paid then, at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from engine.core.book import Int64s
 from engine.core.events import RATE_DECIMALS
@@ -63,14 +64,15 @@ class FundingPayments:
         self._schedule = schedule
         self._others = others
         self._awaited = [0] * len(self._instruments)  # by symbol: the funding time that is not paid yet, 0: none
+        self._paid = [0] * len(self._instruments)  # and the last that was: a feed that repeats it pays nothing
 
     def named(self, symbol: int) -> None:
         """The venue named another funding time: the one before it is over, and the new one is due at its time."""
         row = self._top[symbol]
-        past_ns = int(row[PAST_NS])
-        if past_ns and self._awaited[symbol] == past_ns:
+        past_ns, next_ns = int(row[PAST_NS]), int(row[FUNDING_NS])
+        if 0 < past_ns < next_ns and self._awaited[symbol] == past_ns:
             self._pay(symbol, int(row[PAST_MARK]), int(row[PAST_RATE]))
-        next_ns = self._awaited[symbol] = int(row[FUNDING_NS])
+        self._awaited[symbol] = next_ns = next_ns if next_ns > self._paid[symbol] else 0
         if next_ns:
             apart_ns = int(row[SAID_NS] - row[SAID_VENUE_NS]) if row[SAID_VENUE_NS] else 0
             self._schedule(max(next_ns + apart_ns, int(row[SAID_NS])), "funding", (symbol, next_ns))
@@ -84,7 +86,7 @@ class FundingPayments:
             self._pay(symbol, int(row[MARK_PRICE]), int(row[FUNDING_RATE]))
 
     def _pay(self, symbol: int, mark: int, rate: int) -> None:
-        self._awaited[symbol] = 0
+        self._paid[symbol], self._awaited[symbol] = self._awaited[symbol], 0
         instrument, worth = self._instruments[symbol], self._ledger.worth[symbol]
         currency = self._ledger.currency_of(symbol)
         paid = [(ledger, entry) for ledger in (self._ledger, *self._others()) for entry in list(ledger.entries())]
@@ -105,3 +107,11 @@ class FundingPayments:
                     currency=currency,
                 )
             )
+
+    def snapshot(self) -> dict[str, int]:
+        """By symbol, the venue's time of the last funding that was paid."""
+        return {one.name: ns for one, ns in zip(self._instruments, self._paid, strict=True) if ns}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take back what ``snapshot`` gave; the feed names the next one."""
+        self._paid = [int(state.get(one.name, 0)) for one in self._instruments]

@@ -107,7 +107,7 @@ class MarginAccount:
     def _positions(self, currency: str) -> list[Position]:
         """What is held of the contracts that settle in a currency."""
         held = (self.position(symbol) for symbol in self._contracts if self._ledger.currency_of(symbol) == currency)
-        return [one for one in held if one.size or one.open_profit]
+        return [one for one in held if (one.size or one.open_profit) and self.mark2(one.symbol) > 0]
 
     def filled(self, symbol: int, price: int) -> None:
         """A fill changed a position: isolated margin comes and goes with it."""
@@ -179,7 +179,7 @@ class MarginAccount:
     def _watch_isolated(self, symbol: int) -> None:
         one = self.position(symbol)
         margin = self._isolated[symbol]
-        if not one.size:
+        if not one.size or self.mark2(symbol) <= 0:  # what has no mark is not judged
             return
         name, currency = self._instruments[symbol].name, self._ledger.currency_of(symbol)
         if margin + one.open_profit > one.maintenance:

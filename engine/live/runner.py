@@ -14,6 +14,16 @@ from adapters.connection import Connection
 from adapters.entry import Entry, EntryKind
 from engine.core.engine import Engine
 from engine.core.events import CLOCK, Batch, Command, Measured, ModelReady, row
+from engine.core.money_facts import (
+    Dividend,
+    Funding,
+    Interest,
+    Liquidated,
+    MarginCall,
+    Settled,
+    ShortFee,
+    Split,
+)
 from engine.core.records import (
     Commanded,
     DriftAlarm,
@@ -45,9 +55,18 @@ TURN = 256
 KEPT = 500
 """Recent fills and notable facts kept for the page."""
 
-LOGGED = (FeedState, DriftAlarm, ModelSwapped, ModelRefused, RiskAction, StrategyStopped, Rejected)
+MONEY = (Funding, Interest, MarginCall, Liquidated, Dividend, Split, ShortFee, Settled)
 
-LOUD = {StrategyStopped: "error", ModelRefused: "warning", DriftAlarm: "warning", RiskAction: "warning"}
+LOGGED = (FeedState, DriftAlarm, ModelSwapped, ModelRefused, RiskAction, StrategyStopped, Rejected, *MONEY)
+
+LOUD = {
+    StrategyStopped: "error",
+    Liquidated: "error",
+    ModelRefused: "warning",
+    DriftAlarm: "warning",
+    RiskAction: "warning",
+    MarginCall: "warning",
+}
 """Facts that a person must act on, or should look at, and the level of their log line; the rest is information."""
 
 Sink = Callable[[Sequence[Record]], None]

@@ -221,12 +221,16 @@ function profitCell(profit) {
 
 const spaced = (name) => name.replace(/([a-z])([A-Z])/g, (_, before, after) => `${before} ${after.toLowerCase()}`);
 
-const BAD = new Set(["StrategyStopped", "ModelRefused", "RiskAction"]);
+const BAD = new Set(["StrategyStopped", "ModelRefused", "RiskAction", "MarginCall", "Liquidated"]);
 const toneOf = (row) => (row.rule === "resume" ? "" : BAD.has(row.what) ? "down" : row.what === "DriftAlarm" || (row.what === "FeedState" && !row.ready) ? "warn" : row.what === "FeedState" || row.what === "ModelSwapped" ? "up" : "");
 
 function sentence(row) {
   const { ns, what, ...rest } = row;
   if (what === "FeedState") return `${rest.symbol} ${rest.ready ? "ready" : `not ready: ${rest.reason}`}`;
+  if (what === "MarginCall") return `${rest.scope}: margin balance ${rest.balance}, maintenance ${rest.maintenance} ${rest.currency}`;
+  if (what === "Liquidated") return `${rest.strategy} on ${rest.symbol} at ${rest.mark}: realised ${rest.realised}, fee ${rest.fee}, insurance ${rest.insurance} ${rest.currency}`;
+  if (what === "Split") return `${rest.strategy}: ${rest.symbol} split ${rest.ratio} for 1, cash ${rest.cash} ${rest.currency}`;
+  if (["Funding", "Interest", "Dividend", "ShortFee", "Settled"].includes(what)) return `${[rest.strategy, rest.symbol].filter(Boolean).join(" on ")} ${rest.amount} ${rest.currency}`.trim();
   if (what === "RiskAction") return `${rest.rule.replaceAll("_", " ")} for ${rest.scope}: ${rest.detail}`;
   if (what === "Commanded") {
     const { name, ...args } = rest;

@@ -79,6 +79,16 @@ def test_funding_when_its_time_comes_then_longs_pay_shorts(side: Side, amount: s
     assert Decimal(account.equity) == sum(parts) - Decimal(account.fees)
 
 
+def test_funding_when_twins_hold_it_too_then_the_band_of_profit_has_it() -> None:
+    rig = opened(Side.BUY)
+    twins = rig.engine.honesty.twins
+    assert twins.accounts and all(twins.position(model, "s", 0) == 500 for model in twins.models)
+    rig.feed(said(S, 6_000_000, RATE, HOUR), clock(HOUR))
+    assert len(rig.facts(Funding)) == 1
+    for account in twins.accounts.values():
+        assert account.ledger.carry("s") == {"USDT": Decimal(-3)}
+
+
 def test_funding_when_inverse_then_it_is_paid_in_the_coin() -> None:
     rig = opened(Side.SELL, 600, instrument=COIN)
     rig.feed(said(S, 600_000, RATE, HOUR), clock(HOUR))
@@ -100,6 +110,20 @@ def test_funding_when_the_venue_names_the_next_first_then_it_is_paid_then_at_its
     assert [(fact.rate, fact.mark) for fact in rig.facts(Funding)] == [("0.000100000000", "60000.00")]
     rig.feed(clock(HOUR + S))
     assert len(rig.facts(Funding)) == 1
+
+
+def test_funding_when_the_feed_repeats_a_time_that_was_paid_then_it_is_not_paid_again() -> None:
+    rig = opened(Side.BUY)
+    rig.feed(said(S, 6_000_000, RATE, HOUR), clock(HOUR), said(HOUR + 1, 6_000_000, RATE, 2 * HOUR))
+    rig.feed(said(HOUR + 2, 6_000_000, RATE, HOUR), said(HOUR + 3, 6_000_000, RATE, 2 * HOUR), clock(HOUR + S))
+    assert len(rig.facts(Funding)) == 1
+    state = rig.engine.charges.snapshot()
+    rig.feed(clock(2 * HOUR))
+    assert len(rig.facts(Funding)) == 2
+    again = opened(Side.BUY)
+    again.engine.charges.restore(state)
+    again.feed(said(S, 6_000_000, RATE, HOUR), clock(HOUR + 1), said(HOUR + 2, 6_000_000, RATE, 2 * HOUR))
+    assert again.facts(Funding) == []
 
 
 def test_funding_when_a_delivery_contract_then_none_is_due() -> None:

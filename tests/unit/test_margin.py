@@ -221,6 +221,15 @@ def test_cross_when_inverse_then_the_price_is_where_the_formula_holds() -> None:
     assert len(found.facts(Liquidated)) == 1
 
 
+@pytest.mark.parametrize("mode", ["cross", "isolated"])
+def test_position_when_nothing_marks_it_then_it_is_not_judged(mode: str) -> None:
+    paper = msgspec.structs.replace(NO_LATENCY, margin=msgspec.structs.replace(HIGH, mode=mode))
+    found = Rig(Script(), paper=paper, instruments=(PERP,), cash={"USDT": Decimal(0)})
+    found.engine.ledger.fill("s", 0, 1, 5_000_000, 1000, Decimal(0))
+    found.engine.charges.margin.watch()
+    assert found.engine.ledger.position(0) == 1000
+
+
 def test_strategies_when_they_offset_each_other_then_only_the_net_needs_margin() -> None:
     found = rig(HIGH, [("PERP", Side.BUY, 1000)])
     ledger = found.engine.ledger
