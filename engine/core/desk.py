@@ -228,8 +228,7 @@ class Desk:
 
     def hear_twins(self) -> None:
         """What the rules beside the venue's own made of orders since the last time."""
-        for twin in self.venue.resting.twins():
-            self.honesty.twin(twin, twin.ns)
+        self.honesty.twins_did(self.venue.resting.twins())
 
     def _answer(self, told: Sequence[Told], now_ns: int, asked: Working | None = None) -> None:
         """Bring the venue's words back; what takes no time is told at once.

@@ -187,6 +187,13 @@ class Fees:
             self._count(plan, symbol, price, size, now_ns)
         return told
 
+    def plain(self, symbol: int, price: int, size: int, *, is_maker: bool) -> tuple[int, int] | None:
+        """A fill's value and fee at 1e-30 where the plain rates apply, the same for every account; else None."""
+        if self._by_symbol[symbol] is not None:
+            return None
+        value = self._ledger.worth[symbol].settled(price, size)
+        return value, self._table.fee(value, self._plain.of(is_maker))
+
     def _in_token(self, plan: _Plan, symbol: int, price: int, size: int, rate: Decimal) -> int:
         """The fee in the token, rounded up at 1e-30; 0 where it cannot be paid so."""
         value = self._ledger.worth[symbol].settled(price, size)

@@ -21,6 +21,7 @@ from engine.core.orders import Working
 from engine.core.paper_settings import PaperSettings
 from engine.core.records import AnyFact, Cancelled, Expired, Regraded, Rejected, TwinAccount, TwinFill
 from engine.core.resting import BEYOND, TAKEN, Match, TwinMatch
+from engine.core.risk import Intent
 from engine.core.shortfall import Shortfalls
 from engine.core.state import State
 from engine.core.treasury import Treasury
@@ -89,34 +90,29 @@ class Honesty:
         row.orders += 1
         row.sent_size += intent.size
 
-    def twin(self, match: TwinMatch, now_ns: int) -> None:
-        """Another model filled the order; of one frame the twins come before the venue's own."""
-        fate = self._fates.get(match.order)
-        if fate is None:
-            return
-        intent = fate.order.intent
-        fate.twin(match.model, match.size, now_ns)
-        if match.model in self.twins.models:
-            terms = (intent.strategy, intent.symbol, intent.side, match.price, match.size)
-            self.twins.filled(match.model, *terms, now_ns)
+    def twins_did(self, matches: Sequence[TwinMatch]) -> None:
+        """Other models filled orders; of one frame the twins come before the venue's own."""
+        alike: dict[tuple[int, int, int, int, int], tuple[Intent, list[str]]] = {}
+        for match in matches:
+            fate = self._fates.get(match.order)
+            if fate is None:
+                continue
+            if match.model in (FRONT, BACK):
+                fate.twin(match.model, match.size, match.ns)
+                if match.model == BACK:
+                    self._supported(fate, match.ns)
+            if match.model in self.twins.accounts:
+                key = (match.order, match.price, match.size, match.cause, match.ns)
+                alike.setdefault(key, (fate.order.intent, []))[1].append(match.model)
+        for (order, price, size, cause, ns), (intent, models) in alike.items():
+            self.twins.filled(tuple(models), intent.strategy, intent.symbol, intent.side, price, size, ns)
             name = self._instruments[intent.symbol].name
-            self._emit(
-                TwinFill(
-                    order=match.order,
-                    strategy=intent.strategy,
-                    symbol=name,
-                    side=intent.side,
-                    model=match.model,
-                    price=match.price,
-                    size=match.size,
-                    cause=CAUSES[match.cause],
-                    matched_ns=now_ns,
-                )
-            )
-        if match.model == BACK:
-            for answer in [one for one in fate.answers if one.cum <= fate.filled[BACK]]:
-                answer.back_ns = answer.back_ns or now_ns
-                self._regrade(fate, answer, BACK)
+            self._emit(TwinFill(order, intent.strategy, name, intent.side, models, price, size, CAUSES[cause], ns))
+
+    def _supported(self, fate: Fate, ns: int) -> None:
+        for answer in [one for one in fate.answers if one.cum <= fate.filled[BACK]]:
+            answer.back_ns = answer.back_ns or ns
+            self._regrade(fate, answer, BACK)
 
     def did(self, words: Sequence[Match | AnyFact], now_ns: int) -> None:
         """What the venue just did, whenever the owner hears of it."""
@@ -147,7 +143,7 @@ class Honesty:
         intent = order.intent
         terms = (intent.strategy, intent.symbol, intent.side, match.price, match.size)
         if match.is_maker:
-            self.twins.filled(self.twins.own, *terms, now_ns)
+            self.twins.filled((self.twins.own,), *terms, now_ns)
         else:
             self.twins.taken(*terms, now_ns)
         fate = self._fates.get(intent.order)

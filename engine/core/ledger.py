@@ -97,15 +97,21 @@ class Ledger:
         """
         if side not in (1, -1) or price <= 0 or size <= 0:
             raise LedgerError(f"expected side 1 or -1 and price and size above 0, found {side}, {price}, {size}")
+        value = self.worth[symbol].settled(price, size)
+        fee = 0 if fee_in_base else self._fees.fee(value, fee_rate)
+        entry = self.book(strategy, symbol, side, size, value, fee)
+        if fee_in_base:
+            return self._pay_in_base(entry, price, self._fees.fee(size * self._size_one[symbol], fee_rate))
+        return to_decimal(fee), self._settle[symbol]
+
+    def book(self, strategy: str, symbol: int, side: int, size: int, value: int, fee: int) -> Entry:
+        """Book a fill whose value and fee, at 1e-30 of the settlement currency, were computed already."""
         entry = self._entries.get((strategy, symbol))
         if entry is None:
             entry = self._entries[strategy, symbol] = Entry(strategy, symbol)
-        worth = self.worth[symbol]
-        value = worth.settled(price, size)
-        fee = 0 if fee_in_base else self._fees.fee(value, fee_rate)
         signed_size = side * size
         # Buying an inverse contract is being owed its value in the base asset at the entry price.
-        flow = side * value if worth.is_inverse else -side * value
+        flow = side * value if self.worth[symbol].is_inverse else -side * value
         realised = entry.apply(signed_size, flow)
         entry.fees += fee
         self._total[symbol] += signed_size
@@ -115,9 +121,7 @@ class Ledger:
             self._balance[self.instruments[symbol].base] += signed_size * self._size_one[symbol]
         else:
             self._balance[currency] += realised - fee
-        if fee_in_base:
-            return self._pay_in_base(entry, price, self._fees.fee(size * self._size_one[symbol], fee_rate))
-        return to_decimal(fee), currency
+        return entry
 
     def _pay_in_base(self, entry: Entry, price: int, fee: int) -> tuple[Decimal, str]:
         """Take a fee of the base asset out of a position, as if it were sold at ``price`` and the money paid."""

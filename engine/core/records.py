@@ -121,13 +121,13 @@ class Regraded(Fact, frozen=True, tag=True):
 
 
 class TwinFill(Fact, frozen=True, tag=True):
-    """An order traded at ``matched_ns`` under another queue model than the venue's own; nobody's position moves."""
+    """An order traded at ``matched_ns`` under other queue models than the venue's own; nobody's position moves."""
 
     order: int
     strategy: str
     symbol: str
     side: int
-    model: str
+    models: list[str]
     price: int
     size: int
     cause: str

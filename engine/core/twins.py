@@ -15,18 +15,27 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from engine.core.ledger import Ledger
 from engine.core.money import amount, to_text
-from engine.core.shortfall import cost
 from engine.core.treasury import Treasury
 
 Band = dict[str, dict[str, Any]]
 
 HEDGE_NS: Final = 10_000_000_000
 """After how long a resting fill is valued for the hedged profit, engine time."""
+
+
+class _Waiting(NamedTuple):
+    """A resting fill on its way to be valued; ``value``: what its size was worth at its price, 1e-30."""
+
+    due_ns: int
+    models: tuple[str, ...]
+    strategy: str
+    symbol: int
+    signed: int
+    value: int
 
 
 class Twins:
@@ -49,43 +58,51 @@ class Twins:
         self.accounts = {model: new_account() for model in dict.fromkeys((own, *models))}
         self.models = tuple(model for model in self.accounts if model != own)
         self.fills = dict.fromkeys(self.accounts, 0)
+        self._every = tuple(self.accounts)
         self._hedged: dict[tuple[str, str, str], int] = {}  # by model, strategy and currency
-        self._waiting: deque[tuple[int, str, str, int, int, int, int]] = deque()
+        self._open: dict[tuple[str, str, int], list[int]] = {}  # what waits, by model, strategy, symbol: size and value
+        self._waiting: deque[_Waiting] = deque()
         self._room = room
         self._mark2 = mark2
         self._schedule = schedule
         self._told: dict[tuple[str, str], dict[str, str]] = {}
 
-    def filled(self, model: str, strategy: str, symbol: int, side: int, price: int, size: int, now_ns: int) -> None:
-        """An order that rested traded under a model."""
-        self.fills[model] += 1
-        fee, currency = self._book(model, strategy, symbol, side, price, size, now_ns, is_maker=True)
-        self._add(model, strategy, currency, -amount(fee))
+    def filled(
+        self, models: tuple[str, ...], strategy: str, symbol: int, side: int, price: int, size: int, now_ns: int
+    ) -> None:
+        """An order that rested traded under these models alike."""
+        for model, (fee, currency) in self._book(
+            models, strategy, symbol, side, price, size, now_ns, is_maker=True
+        ).items():
+            self.fills[model] += 1
+            self._add(model, strategy, currency, -fee)
         if not self._waiting:
             self._schedule(now_ns + HEDGE_NS, "hedge", None)
         elif len(self._waiting) >= self._room:
-            self._value()
-        self._waiting.append((now_ns + HEDGE_NS, model, strategy, symbol, side, price, size))
+            self._close(self._waiting.popleft())
+        value = self.accounts[self.own].ledger.worth[symbol].settled(price, size)
+        one = _Waiting(now_ns + HEDGE_NS, models, strategy, symbol, side * size, value)
+        self._waiting.append(one)
+        self._count(one, 1)
 
     def taken(self, strategy: str, symbol: int, side: int, price: int, size: int, now_ns: int) -> None:
         """The order took displayed liquidity: the same in every model."""
-        for model in self.accounts:
-            self._book(model, strategy, symbol, side, price, size, now_ns, is_maker=False)
+        self._book(self._every, strategy, symbol, side, price, size, now_ns, is_maker=False)
 
     def due(self, subject: object, ns: int) -> None:
         """The oldest resting fills are worth what the mid says now."""
         del subject
-        while self._waiting and self._waiting[0][0] <= ns:
-            self._value()
+        while self._waiting and self._waiting[0].due_ns <= ns:
+            self._close(self._waiting.popleft())
         if self._waiting:
-            self._schedule(self._waiting[0][0], "hedge", None)
+            self._schedule(self._waiting[0].due_ns, "hedge", None)
 
     def value(self, symbol: int) -> None:
         """Value what waits of a symbol now."""
-        waiting, self._waiting = self._waiting, deque(one for one in self._waiting if one[3] != symbol)
+        waiting, self._waiting = self._waiting, deque(one for one in self._waiting if one.symbol != symbol)
         for one in waiting:
-            if one[3] == symbol:
-                self._close(*one[1:])
+            if one.symbol == symbol:
+                self._close(one)
 
     def has_positions(self) -> bool:
         """Whether any twin holds anything, so that its profit moves with the market."""
@@ -130,10 +147,32 @@ class Twins:
         return news
 
     def _book(
-        self, model: str, strategy: str, symbol: int, side: int, price: int, size: int, now_ns: int, *, is_maker: bool
-    ) -> tuple[Decimal, str]:
-        fees = self.accounts[model].fees
-        return fees.fill(strategy, symbol, side, price, size, is_maker=is_maker, now_ns=now_ns)
+        self,
+        models: tuple[str, ...],
+        strategy: str,
+        symbol: int,
+        side: int,
+        price: int,
+        size: int,
+        now_ns: int,
+        *,
+        is_maker: bool,
+    ) -> dict[str, tuple[int, str]]:
+        """Book a fill in the accounts of these models; by model what the fee was, at 1e-30, and its currency."""
+        base = self.accounts[self.own]
+        plain = base.fees.plain(symbol, price, size, is_maker=is_maker)
+        if plain is None:  # each account has a tier and a token of its own
+            told = {
+                model: self.accounts[model].fees.fill(
+                    strategy, symbol, side, price, size, is_maker=is_maker, now_ns=now_ns
+                )
+                for model in models
+            }
+            return {model: (amount(fee), currency) for model, (fee, currency) in told.items()}
+        value, fee = plain
+        for model in models:
+            self.accounts[model].ledger.book(strategy, symbol, side, size, value, fee)
+        return dict.fromkeys(models, (fee, base.ledger.currency_of(symbol)))
 
     def _hedged_profits(self, strategy: str | None) -> dict[tuple[str, str], int]:
         """By model and currency; what still waits counts at the mid of now."""
@@ -141,23 +180,35 @@ class Twins:
         for (model, who, currency), value in self._hedged.items():
             if strategy in (None, who):
                 totals[model, currency] = totals.get((model, currency), 0) + value
-        for _, model, who, symbol, side, price, size in self._waiting:
+        for (model, who, symbol), (signed, value) in self._open.items():
             if strategy in (None, who):
-                currency, value = self._worth(symbol, side, price, size)
-                totals[model, currency] = totals.get((model, currency), 0) + value
+                currency = self.accounts[model].ledger.currency_of(symbol)
+                totals[model, currency] = totals.get((model, currency), 0) + self._gain(symbol, signed, value)
         return totals
 
-    def _value(self) -> None:
-        self._close(*self._waiting.popleft()[1:])
+    def _close(self, one: _Waiting) -> None:
+        self._count(one, -1)
+        currency = self.accounts[self.own].ledger.currency_of(one.symbol)
+        gain = self._gain(one.symbol, one.signed, one.value if one.signed > 0 else -one.value)
+        for model in one.models:
+            self._add(model, one.strategy, currency, gain)
 
-    def _close(self, model: str, strategy: str, symbol: int, side: int, price: int, size: int) -> None:
-        self._add(model, strategy, *self._worth(symbol, side, price, size))
+    def _count(self, one: _Waiting, sign: int) -> None:
+        value = sign * (one.value if one.signed > 0 else -one.value)
+        for model in one.models:
+            waits = self._open.setdefault((model, one.strategy, one.symbol), [0, 0])
+            waits[0] += sign * one.signed
+            waits[1] += value
 
-    def _worth(self, symbol: int, side: int, price: int, size: int) -> tuple[str, int]:
-        ledger = self.accounts[self.own].ledger
+    def _gain(self, symbol: int, signed: int, value: int) -> int:
+        """What ``signed`` that cost ``value`` gained at the mark; nothing before the first mark."""
+        worth = self.accounts[self.own].ledger.worth[symbol]
         mark2 = self._mark2(symbol)
-        gain = cost(ledger.worth[symbol], side, 2 * price, mark2, size) if mark2 else 0
-        return ledger.currency_of(symbol), gain
+        if not mark2:
+            return 0
+        now = worth.settled2(mark2, abs(signed)) if signed else 0
+        gain = (now if signed > 0 else -now) - value
+        return -gain if worth.is_inverse else gain
 
     def _add(self, model: str, strategy: str, currency: str, value: int) -> None:
         key = (model, strategy, currency)

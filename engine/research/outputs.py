@@ -275,7 +275,8 @@ class Outputs:
                 self._add("regrades", ns, fact.order, fact.number, fact.grade, fact.reason)
             case TwinFill():
                 who = (fact.order, fact.strategy, self._index[fact.symbol], fact.side)
-                self._add("twin_fills", ns, fact.matched_ns, *who, fact.model, fact.price, fact.size, fact.cause)
+                for model in fact.models:
+                    self._add("twin_fills", ns, fact.matched_ns, *who, model, fact.price, fact.size, fact.cause)
             case TwinAccount():
                 for model, profit in fact.profits.items():
                     self._add("twins", ns, fact.strategy, fact.currency, model, profit, fact.hedged[model])

@@ -89,7 +89,8 @@ def test_the_bounds_hold_order_by_order_and_the_band_holds_the_run(seed: int, ga
     for record in made.records:
         fact = record.fact
         if isinstance(fact, TwinFill):
-            twins[fact.model][fact.order] += fact.size
+            for model in fact.models:
+                twins[model][fact.order] += fact.size
         elif isinstance(fact, Fill):
             own[fact.order] += fact.size
             if not fact.maker:

@@ -54,7 +54,7 @@ def test_tables_hold_every_fact(run: Run) -> None:
     assert fills.rows() == [
         (1, "print", "taken", "certain", 1000, S, S),
         (2, "print", "taken", "certain", 1000, S, S),
-        (1, "print", "at_price", "likely", 1000, 2 * S, None),
+        (1, "print", "at_price", "ambiguous", 0, 2 * S, None),
     ]
     assert run.tables["regrades"].select("order", "number", "grade", "reason").rows() == [(2, 1, "ambiguous", "left")]
     assert run.tables["markouts"]["place"].to_list() == ["taker", "taker", "near"]
@@ -75,7 +75,7 @@ def test_the_grade_table(run: Run) -> None:
     assert head[:5] == ["Grade", "Fills", "Share", "Chance", "Pessimistic had it"]
     assert [plain(row) for row in rows] == [
         ["certain", "2", "66.7 %", "100.0 %", "2", "–", "–", "–", "–"],
-        ["likely", "1", "33.3 %", "100.0 %", "0", "0", "1", "0", "0"],
+        ["ambiguous", "1", "33.3 %", "0.0 %", "0", "0", "1", "0", "0"],
     ]
 
 
@@ -83,7 +83,7 @@ def test_the_markout_and_execution_tables(run: Run) -> None:
     _, rows = markout_table(run.summary["markouts"])
     assert [plain(row) for row in rows] == [
         ["s", "v:BTCUSDT", "taker", "certain", "2", "-1.50", "-1.50", "-1.50", "–", "-2.50", "–"],
-        ["s", "v:BTCUSDT", "near", "likely", "1", "+1.00", "+1.50", "+1.50", "–", "0.00", "–"],
+        ["s", "v:BTCUSDT", "near", "ambiguous", "1", "+1.00", "+1.50", "+1.50", "–", "0.00", "–"],
     ]
     _, rows = execution_table(run.summary["execution"])
     assert [plain(row)[:5] for row in rows] == [["s", "v:BTCUSDT", "2", "90.9 %", "30.0 %"]]
