@@ -99,7 +99,7 @@ class Calibration:
         self._followed = np.zeros((symbols, LEVELS, LEVEL_FIELDS), np.int64)
         self._sizes = np.zeros((symbols, LEVELS, ROOM), np.int64)
         self._seen = np.zeros((symbols, SEEN_FIELDS), np.int64)
-        self.likelihood: Float64s = np.zeros((symbols, HOURS, GRID))
+        self.likelihood: Float64s = np.zeros((symbols, HOURS, GRID + 1))
         self._shares = np.full(symbols, START_SHARE)
         self._told = [(-1, -1)] * symbols
         self._is_reporting = False
@@ -140,7 +140,8 @@ class Calibration:
         settings = self.settings or CalibrationSettings()
         mine = self.likelihood[symbol, hour]
         others = self.likelihood[symbol].sum(axis=0) - mine
-        return posterior(settings.weight * (mine + settings.pooled * others), settings)
+        summed = settings.weight * (mine + settings.pooled * others)
+        return posterior(summed[:GRID] * min(1.0, settings.most_told / max(summed[GRID], 1.0)), settings)
 
     def _report(self, ns: int) -> None:
         """Estimate anew, use it, and tell what changed."""

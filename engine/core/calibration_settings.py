@@ -11,7 +11,8 @@ class CalibrationSettings(msgspec.Struct, frozen=True):
     ``interval_ns``: mean time between two ghosts of a symbol; ``life_ns``: how long one rests; ``most``: ghosts of a
     symbol at once; ``deepest``: a ghost joins one of the best so many levels. ``report_ns``: how often the estimate is
     told and used. ``prior_sd``: of the logit before anything was seen; ``weight``: what one cancel counts, below 1
-    because neighbouring cancels are not independent; ``pooled``: what a cancel of another hour counts of that.
+    because neighbouring cancels are not independent; ``pooled``: what a cancel of another hour counts of that;
+    ``most_told``: all of them together count as so many at most, as only young queues can be followed (FIDELITY.md).
     """
 
     seed: int = 1
@@ -20,6 +21,7 @@ class CalibrationSettings(msgspec.Struct, frozen=True):
     most: int = 16
     deepest: int = 3
     report_ns: int = 60_000_000_000
-    prior_sd: float = 0.5
+    prior_sd: float = 0.2
     weight: float = 0.05
     pooled: float = 0.2
+    most_told: float = 20.0

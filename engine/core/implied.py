@@ -152,6 +152,7 @@ def judge(level: Int64s, sizes: Int64s, seen: Int64s, likelihood: Float64s, shar
     seen[S_MATCHED] += 1
     if matched < count and level[I_BLUR] <= MOST_BLUR:
         seen[S_TOLD] += 1
+        likelihood[GRID] += 1.0
         for g in range(GRID):
             chance = 0.0
             for i in range(count):
@@ -246,8 +247,8 @@ def follow(
 ) -> None:
     """Rows ``first`` to ``end`` of what the engine just applied.
 
-    ``followed[symbol, row]``, ``sizes[symbol, row, order]``, ``seen[symbol]``, ``likelihood[symbol, hour, share]``,
-    ``shares[symbol]``: the share in use.
+    ``followed[symbol, row]``, ``sizes[symbol, row, order]``, ``seen[symbol]``, ``likelihood[symbol, hour, share]``
+    (last the count of cancels), ``shares[symbol]``: the share in use.
     """
     for row in range(first, end):
         kind = batch[row]["kind"]

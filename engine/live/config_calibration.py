@@ -26,6 +26,7 @@ class CalibrationSection(Section):
     prior_sd: float = Field(default=_USUAL.prior_sd, gt=0, le=5)
     weight: float = Field(default=_USUAL.weight, gt=0, le=1)
     pooled: float = Field(default=_USUAL.pooled, ge=0, le=1)
+    most_told: float = Field(default=_USUAL.most_told, gt=0, le=1e9)
 
 
 def calibration_settings(section: CalibrationSection | None) -> CalibrationSettings | None:
@@ -48,4 +49,5 @@ def calibration_settings(section: CalibrationSection | None) -> CalibrationSetti
         prior_sd=section.prior_sd,
         weight=section.weight,
         pooled=section.pooled,
+        most_told=section.most_told,
     )
