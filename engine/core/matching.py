@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from engine.core.book import ASK, ASK_COUNT, BID, BID_COUNT, Int64s
 from engine.core.jit import inlined, kernel
-from engine.core.queue_fills import fill_resting, is_alone, record_fill, within_bounds
+from engine.core.queue_fills import fill_resting, is_alone, record_fill, rule_of, within_bounds
+from engine.core.queue_models import FITTED
+from engine.core.queue_samples import place_ahead
 from engine.core.slots import KEYS, SLOT, is_closed
 from engine.core.state import (
     CAUSE_CROSSED,
@@ -141,6 +143,8 @@ def meet_display(m: Memory, slot: int, symbol: int, which: int, price: int, size
                 m.lanes[LANE_BUDGET, lane] -= ours
             m.taken[taken_row(m, symbol, which, price, owner), TAKEN_FIELDS + lane] += ours
             ahead = (m.queues[slot, lane, Q_AHEAD] + FINE // 2) // FINE
+            if rule_of(m, slot, lane) == FITTED:
+                ahead = place_ahead(m.samples[slot])
             fill_resting(m, slot, lane, ours, CAUSE_CROSSED, ahead)
         goes_on = goes_on or budget > ours
     return goes_on

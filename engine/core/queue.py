@@ -46,7 +46,6 @@ from engine.core.state import (
     OWN_COUNT,
     OWN_FIRST,
     OWN_RULE,
-    P_SHARE,
     P_UNIT,
     PESSIMIST,
     Q_AHEAD,
@@ -144,7 +143,7 @@ def level_moved(m: Memory, slot: int, size: int) -> None:
     unit = m.params[symbol, P_UNIT]
     if resting[slot, R_TRADED] > 0:
         resting[slot, R_ANSWERED] = 1
-    front = place_level(places, control[NOW], control[EXPLAIN_NS], before, size, m.params[symbol, P_SHARE])
+    front = place_level(places, control[NOW], control[EXPLAIN_NS], before, size, m.params[symbol])
     printed = places[S_UNANSWERED]
     if printed > 0:
         answer_places(places)
@@ -153,7 +152,6 @@ def level_moved(m: Memory, slot: int, size: int) -> None:
         if rule == OWN_RULE:
             rule = resting[slot, R_RULE]
         if rule == FITTED:
-            queues[slot, lane, Q_AHEAD] = place_ahead(places) * FINE
             if printed > 0:
                 answered(m, slot, lane, printed, front)
             else:
@@ -243,8 +241,8 @@ def print_reached(m: Memory, slot: int, lane: int, rule: int, budget: int, size:
 def printed_at(m: Memory, slot: int, size: int) -> None:
     """A trade of ``size`` at our price goes to what is in front of us, the rest to us."""
     alone = is_alone(m, slot)
-    share = m.params[m.resting[slot, R_SYMBOL], P_SHARE]
-    front = place_print(m.samples[slot], m.control[NOW], m.control[EXPLAIN_NS], size, share)
+    params = m.params[m.resting[slot, R_SYMBOL]]
+    front = place_print(m.samples[slot], m.control[NOW], m.control[EXPLAIN_NS], size, params)
     for lane in range(m.control[LANES]):
         rule = rule_of(m, slot, lane)
         left = m.queues[slot, lane, Q_LEFT]

@@ -27,17 +27,22 @@ from engine.core.implied import SHAPE
 from engine.core.jit import kernel
 from engine.core.state import (
     CAUSE_AT_PRICE,
+    P_REACH,
+    P_REACH_SHARE,
+    P_SHARE,
     S_AHEAD,
     S_DRAW,
     S_FELL,
     S_FELL_NS,
     S_FROM,
+    S_MOST,
     S_REACHED,
     S_SET,
     S_UNANSWERED,
     S_UNANSWERED_NS,
     S_WAS,
     SAMPLES,
+    Float64s,
 )
 
 DRAWS: Final = 1024
@@ -58,18 +63,23 @@ cancel still is in front."""
 
 
 @kernel
-def reach_of(share: float) -> float:
-    """Of a share, as a logit, the ratio of ahead to behind at which a cancel is as likely in front as behind, inverted.
+def reach_of(params: Float64s) -> float:
+    """Of a symbol's share, a logit, the ratio of ahead to behind at which a cancel is as likely in front, inverted.
 
-    >>> round(reach_of(0.0), 3), round(reach_of(-1.55), 3)
-    (1.0, 0.017)
+    >>> params = np.zeros(16)
+    >>> params[P_SHARE] = -1.55
+    >>> round(reach_of(params), 3)
+    0.017
     """
-    return float(exp(share / SHAPE))
+    if params[P_REACH] == 0.0 or params[P_REACH_SHARE] != params[P_SHARE]:
+        params[P_REACH] = exp(params[P_SHARE] / SHAPE)
+        params[P_REACH_SHARE] = params[P_SHARE]
+    return float(params[P_REACH])
 
 
 @kernel
 def sort_places(row: Int64s) -> None:
-    """Smallest first; they nearly are."""
+    """Smallest first, which only prints need; mostly they nearly are."""
     for i in range(S_AHEAD + 1, S_AHEAD + SAMPLES):
         place = row[i]
         at = i
@@ -83,22 +93,30 @@ def sort_places(row: Int64s) -> None:
 def cancel_places(row: Int64s, cancel: int, level: int, draw: int, reach: float) -> None:
     """Of a level of size ``level`` so much was cancelled: move the places that it was in front of."""
     gone = 0
-    for half in range(2):
-        size = cancel // 2 if half == 0 else cancel - gone
-        first = draw + half * HALF_STRIDE
-        if size > 0:
-            for i in range(SAMPLES):
-                ahead = row[S_AHEAD + i]
-                behind = level - gone - ahead
-                if ahead > 0 and (behind <= 0 or ahead * reach * REACH[(first + i * STRIDE) & (DRAWS - 1)] > behind):
-                    row[S_AHEAD + i] = max(0, ahead - size)
-        gone += size
-    sort_places(row)
+    if 4 * cancel > level and cancel > 1:
+        gone = cancel // 2
+        for i in range(SAMPLES):
+            ahead = row[S_AHEAD + i]
+            is_front = ahead * reach * REACH[(draw + HALF_STRIDE + i * STRIDE) & (DRAWS - 1)] > level - ahead
+            row[S_AHEAD + i] = max(0, ahead - gone) if is_front else ahead
+    left, size = level - gone, cancel - gone
+    for i in range(SAMPLES):
+        ahead = row[S_AHEAD + i]
+        is_front = ahead * reach * REACH[(draw + i * STRIDE) & (DRAWS - 1)] > left - ahead
+        row[S_AHEAD + i] = max(0, ahead - size) if is_front else ahead
+
+
+@kernel
+def cap_places(row: Int64s, most: int) -> None:
+    """Nobody stands behind more than this."""
+    for i in range(SAMPLES):
+        row[S_AHEAD + i] = min(row[S_AHEAD + i], most)
+    row[S_MOST] = most
 
 
 @kernel
 def reach_places(row: Int64s, printed: int) -> None:
-    """Count the places that prints of this much have reached."""
+    """Count the places, sorted, that prints of this much have reached."""
     reached = row[S_REACHED]
     while reached < SAMPLES and row[S_AHEAD + reached] < printed:
         reached += 1
@@ -111,12 +129,14 @@ def answer_places(row: Int64s) -> None:
     printed = row[S_UNANSWERED]
     for i in range(SAMPLES):
         row[S_AHEAD + i] = max(0, row[S_AHEAD + i] - printed)
+    row[S_MOST] = max(0, row[S_MOST] - printed)
     row[S_UNANSWERED] = 0
 
 
 @kernel
 def place_ahead(row: Int64s) -> int:
-    """The size in front of the deciding place, all prints counted."""
+    """The size in front of the deciding place, all prints counted; sorts them."""
+    sort_places(row)
     return int(max(0, row[S_AHEAD + MIDDLE] - row[S_UNANSWERED]))
 
 
@@ -125,6 +145,7 @@ def join_places(row: Int64s, ahead: int, order: int) -> None:
     """An order joins behind ``ahead``: that is known."""
     row[:] = 0
     row[S_AHEAD : S_AHEAD + SAMPLES] = ahead
+    row[S_MOST] = ahead
     row[S_DRAW] = (order & 0xFFFFFF) * 2654435 & 0x7FFFFFFF
 
 
@@ -132,43 +153,46 @@ def join_places(row: Int64s, ahead: int, order: int) -> None:
 def rejoin_places(row: Int64s, shown: int) -> None:
     """The order loses its place: it now stands behind all that the level shows, less the prints not yet in it."""
     row[S_AHEAD : S_AHEAD + SAMPLES] = shown
+    row[S_MOST] = shown
     row[S_FELL] = 0
     row[S_REACHED] = 0
 
 
 @kernel
-def place_level(row: Int64s, now: int, explain_ns: int, before: int, size: int, share: float) -> int:
-    """The level went from ``before`` to ``size``; ``share``: the symbol's logit.
+def place_level(row: Int64s, now: int, explain_ns: int, before: int, size: int, params: Float64s) -> int:
+    """The level went from ``before`` to ``size``; ``params``: the symbol's.
 
-    Returned is the size in front of the deciding place before the prints that the level answers. Their own size is
-    still in ``S_UNANSWERED``; ``answer_places`` comes next.
+    Returned is the size in front of the deciding place before the prints that the level answers, 0 where it answers
+    none. Their own size is still in ``S_UNANSWERED``; ``answer_places`` comes next.
     """
     if row[S_UNANSWERED] > 0 and now - row[S_UNANSWERED_NS] > explain_ns:
         answer_places(row)
     printed = row[S_UNANSWERED]
     cancel = before - size - printed
     row[S_FELL] = 0
-    if cancel > 0 and row[S_AHEAD + SAMPLES - 1] > 0:
+    if row[S_MOST] == 0:
+        return 0
+    if cancel > 0:
         row[S_DRAW] = (row[S_DRAW] * 1103515245 + 12345) & 0x7FFFFFFF
-        draw = row[S_DRAW] >> 8
         if printed == 0:
-            row[S_WAS : S_WAS + SAMPLES] = row[S_AHEAD : S_AHEAD + SAMPLES]
+            for i in range(SAMPLES):
+                row[S_WAS + i] = row[S_AHEAD + i]
             row[S_FELL] = cancel
             row[S_FELL_NS] = now
             row[S_FROM] = before
             row[S_SET] = 0
-        cancel_places(row, cancel, before, draw, reach_of(share))
-    for i in range(S_AHEAD + SAMPLES - 1, S_AHEAD - 1, -1):
-        if row[i] <= size + printed:
-            break
-        row[i] = size + printed
-    if printed > 0:
-        reach_places(row, printed)
+        cancel_places(row, cancel, before, row[S_DRAW] >> 8, reach_of(params))
+    if row[S_MOST] > size + printed:
+        cap_places(row, size + printed)
+    if printed == 0:
+        return 0
+    sort_places(row)
+    reach_places(row, printed)
     return int(row[S_AHEAD + MIDDLE])
 
 
 @kernel
-def place_print(row: Int64s, now: int, explain_ns: int, size: int, share: float) -> int:
+def place_print(row: Int64s, now: int, explain_ns: int, size: int, params: Float64s) -> int:
     """A trade of ``size`` at our price; the size in front of the deciding place just before it."""
     if row[S_UNANSWERED] > 0 and now - row[S_UNANSWERED_NS] > explain_ns:
         answer_places(row)
@@ -179,8 +203,10 @@ def place_print(row: Int64s, now: int, explain_ns: int, size: int, share: float)
         before = row[S_SET]
         row[S_SET] += explained
         row[S_AHEAD : S_AHEAD + SAMPLES] = row[S_WAS : S_WAS + SAMPLES]
+        row[S_MOST] = row[S_FROM]
         if row[S_FELL] > row[S_SET]:
-            cancel_places(row, row[S_FELL] - row[S_SET], row[S_FROM], row[S_DRAW] >> 8, reach_of(share))
+            cancel_places(row, row[S_FELL] - row[S_SET], row[S_FROM], row[S_DRAW] >> 8, reach_of(params))
+        sort_places(row)
         front = max(0, row[S_AHEAD + MIDDLE] - before)
         row[S_UNANSWERED] = row[S_SET] + size - explained
         reach_places(row, row[S_UNANSWERED])
@@ -199,6 +225,7 @@ def place_print(row: Int64s, now: int, explain_ns: int, size: int, share: float)
 def place_through(row: Int64s) -> None:
     """A print went through our price: nobody is left in front."""
     row[S_AHEAD : S_AHEAD + SAMPLES] = 0
+    row[S_MOST] = 0
     row[S_UNANSWERED] = 0
     row[S_FELL] = 0
     row[S_REACHED] = SAMPLES
@@ -209,8 +236,7 @@ def settle_places(row: Int64s, size: int) -> None:
     """A fresh book shows ``size``: nobody stands behind more, nothing waits for an answer."""
     answer_places(row)
     row[S_FELL] = 0
-    for i in range(SAMPLES):
-        row[S_AHEAD + i] = min(row[S_AHEAD + i], size)
+    cap_places(row, min(row[S_MOST], size))
 
 
 @kernel

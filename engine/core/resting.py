@@ -9,7 +9,8 @@ import numpy as np
 
 from engine.core.book import Int64s
 from engine.core.orders import Working
-from engine.core.queue_models import RULES
+from engine.core.queue_models import FITTED, RULES
+from engine.core.queue_samples import MIDDLE
 from engine.core.slots import join, leave, shrink
 from engine.core.state import (
     CAUSE_AT_PRICE,
@@ -35,6 +36,9 @@ from engine.core.state import (
     Q_SLICE,
     R_FIRST_AHEAD,
     RESTING_ROOM,
+    S_AHEAD,
+    S_UNANSWERED,
+    SAMPLES,
     TWIN_COUNT,
     W_CAUSE,
     W_LANE,
@@ -179,7 +183,12 @@ class Resting:
         slot = self._slots.get(order)
         if slot is None:
             return None
-        return (int(self._state.queues[slot, OWN, Q_AHEAD]) + FINE // 2) // FINE
+        state = self._state
+        if state.rule == FITTED:
+            row = state.samples[slot]
+            middle = np.sort(row[S_AHEAD : S_AHEAD + SAMPLES])[MIDDLE]
+            return max(0, int(middle - row[S_UNANSWERED]))
+        return (int(state.queues[slot, OWN, Q_AHEAD]) + FINE // 2) // FINE
 
     def _drop(self, order: Working) -> int:
         order.at_venue = False

@@ -104,6 +104,7 @@ PARAM_FIELDS = 16
 # Columns of ``params``, one row a symbol.
 P_UNIT = 0  # one size unit in whole contracts or coins
 P_SHARE = 1  # of a cancel what stands in front of the middle of a queue, as a logit; see implied.py
+P_REACH, P_REACH_SHARE = 2, 3  # what follows from a share, and from which; see queue_samples.py
 
 START_SHARE = -1.55
 """The share before anything was calibrated: measured on 101,000 cancels of single orders of the ES future."""
@@ -150,7 +151,7 @@ QUEUE_FIELDS = 9
 SAMPLES = 16
 """Possible places in the queue that are followed for each order (see queue_samples.py)."""
 
-SAMPLE_FIELDS = 8 + 2 * SAMPLES
+SAMPLE_FIELDS = 9 + 2 * SAMPLES
 # Columns of ``samples``, for each slot; sizes in size units.
 (
     S_UNANSWERED,  # prints at the price that no level change has answered yet
@@ -161,8 +162,9 @@ SAMPLE_FIELDS = 8 + 2 * SAMPLES
     S_SET,  # how much of it later prints explained
     S_DRAW,  # the counter of the draws; that of the fall can be told from it
     S_REACHED,  # how many places prints have reached
-    S_AHEAD,  # from here on, smallest first: the size in front of each place, before the unanswered prints
-) = range(9)
+    S_MOST,  # no place has more in front
+    S_AHEAD,  # from here on: the size in front of each place, before the unanswered prints
+) = range(10)
 S_WAS = S_AHEAD + SAMPLES  # from here on: the same before the last fall
 
 TAKEN_FIELDS = 4
@@ -306,7 +308,7 @@ class State:
         self.control = memory.control
         self.books = Books(tuple(instruments), depth, top=memory.top, levels=memory.levels)
         self.lanes, self.params = memory.lanes, memory.params
-        self.resting, self.queues = memory.resting, memory.queues
+        self.resting, self.queues, self.samples = memory.resting, memory.queues, memory.samples
         self.places, self.taken, self.fills, self.twins = memory.places, memory.taken, memory.fills, memory.twins
         self.ring: Frames = self.flat[room - ring_room * FRAME_FIELDS :].view(FRAME)
         self.lanes[LANE_RULE] = rules
