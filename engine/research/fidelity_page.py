@@ -28,6 +28,7 @@ def render(rows: Sequence[Row], choices: Sequence[Choice], sources: Sequence[Sou
         '<header><h1>How true are paper fills?</h1><span class="when">ghost orders against real fates</span></header>',
         f'<p class="note">{INTRO}</p>',
         _choices(choices),
+        _by_feed(rows),
         *(_part(source, feed_ns, rows, colours) for source in sources for feed_ns in _feeds(rows)),
         _sources(sources),
     ]
@@ -62,6 +63,20 @@ def _choices(choices: Sequence[Choice]) -> str:
     return f'<h2>Which model at which feed speed</h2><div class="card scroll">{_table(head, cells)}</div>'
 
 
+def _by_feed(rows: Sequence[Row]) -> str:
+    """The correlation of each model on each tape, a column a feed speed; nothing where there is only one."""
+    feeds = _feeds(rows)
+    if len(feeds) < 2:
+        return ""
+    found = {(row.source, row.model, row.feed_ns): row.all.mcc for row in rows}
+    cells = []
+    for source, model in dict.fromkeys((row.source, row.model) for row in rows):
+        values = [found.get((source, model, feed_ns)) for feed_ns in feeds]
+        cells.append([source, model, *("–" if value is None else f"{value:.3f}" for value in values)])
+    head = ["Tape", "Model", *(feed_text(feed_ns) for feed_ns in feeds)]
+    return f'<h2>MCC by feed speed</h2><div class="card scroll">{_table(head, cells)}</div>'
+
+
 def _part(source: Source, feed_ns: int, rows: Sequence[Row], colours: Mapping[str, str]) -> str:
     here = [row for row in rows if row.source == source.name and row.feed_ns == feed_ns]
     if not here:
@@ -89,7 +104,7 @@ def _part(source: Source, feed_ns: int, rows: Sequence[Row], colours: Mapping[st
     return (
         f"<h2>{escape(title)}</h2>"
         f'<div class="card"><h3>MCC</h3>{dot_chart(dots, f"MCC, {title}")}'
-        f"<h3>Bias: share of orders filled on paper less in truth</h3>{dot_chart(biases, f'Bias, {title}', zero=True)}"
+        f"<h3>Bias: share of orders filled on paper less in truth</h3>{dot_chart(biases, f'Bias, {title}', 4, zero=True)}"
         f'<h3>Reliability: what was said against what came</h3><div class="legend">{legend}</div>'
         f"{reliability_chart(curves, f'Reliability, {title}')}</div>"
         f'<div class="card scroll">{_scores(ranked)}</div>{_buckets(ranked)}{_grades(ranked)}'

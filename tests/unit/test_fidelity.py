@@ -50,7 +50,7 @@ def test_an_order_tape_becomes_scores_a_choice_and_a_page(orders: Path, tmp_path
         "sim.tape.parquet", "sim.probes.parquet",
     }  # fmt: skip
     page = (out / "fidelity.html").read_text()
-    assert page.count("<svg") == 6 and "<script" not in page and "http" not in page
+    assert page.count("<svg") == 6 and "MCC by feed speed" in page and "<script" not in page and "http" not in page
     table = pl.read_parquet(out / "fidelity.parquet")
     assert set(table["model"]) == {*MODELS, BY_IDS} and "at best" in table["bucket"]
     again = run(out / "sim.tape.parquet", "--probes", out / "sim.probes.parquet", "--feed", "0,1s", "--json")
