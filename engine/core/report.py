@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from engine.core.book import DOUBT, IS_READY
 from engine.core.events import REASONS
 from engine.core.order_terms import type_of
+from engine.core.prints import LEFT_OUT
 from engine.core.risk import waking_price
 from engine.core.state import FRAMES_SEEN, GAPS_SEEN
 
@@ -27,6 +28,7 @@ def summary(engine: Engine) -> dict[str, Any]:
             "total": len(engine.instruments),
             "doubts": int(engine._state.control[GAPS_SEEN]),
         },
+        "prints_left_out": int(top[:, LEFT_OUT].sum()),
         "orders": {
             "sent": desk.sent,
             "refused": dict(sorted(desk.refused.items())),

@@ -159,6 +159,12 @@ def _why(built: Built, player: Player, scans: Mapping[str, VenueScan], summary: 
             yield f"{symbol}: its book was not ready at the end ({reason})"
     if player.doubts and scans:
         yield f"{player.doubts} times a book was crossed or negative: not used again until the tape's next snapshot"
+    if summary["prints_left_out"]:
+        count = summary["prints_left_out"]
+        yield f"{count} trades were left out: told before, or with a price or size that no market has"
+    if summary["truth"]["unsure"]:
+        count = summary["truth"]["unsure"]
+        yield f"{count} fills are of orders whose book had a gap while they rested: their place in the queue is unsure"
     if not summary["strategies"]:
         yield "the configuration names no strategy, so nothing was traded: give --config to trade on this tape"
     if player.reloads:

@@ -118,6 +118,7 @@ def test_a_trade_that_makes_no_sense_moves_nothing_and_is_counted(price: int, si
     assert filled(made) == 0 and ahead(made) == 10
     top = made.engine.books.top[0]
     assert (top[LEFT_OUT], top[TRADED]) == (2, 0)
+    assert made.engine.summary()["prints_left_out"] == 2
 
 
 def test_trades_outside_the_book_give_at_most_their_own_size() -> None:
