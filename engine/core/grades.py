@@ -30,11 +30,12 @@ SURE_CAUSES: Final = frozenset({TAKEN, THROUGH, CROSSED})
 LIKELY_FROM: Final = 950
 """The least chance, per mille, of a fill that is called likely."""
 
-BACK, PASSED, LEFT, DOUBT = "back", "passed", "left", "doubt"
-"""Why a fill was graded anew: the pessimistic twin filled too; the other side's quote reached the price; the market
-left the price behind and nothing supports the fill; the book fell in doubt before anything settled it."""
+BACK, PASSED, LEFT, DOUBT, GONE = "back", "passed", "left", "doubt", "gone"
+"""Why a fill is spoken of again: the pessimistic twin filled too; the other side's quote reached the price; the market
+left the price behind and nothing supports the fill; the book fell in doubt before anything did; the order was cancelled
+before its level answered the print."""
 
-REASONS: Final = (BACK, PASSED, LEFT, DOUBT)
+REASONS: Final = (BACK, PASSED, LEFT, DOUBT, GONE)
 
 
 def grade(cause: int, chance: int, back_filled: bool, *, is_unsure: bool = False) -> str:
@@ -76,19 +77,16 @@ def last_grade(cause: int, chance: int, back_filled: bool, is_answered: bool, re
 
 
 def regrade(before: str, reason: str) -> str:
-    """The grade after something settled the fill.
+    """The grade after something spoke for or against the fill; as in ``last_grade``, nothing later makes it certain.
 
-    What a fill was worth when it came is a calibrated chance, and silence lowers it: a fill that the market then left
-    behind, without one print that the pessimistic twin could use, is no longer called likely.
-
-    >>> [regrade("likely", reason) for reason in REASONS]
-    ['certain', 'certain', 'ambiguous', 'ambiguous']
-    >>> regrade("certain", "left")
-    'certain'
+    >>> [regrade("ambiguous", reason) for reason in REASONS]
+    ['likely', 'likely', 'ambiguous', 'ambiguous', 'ambiguous']
+    >>> regrade("likely", "left"), regrade("likely", "doubt"), regrade("certain", "gone")
+    ('likely', 'ambiguous', 'ambiguous')
     """
-    if before == CERTAIN or reason in (BACK, PASSED):
-        return CERTAIN
-    return AMBIGUOUS
+    if reason in (BACK, PASSED):
+        return LIKELY if before == AMBIGUOUS else before
+    return before if reason == LEFT else AMBIGUOUS
 
 
 __all__ = [
@@ -97,12 +95,14 @@ __all__ = [
     "CAUSES",
     "CERTAIN",
     "DOUBT",
+    "GONE",
     "GRADES",
     "LEFT",
     "LIKELY",
     "LIKELY_FROM",
     "PASSED",
     "REASONS",
+    "SURE_CAUSES",
     "grade",
     "last_grade",
     "regrade",

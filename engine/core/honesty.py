@@ -14,7 +14,7 @@ from typing import Any
 
 from engine.core.book import ASK, BID, IS_READY
 from engine.core.due import Handler
-from engine.core.grades import BACK, CAUSES, CERTAIN, DOUBT, LEFT, PASSED, grade, regrade
+from engine.core.grades import BACK, CAUSES, CERTAIN, DOUBT, GONE, LEFT, PASSED, SURE_CAUSES, grade, regrade
 from engine.core.ledger import Ledger
 from engine.core.markouts import Mark, Markouts, mid2_of, place
 from engine.core.orders import Working
@@ -28,6 +28,9 @@ from engine.core.treasury import Treasury
 from engine.core.truth import FRONT, Answer, Fate, Score
 from engine.core.twins import Twins
 from engine.core.types import Instrument
+
+NOT_OPEN = SURE_CAUSES | {BEYOND}
+"""Causes of fills that nothing later speaks for or against."""
 
 MAX_FOLLOWED = 65_536
 """Fills and ended orders that are followed to their last horizon at once."""
@@ -74,6 +77,7 @@ class Honesty:
         self._instruments = tuple(instruments)
         self._ledger = treasury.ledger
         self._top = state.books.top
+        self._explain_ns = settings.explain_ns
         self._grace_ns = settings.queue.twin_grace_ns  # a fill stays open as long as the twins of its order live on
         self._emit = emit
         self._schedule = schedule
@@ -112,7 +116,13 @@ class Honesty:
     def _supported(self, fate: Fate, ns: int) -> None:
         for answer in [one for one in fate.answers if one.cum <= fate.filled[BACK]]:
             answer.back_ns = answer.back_ns or ns
-            self._regrade(fate, answer, BACK)
+            if answer.grade != CERTAIN:
+                self._regrade(fate, answer, BACK)
+
+    def _gone(self, fate: Fate, now_ns: int) -> None:
+        """What the order filled just now, its level may not have answered yet: who is gone by then seldom had it."""
+        for answer in [one for one in fate.answers if not one.is_settled and now_ns - one.ns <= self._explain_ns]:
+            self._regrade(fate, answer, GONE)
 
     def did(self, words: Sequence[Match | AnyFact], now_ns: int) -> None:
         """What the venue just did, whenever the owner hears of it."""
@@ -124,6 +134,7 @@ class Honesty:
                 self._filled(fate, word, now_ns)
             elif isinstance(word, Cancelled | Expired | Rejected):
                 fate.has_ended = True
+                self._gone(fate, now_ns)
                 if not isinstance(word, Rejected) and word.left:
                     self._missed(fate, word.left, now_ns)
                 self._drop(fate)
@@ -204,7 +215,8 @@ class Honesty:
             front_ns=fate.reached_ns(FRONT, fate.own),
             back_ns=back_ns,
             latency_ns=fate.latency_ns,
-            is_settled=word == CERTAIN or match.cause == BEYOND,
+            ns=now_ns,
+            is_settled=match.cause in NOT_OPEN or (word == CERTAIN and order.venue_left == 0),
         )
         fate.answers.append(answer)
         fate.forget_steps()
@@ -244,7 +256,7 @@ class Honesty:
                 fate.has_ended = True
             elif not answer.is_settled:
                 answer.is_settled = True
-                reason = self._evidence(fate, answer)
+                reason = self._evidence(fate, answer) if answer.grade != CERTAIN else ""
                 if reason:
                     self._regrade(fate, answer, reason)
             self._drop(fate)
@@ -264,8 +276,6 @@ class Honesty:
         return LEFT if (own - answer.price) * intent.side > 0 else ""
 
     def _regrade(self, fate: Fate, answer: Answer, reason: str) -> None:
-        if answer.grade == CERTAIN:
-            return
         before, answer.grade = answer.grade, regrade(answer.grade, reason)
         answer.is_settled = True
         self.score.regrade(before, answer.grade, reason)

@@ -44,6 +44,7 @@ class Answer:
     front_ns: int
     back_ns: int
     latency_ns: int
+    ns: int
     is_told: bool = False
     is_settled: bool = False
 

@@ -16,6 +16,7 @@ from engine.research.report_parts import legend, money, percent, share, signed, 
 
 HORIZONS: Final = ("0.1 s", "1 s", "10 s", "60 s")
 MAX_ROWS: Final = 40
+UNSURE: Final = ("doubt", "gone")
 
 
 def truth(run: Run) -> Iterable[str]:
@@ -52,7 +53,7 @@ def _score(run: Run, told: Mapping[str, Any]) -> str:
     )
     note = (
         "Certain: it took what was displayed, a print went through its price, or even the pessimistic model had it. "
-        "Likely and ambiguous: as the queue model says. A fill is graded anew when later prints settle it; "
+        "Likely and ambiguous: as the queue model says, and as later prints support it or not; "
         "the score is the mean chance when the fills came, and what settled later does not raise it."
     )
     return (
@@ -65,7 +66,7 @@ def _score(run: Run, told: Mapping[str, Any]) -> str:
 def grade_table(run: Run) -> tuple[list[str], list[list[str]]]:
     """Head and rows: by grade when they came, how many, their mean chance, and what became of them."""
     fills = run.tables["fills"]
-    settled = run.tables["regrades"].select("order", "number", pl.col("grade").alias("after"), "reason")
+    settled = run.tables["regrades"].select("order", "number", "reason")
     settled = settled.group_by("order", "number", maintain_order=True).last()
     rows = fills.join(settled, on=["order", "number"], how="left")
     head = [
@@ -73,8 +74,8 @@ def grade_table(run: Run) -> tuple[list[str], list[list[str]]]:
         "Fills",
         "Share",
         "Chance",
-        "Pessimistic had it",
-        "Later certain",
+        "Pessimist had it",
+        "Supported later",
         "Left behind",
         "In doubt",
         "Open",
@@ -84,11 +85,10 @@ def grade_table(run: Run) -> tuple[list[str], list[list[str]]]:
         part = rows.filter(pl.col("grade") == grade)
         if not part.height:
             continue
-        later = part["after"].fill_null("") == "certain"
         reason = part["reason"].fill_null("")
-        left, doubt = int((reason == "left").sum()), int((reason == "doubt").sum())
-        open_ = 0 if grade == "certain" else part.height - int(later.sum()) - left - doubt
-        back = int((part["back_ns"].is_not_null() | (reason == "back")).sum())
+        later, left, doubt = (int(reason.is_in(words).sum()) for words in (("back", "passed"), ("left",), UNSURE))
+        open_ = part.height - later - left - doubt
+        at_once = int(part["back_ns"].is_not_null().sum())
         chance = part["chance"].mean()
         found.append(
             [
@@ -96,8 +96,11 @@ def grade_table(run: Run) -> tuple[list[str], list[list[str]]]:
                 str(part.height),
                 share(part.height / fills.height),
                 share(float(chance) / 1000 if isinstance(chance, int | float) else None),
-                str(back),
-                *("–" if grade == "certain" else str(count) for count in (int(later.sum()), left, doubt, open_)),
+                str(at_once),
+                str(later),
+                str(left),
+                str(doubt),
+                "–" if grade == "certain" else str(open_),
             ]
         )
     return head, found

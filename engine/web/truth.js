@@ -8,9 +8,10 @@ export const GRADE_TONE = { certain: "up", likely: "warn", ambiguous: "down" };
 const percent = (share, digits = 1) => `${(share * 100).toFixed(digits)} %`;
 
 export const REASONS = {
-  back: "settled: even the pessimistic model was filled",
-  passed: "settled: the other side's quote reached the price",
+  back: "supported: even the pessimistic model was filled soon after",
+  passed: "supported: the other side's quote reached the price soon after",
   left: "unsupported: the market left the price behind",
+  gone: "cancelled before the level answered the print: such orders seldom had the fill",
   doubt: "unsure: the book had a gap while the order rested",
 };
 

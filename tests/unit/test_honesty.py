@@ -87,7 +87,7 @@ def fill_it(made: Rig) -> Fill:
     return fill
 
 
-def test_an_ambiguous_fill_becomes_certain_when_the_pessimistic_twin_gets_there(
+def test_an_ambiguous_fill_becomes_likely_when_the_pessimistic_twin_gets_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = rig()
@@ -95,25 +95,25 @@ def test_an_ambiguous_fill_becomes_certain_when_the_pessimistic_twin_gets_there(
     assert fill_it(made).grade == "ambiguous"
     made.feed(clock(2 * S + 400 * MS))
     twin(made, "back", 3)
-    assert plain(made)["truth"]["final"]["certain"] == 0
+    assert plain(made)["truth"]["final"]["likely"] == 0
     made.feed(clock(2 * S + 500 * MS))
     twin(made, "back", 1)
     truth = plain(made)["truth"]
     assert (truth["ambiguous"], truth["final"], truth["regraded"]["back"]) == (
         1,
-        {"certain": 1, "likely": 0, "ambiguous": 0},
+        {"certain": 0, "likely": 1, "ambiguous": 0},
         1,
     )
     assert (truth["score"], truth["false_fills"]) == (0.6, 0.4)  # what settled later does not raise it
     made.feed(clock(4 * S))
-    assert plain(made)["truth"]["regraded"] == {"back": 1, "passed": 0, "left": 0, "doubt": 0}
+    assert plain(made)["truth"]["regraded"] == {"back": 1, "passed": 0, "left": 0, "doubt": 0, "gone": 0}
 
 
 @pytest.mark.parametrize(
     ("after", "expected"),
     [
-        (depth(2 * S + MS, bids=[(100, 0)], asks=[(100, 3)]), ("certain", "passed")),
-        (depth(2 * S + MS, bids=[(101, 3)]), ("ambiguous", "left")),
+        (depth(2 * S + MS, bids=[(100, 0)], asks=[(100, 3)]), ("likely", "passed")),
+        (depth(2 * S + MS, bids=[(101, 3)]), ("likely", "left")),
         (gap(2 * S + MS), None),  # the order was gone before the book fell in doubt, and nothing is known after
         (clock(2 * S + MS), None),
     ],
@@ -130,6 +130,21 @@ def test_what_the_book_says_at_the_end_of_the_grace(
     assert made.facts(Regraded) == ([] if expected is None else [Regraded(1, 1, *expected)])
     twin(made, "back", 4)  # too late: the order is forgotten
     assert made.facts(TwinFill) == []
+
+
+def test_an_order_that_is_gone_before_its_level_answers_seldom_had_the_fill(monkeypatch: pytest.MonkeyPatch) -> None:
+    for wait_ns, expected in ((100 * MS, [Regraded(1, 1, "ambiguous", "gone")]), (300 * MS, [])):
+        made = rig(size=9)
+        twin(made, "back", 2)
+        doubtful(made, monkeypatch, chance=988)
+        made.feed(trade(2 * S, 100, 12, sell=True))
+        (fill,) = made.facts(Fill)
+        assert (fill.grade, fill.left > 0) == ("certain", True)
+        made.feed(clock(2 * S + wait_ns))
+        made.engine.desk.cancel(1, "s", made.engine.now_ns)
+        made.feed(clock(2 * S + wait_ns + 1))
+        assert made.facts(Regraded) == expected
+        monkeypatch.undo()
 
 
 def test_an_order_whose_book_fell_in_doubt_is_unsure() -> None:

@@ -72,9 +72,9 @@ def test_tables_hold_every_fact(run: Run) -> None:
 
 def test_the_grade_table(run: Run) -> None:
     head, rows = grade_table(run)
-    assert head[:5] == ["Grade", "Fills", "Share", "Chance", "Pessimistic had it"]
+    assert head[:5] == ["Grade", "Fills", "Share", "Chance", "Pessimist had it"]
     assert [plain(row) for row in rows] == [
-        ["certain", "2", "66.7 %", "100.0 %", "2", "–", "–", "–", "–"],
+        ["certain", "2", "66.7 %", "100.0 %", "2", "0", "0", "0", "–"],
         ["ambiguous", "1", "33.3 %", "0.0 %", "0", "0", "1", "0", "0"],
     ]
 
