@@ -104,7 +104,8 @@ def _part(source: Source, feed_ns: int, rows: Sequence[Row], colours: Mapping[st
     return (
         f"<h2>{escape(title)}</h2>"
         f'<div class="card"><h3>MCC</h3>{dot_chart(dots, f"MCC, {title}")}'
-        f"<h3>Bias: share of orders filled on paper less in truth</h3>{dot_chart(biases, f'Bias, {title}', 4, zero=True)}"
+        "<h3>Bias: share of orders filled on paper less in truth</h3>"
+        f"{dot_chart(biases, f'Bias, {title}', 4, zero=True)}"
         f'<h3>Reliability: what was said against what came</h3><div class="legend">{legend}</div>'
         f"{reliability_chart(curves, f'Reliability, {title}')}</div>"
         f'<div class="card scroll">{_scores(ranked)}</div>{_buckets(ranked)}{_grades(ranked)}'
