@@ -282,26 +282,48 @@ class Exchange:
             return told
         out: list[Told] = []
         words = deque(told)
-        while words:
+        traded: deque[Working | Expired] = deque()  # whose trades of this frame are looked at together
+        while words or traded:
+            if traded and not (words and isinstance(words[0], Match)):
+                done = traded.popleft()
+                if isinstance(done, Expired):
+                    words.appendleft(done)
+                else:
+                    words.extendleft(reversed(self._after_match(done)))
+                    self._if_over(done, words, out)
+                continue
             word = words.popleft()
             order = self._orders.get(getattr(word, "order", 0))
-            if order is None:
-                out.append(word)
-                continue
-            if isinstance(word, Match):
+            if order is not None and isinstance(word, Match):
                 allowed = self._allowed(order, word, words)
                 if allowed:
                     out.append(word if allowed == word.size else msgspec.structs.replace(word, size=allowed))
-                words.extendleft(reversed(self._after_match(order, word.size - allowed)))
-            else:
-                out.append(word)
-                if isinstance(word, Triggered):
-                    words.extendleft(reversed(self._close_pair(order)))
-            if order.ended and order.intent.order in self._special:
-                self._special.discard(order.intent.order)
+                if allowed < word.size and not (order.ended and order.lost):
+                    traded.append(self._undo(order, word.size - allowed))
+                traded.append(order)
+                continue
+            out.append(word)
+            if order is not None and isinstance(word, Triggered):
                 words.extendleft(reversed(self._close_pair(order)))
-                out += self._children_of(order)
+            if order is not None:
+                self._if_over(order, words, out)
         return out
+
+    def _if_over(self, order: Working, words: deque[Told], out: list[Told]) -> None:
+        """An order that is over ends the other of its pair, and its children come in or end."""
+        if order.ended and order.intent.order in self._special:
+            self._special.discard(order.intent.order)
+            words.extendleft(reversed(self._close_pair(order)))
+            out += self._children_of(order)
+
+    def _undo(self, order: Working, over: int) -> Expired:
+        """So much of the order's trade did not stand: it never was, and the order is over."""
+        reason = "reduce_only" if order.intent.terms.reduce_only else "list"
+        if order.ended:
+            order.lost = over
+            return Expired(order.intent.order, over, reason)
+        order.venue_left += over
+        return Expired(order.intent.order, self._places.take_out(order), reason)
 
     def _allowed(self, order: Working, match: Match, rest: Iterable[Told]) -> int:
         """How much of a match stands: what its pair, and what there is to reduce, left when its turn came."""
@@ -312,19 +334,10 @@ class Exchange:
             allowed = self.lists.take(order, allowed)
         return allowed
 
-    def _after_match(self, order: Working, over: int) -> list[Told]:
-        """What a trade does to the order itself, to the other of its pair and to what only reduces.
-
-        ``over``: how much of it did not stand.
-        """
+    def _after_match(self, order: Working) -> list[Told]:
+        """What a trade does to the other of its pair and to what only reduces."""
         told: list[Told] = []
         terms = order.intent.terms
-        if over:
-            reason = "reduce_only" if terms.reduce_only else "list"
-            if not order.ended:
-                over += self._places.take_out(order)
-            order.lost, order.ended = over, True
-            told.append(Expired(order.intent.order, over, reason))
         if terms.pair:
             left = 0 if self._rules[order.intent.symbol].ends_pair_on_part else self.lists.left(order)
             if left:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from engine.core.book import IS_READY
 from engine.core.matching import walk
 from engine.core.order_terms import SelfTrade
 from engine.core.orders import Working
@@ -17,7 +18,9 @@ from engine.core.paper import PaperVenue
 from engine.core.places import Places
 from engine.core.records import AnyFact, Cancelled, Expired, Rejected
 from engine.core.resting import Match
+from engine.core.risk import Intent
 from engine.core.state import OWN_COUNT, State
+from engine.core.types import TimeInForce
 from engine.core.venue_rules import VenueRules
 
 
@@ -41,8 +44,7 @@ class Entrance:
     def meet(self, order: Working) -> list[Match | AnyFact]:
         """The order meets the market now."""
         mode = order.intent.terms.self_trade or self._modes[order.intent.symbol]
-        opposite = OWN_COUNT + (1 if order.intent.side > 0 else 0)
-        if mode is SelfTrade.NONE or not self._state.books.top[order.intent.symbol, opposite]:
+        if mode is SelfTrade.NONE or not self._may_trade(order.intent):
             return self._venue.arrive(order)
         gives_way, reduced, lost = self._ours(order, mode)
         if not gives_way and not lost:
@@ -57,6 +59,20 @@ class Entrance:
         if not lost:
             return [*told, self._places.cut(order, left, "self_trade"), *self._venue.arrive(order)]
         return told + self._partly(order, left)
+
+    def _may_trade(self, intent: Intent) -> bool:
+        """Orders of ours rest on the other side, and the order will not be rejected before it could meet them."""
+        top = self._state.books.top[intent.symbol]
+        if not top[IS_READY] or not top[OWN_COUNT + (1 if intent.side > 0 else 0)]:
+            return False
+        return (
+            intent.time_in_force is not TimeInForce.FOK
+            or self._public(intent, intent.price, intent.size) >= intent.size
+        )
+
+    def _public(self, intent: Intent, limit: int, most: int) -> int:
+        """Displayed size that the order would take at ``limit`` or better, up to ``most``."""
+        return int(walk(self._state.flat, intent.symbol, intent.side, limit, most, 0))
 
     def _partly(self, order: Working, most: int) -> list[Match | AnyFact]:
         """The order takes what stands in front of ours, and what is left of it expires."""
@@ -107,10 +123,9 @@ class Entrance:
 
     def _public_before(self, order: Working, maker: Working, most: int) -> int:
         """Public size that the arriving order takes before it reaches one of ours; at better prices up to ``most``."""
-        intent, state = order.intent, self._state
+        intent = order.intent
         ahead = self._venue.queue_ahead(maker.intent.order) or 0
         better = maker.intent.price - intent.side
-        if better <= 0:
-            return ahead
-        found = walk(state.flat, intent.symbol, intent.side, better, most, 0)
-        return int(found) + ahead
+        before = ahead if better <= 0 else self._public(intent, better, most) + ahead
+        # What we took of the queue in front is displayed still, and not there to be taken again.
+        return min(before, self._public(intent, maker.intent.price, most))

@@ -57,6 +57,7 @@ class Desk(RuleBasedStateMachine):
             volatility_samples=3,
         )
         paper = PaperSettings(out_ns=out * MS, back_ns=back * MS, feed_ns=feed * MS, max_orders=6, rules=rules)
+        self.mode = mode
         self.pairs: list[tuple[int, int]] = []
         self.brackets: list[tuple[int, int, int]] = []
         self.asked: list[Any] = []
@@ -229,6 +230,16 @@ class Desk(RuleBasedStateMachine):
             if not any(fact.order in (first, second) and fact.cause == "user" for fact in self.rig.facts(Amended)):
                 assert filled.get(first, 0) + filled.get(second, 0) <= filled.get(entry, 0)
 
+    @invariant()
+    def nobody_of_ours_crosses_where_the_venue_prevents_it(self) -> None:
+        requests = self.rig.facts(Request)
+        if self.mode is SelfTrade.NONE or any(one.terms.self_trade is SelfTrade.NONE for one in requests):
+            return
+        resting = [order.intent for order in self.rig.engine.desk.orders.values() if order.at_venue]
+        bids = [intent.price for intent in resting if intent.side > 0]
+        asks = [intent.price for intent in resting if intent.side < 0]
+        assert not bids or not asks or max(bids) < min(asks)
+
     def teardown(self) -> None:
         """After all is said and told, every order ended once or still works, and what traded is what it says."""
         if not hasattr(self, "rig"):
@@ -252,5 +263,5 @@ class Desk(RuleBasedStateMachine):
             )
 
 
-Desk.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Desk.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 TestDesk = Desk.TestCase

@@ -278,3 +278,10 @@ def test_a_plain_request_is_encoded_as_it_always_was() -> None:
     made = rig(buy(4, 100))
     made.feed(clock(1 * S + 1))
     assert b"terms" not in encode(made.facts(Request)[0])
+
+
+def test_an_order_that_only_reduces_ends_once_when_one_print_fills_another_and_part_of_it() -> None:
+    made = rig(buy(3), then(sell(3, 101, reduce_only=True), sell(4, 100, post_only=False)))
+    made.feed(depth(1 * S + 2, bids=[(100, 0)], asks=[(102, 0)]), clock(2 * S), trade(3 * S, 101, 6, sell=False))
+    assert [(fill.order, fill.size) for fill in made.facts(Fill)] == [(1, 3), (3, 4)]
+    assert made.facts(Expired) == [Expired(2, 3, "reduce_only")] and made.engine.desk.orders == {}

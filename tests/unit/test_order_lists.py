@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from engine.core.order_terms import SelfTrade, TriggerBy, stop, take_profit
-from engine.core.records import Cancelled, Expired, Pending, Refusal
+from engine.core.records import Cancelled, Expired, Pending, Refusal, Rejected
 from engine.core.strategy import Context
+from engine.core.types import TimeInForce
 from tests.market import BTC, LOOSE, MS, S, clock, depth, trade
 from tests.orders import BUY, SELL, fills, order, prints, rig, states, with_rules
 
@@ -148,3 +149,10 @@ def test_decrement_takes_off_both_sides() -> None:
     made.feed(clock(2 * S))
     assert made.facts(Expired) == [Expired(2, 3, "self_trade")]
     assert made.engine.desk.orders[1].left == 1 and made.engine.desk.working(0) == (1, 0)
+
+
+def test_an_order_that_is_rejected_ends_nobody() -> None:
+    both = with_rules(self_trade=SelfTrade.EXPIRE_BOTH)
+    made = rig(order(BUY, 4, 101), order(SELL, 50, 100, time_in_force=TimeInForce.FOK), paper=both)
+    made.feed(clock(2 * S))
+    assert [word.reason for word in made.facts(Rejected)] == ["fok_unfilled"] and made.facts(Expired) == []

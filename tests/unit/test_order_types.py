@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from engine.core import events as ev
 from engine.core.order_terms import Peg, PegTo, TrailBy, Trigger, TriggerBy, stop, take_profit, trailing
 from engine.core.records import (
     Accepted,
@@ -20,8 +21,8 @@ from engine.core.records import (
     Triggered,
 )
 from engine.core.types import Side, TimeInForce
-from tests.market import MS, S, clock, depth, gap, snapshot, trade
-from tests.orders import ASKS, BUY, LATENT, SELL, fills, order, prints, rig, states, with_rules
+from tests.market import MS, NO_LATENCY, Rig, S, Script, clock, depth, gap, snapshot, trade
+from tests.orders import ASKS, BIDS, BUY, LATENT, LINEAR, SELL, fills, order, prints, rig, states, with_rules
 
 # Stops and take-profits.
 
@@ -91,6 +92,17 @@ def test_a_trigger_that_the_market_has_passed(rejects: bool, word: str) -> None:
 def test_a_trigger_by_a_mark_that_nobody_said_is_rejected() -> None:
     made = rig(order(SELL, 3, trigger=stop(98, TriggerBy.MARK)))
     assert [word.reason for word in made.facts(Rejected)] == ["no_mark_price"]
+
+
+def test_a_trigger_by_the_mark_fires_with_the_marks_of_the_venue() -> None:
+    script = Script({"start": lambda _, ctx: ctx.timer("go", 1.0)})
+    script.on["timer"] = lambda _, ctx: ctx.order("BTCUSDT", SELL, 3, trigger=stop(98, TriggerBy.MARK))
+    made = Rig(script, instruments=(LINEAR,), paper=NO_LATENCY)
+    made.feed(snapshot(1 * MS, BIDS, ASKS), ev.row(ev.FUNDING, symbol=0, recv_ns=2 * MS, price=101))
+    made.feed(clock(1 * S), clock(1 * S + 1), prints(2 * S, 90))
+    assert made.facts(Armed) == [Armed(1, 98)] and made.facts(Triggered) == []
+    made.feed(ev.row(ev.FUNDING, symbol=0, recv_ns=3 * S, price=97))
+    assert made.facts(Triggered) == [Triggered(1, 98, 97)] and fills(made) == [(1, 100, 3)]
 
 
 def test_a_waiting_order_can_be_changed_and_taken_back() -> None:
