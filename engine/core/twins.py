@@ -27,11 +27,14 @@ HEDGE_NS: Final = 10_000_000_000
 """After how long a resting fill is valued for the hedged profit, engine time."""
 
 
+Models = tuple[str, ...]
+
+
 class _Waiting(NamedTuple):
     """A resting fill on its way to be valued; ``value``: what its size was worth at its price, 1e-30."""
 
     due_ns: int
-    models: tuple[str, ...]
+    models: Models
     strategy: str
     symbol: int
     signed: int
@@ -59,23 +62,21 @@ class Twins:
         self.models = tuple(model for model in self.accounts if model != own)
         self.fills = dict.fromkeys(self.accounts, 0)
         self._every = tuple(self.accounts)
-        self._hedged: dict[tuple[str, str, str], int] = {}  # by model, strategy and currency
-        self._open: dict[tuple[str, str, int], list[int]] = {}  # what waits, by model, strategy, symbol: size and value
+        # Models that traded alike share a row: by them, strategy and currency what was won; by symbol what waits.
+        self._hedged: dict[tuple[Models, str, str], int] = {}
+        self._open: dict[tuple[Models, str, int], list[int]] = {}  # size and value
         self._waiting: deque[_Waiting] = deque()
         self._room = room
         self._mark2 = mark2
         self._schedule = schedule
         self._told: dict[tuple[str, str], dict[str, str]] = {}
 
-    def filled(
-        self, models: tuple[str, ...], strategy: str, symbol: int, side: int, price: int, size: int, now_ns: int
-    ) -> None:
+    def filled(self, models: Models, strategy: str, symbol: int, side: int, price: int, size: int, now_ns: int) -> None:
         """An order that rested traded under these models alike."""
-        for model, (fee, currency) in self._book(
-            models, strategy, symbol, side, price, size, now_ns, is_maker=True
-        ).items():
+        for alike, fee, currency in self._book(models, strategy, symbol, side, price, size, now_ns, is_maker=True):
+            self._add(alike, strategy, currency, -fee)
+        for model in models:
             self.fills[model] += 1
-            self._add(model, strategy, currency, -fee)
         if not self._waiting:
             self._schedule(now_ns + HEDGE_NS, "hedge", None)
         elif len(self._waiting) >= self._room:
@@ -148,7 +149,7 @@ class Twins:
 
     def _book(
         self,
-        models: tuple[str, ...],
+        models: Models,
         strategy: str,
         symbol: int,
         side: int,
@@ -157,8 +158,8 @@ class Twins:
         now_ns: int,
         *,
         is_maker: bool,
-    ) -> dict[str, tuple[int, str]]:
-        """Book a fill in the accounts of these models; by model what the fee was, at 1e-30, and its currency."""
+    ) -> list[tuple[Models, int, str]]:
+        """Book a fill in the accounts of these models; what the fee was, at 1e-30, and its currency, of which."""
         base = self.accounts[self.own]
         plain = base.fees.plain(symbol, price, size, is_maker=is_maker)
         if plain is None:  # each account has a tier and a token of its own
@@ -168,37 +169,36 @@ class Twins:
                 )
                 for model in models
             }
-            return {model: (amount(fee), currency) for model, (fee, currency) in told.items()}
+            return [((model,), amount(fee), currency) for model, (fee, currency) in told.items()]
         value, fee = plain
         for model in models:
             self.accounts[model].ledger.book(strategy, symbol, side, size, value, fee)
-        return dict.fromkeys(models, (fee, base.ledger.currency_of(symbol)))
+        return [(models, fee, base.ledger.currency_of(symbol))]
 
     def _hedged_profits(self, strategy: str | None) -> dict[tuple[str, str], int]:
         """By model and currency; what still waits counts at the mid of now."""
         totals: dict[tuple[str, str], int] = {}
-        for (model, who, currency), value in self._hedged.items():
-            if strategy in (None, who):
-                totals[model, currency] = totals.get((model, currency), 0) + value
-        for (model, who, symbol), (signed, value) in self._open.items():
-            if strategy in (None, who):
-                currency = self.accounts[model].ledger.currency_of(symbol)
-                totals[model, currency] = totals.get((model, currency), 0) + self._gain(symbol, signed, value)
+        known = [(models, who, currency, value) for (models, who, currency), value in self._hedged.items()]
+        for (models, who, symbol), (signed, value) in self._open.items():
+            currency = self.accounts[self.own].ledger.currency_of(symbol)
+            known.append((models, who, currency, self._gain(symbol, signed, value)))
+        for models, who, currency, value in known:
+            if value and strategy in (None, who):
+                for model in models:
+                    totals[model, currency] = totals.get((model, currency), 0) + value
         return totals
 
     def _close(self, one: _Waiting) -> None:
         self._count(one, -1)
         currency = self.accounts[self.own].ledger.currency_of(one.symbol)
         gain = self._gain(one.symbol, one.signed, one.value if one.signed > 0 else -one.value)
-        for model in one.models:
-            self._add(model, one.strategy, currency, gain)
+        self._add(one.models, one.strategy, currency, gain)
 
     def _count(self, one: _Waiting, sign: int) -> None:
         value = sign * (one.value if one.signed > 0 else -one.value)
-        for model in one.models:
-            waits = self._open.setdefault((model, one.strategy, one.symbol), [0, 0])
-            waits[0] += sign * one.signed
-            waits[1] += value
+        waits = self._open.setdefault((one.models, one.strategy, one.symbol), [0, 0])
+        waits[0] += sign * one.signed
+        waits[1] += value
 
     def _gain(self, symbol: int, signed: int, value: int) -> int:
         """What ``signed`` that cost ``value`` gained at the mark; nothing before the first mark."""
@@ -210,6 +210,6 @@ class Twins:
         gain = (now if signed > 0 else -now) - value
         return -gain if worth.is_inverse else gain
 
-    def _add(self, model: str, strategy: str, currency: str, value: int) -> None:
-        key = (model, strategy, currency)
+    def _add(self, models: Models, strategy: str, currency: str, value: int) -> None:
+        key = (models, strategy, currency)
         self._hedged[key] = self._hedged.get(key, 0) + value
