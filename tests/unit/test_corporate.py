@@ -21,7 +21,7 @@ from engine.core.records import AnyFact, Cancelled, Refusal
 from engine.core.settings import EngineSettings
 from engine.core.settlement import DAY_NS
 from engine.core.types import Instrument, Side
-from engine.live.build import build_engine
+from engine.live.build import build_engine, offline_problems
 from engine.live.config import ConfigError, parse_config
 from engine.live.config_paper import paper_settings, unknown_money
 from tests.market import LOOSE, MS, NO_LATENCY, Rig, S, Script, clock, depth, snapshot
@@ -270,3 +270,12 @@ def test_config_when_it_names_what_is_not_traded_then_error() -> None:
     assert places == [
         "paper.fees", "paper.equities.short_fee", "paper.equities.settlement_days", *["paper.corporate_action"] * 2
     ]  # fmt: skip
+
+
+def test_check_when_a_config_names_what_it_does_not_trade_then_it_says_so_without_the_network() -> None:
+    told = {"venue": {"spot": {"use": "binance-spot", "symbols": ["BTCUSDT"]}}}
+    paper = {"fees": {"sport": {"pay_in": "settle"}}, "margin": {"leverages": {"spot:ETHUSDT": 2}}}
+    assert offline_problems(parse_config({**told, "paper": paper}, "test")) == [
+        "paper.fees: expected one of spot, found 'sport'",
+        "paper.margin.leverages: expected one of spot:BTCUSDT, found 'spot:ETHUSDT'",
+    ]
