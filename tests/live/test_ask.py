@@ -229,6 +229,7 @@ def test_the_screen_names_a_stopped_strategy_and_leaves_out_models_that_are_not_
         "orders": {"sent": 0, "refused": {}, "cancelled": 0},
         "latency_us": {"tick_to_decision": {"p50": 0, "p99": 0}},
         "truth": {"fills": 0},
+        "calibration": [],
     }
     console = Console(width=80)
     with console.capture() as caught:
