@@ -255,7 +255,9 @@ def printed_at(m: Memory, slot: int, size: int) -> None:
             before = 0
             if rule == FITTED:
                 before = min(front, budget) * FINE
-                m.queues[slot, lane, Q_AHEAD] = place_ahead(m.samples[slot]) * FINE
+                m.queues[slot, lane, Q_AHEAD] = min(
+                    place_ahead(m.samples[slot]) * FINE, m.queues[slot, PESSIMIST, Q_AHEAD]
+                )
             elif has_queue(rule):
                 before = print_reached(m, slot, lane, rule, budget, size)
             given = 0

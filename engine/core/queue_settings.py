@@ -37,6 +37,11 @@ risk_averse, proportional, power2, power3, log, log2, fitted; found 'power4'
 
     def __post_init__(self) -> None:
         for name in (self.rule, *self.twins):
+            if name == "fifo":
+                raise UnknownQueueModel(
+                    "expected a queue model that level sizes and trades can feed; found 'fifo', which needs single "
+                    "orders: papertape fidelity follows them on recordings that have them"
+                )
             if name not in MODELS:
                 names = ", ".join((AUTO, *MODELS))
                 raise UnknownQueueModel(f"expected a queue model among {names}; found {name!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from engine.core.queue_settings import QueueSettings, UnknownQueueModel
 from tests.queues import ASK, BID, Queues
 
 
@@ -131,3 +132,10 @@ def test_amending_down_keeps_the_place_in_every_lane() -> None:
     queues.shrink(1, 2)
     assert {lane: queues.ahead(1, lane) for lane in queues.lanes} == before
     assert (queues.left(1), queues.left(1, "front")) == (2, 0)
+
+
+def test_exact_queues_are_refused_where_no_feed_has_single_orders() -> None:
+    with pytest.raises(UnknownQueueModel, match="needs single orders"):
+        QueueSettings(model="fifo")
+    with pytest.raises(UnknownQueueModel, match="found 'power4'"):
+        QueueSettings(twins=("power4",))
