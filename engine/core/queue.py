@@ -59,6 +59,7 @@ from engine.core.state import (
     R_ANSWERED,
     R_BEHIND,
     R_DISPLAY,
+    R_ORDER,
     R_PRICE,
     R_REFILLS,
     R_RULE,
@@ -70,6 +71,9 @@ from engine.core.state import (
     S_UNANSWERED,
     Memory,
 )
+
+NOBODY_PAST = 1 << 60
+"""More than any print, in size units."""
 
 
 @kernel
@@ -156,6 +160,8 @@ def level_moved(m: Memory, slot: int, size: int) -> None:
                 answered(m, slot, lane, printed, front)
             else:
                 queues[slot, lane, Q_TRADED] = 0
+            if queues[slot, lane, Q_LEFT] > 0 and resting[slot, R_ORDER] > 0:
+                m.lanes[LANE_BEFORE, lane] = NOBODY_PAST  # who came later waits for it, whatever the level answers
         elif has_queue(rule):
             lane_fell(control, queues, slot, lane, rule, before, size, unit)
 
@@ -243,6 +249,7 @@ def printed_at(m: Memory, slot: int, size: int) -> None:
     alone = is_alone(m, slot)
     params = m.params[m.resting[slot, R_SYMBOL]]
     front = place_print(m.samples[slot], m.control[NOW], m.control[EXPLAIN_NS], size, params)
+    worst = size * FINE  # what the print spends before us in the pessimist's lane
     for lane in range(m.control[LANES]):
         rule = rule_of(m, slot, lane)
         left = m.queues[slot, lane, Q_LEFT]
@@ -254,12 +261,14 @@ def printed_at(m: Memory, slot: int, size: int) -> None:
         if has_queue(rule) or rule in (FRONT, PRINT):
             before = 0
             if rule == FITTED:
-                before = min(front, budget) * FINE
+                before = min(front * FINE, budget * FINE, worst)
                 m.queues[slot, lane, Q_AHEAD] = min(
                     place_ahead(m.samples[slot]) * FINE, m.queues[slot, PESSIMIST, Q_AHEAD]
                 )
             elif has_queue(rule):
                 before = print_reached(m, slot, lane, rule, budget, size)
+            if lane == PESSIMIST:
+                worst = before
             given = 0
             if not alone:
                 # Nobody of ours overtakes an older one: what is before that is before us.
