@@ -60,7 +60,7 @@ def last_grade(cause: int, chance: int, back_filled: bool, is_answered: bool, re
 
     ``chance``: as it came. ``back_filled``: by now the pessimist has it too. ``is_answered``: the level spoke after the
     print and the order was still there. ``reached``: the possible places that prints reached (see queue_samples.py).
-    On the four recordings of real orders .9998 of 5,980 certain fills happened, .989 of 820 likely ones and .72 of 480
+    On the four recordings of real orders .9998 of 6,009 certain fills happened, .988 of 768 likely ones and .75 of 502
     ambiguous ones. An order that was gone before its level answered the print seldom had the fill: exchanges take a
     cancel, such as that of an owner who would else trade with himself, and the print in one event.
 
