@@ -57,7 +57,8 @@ from engine.core.jit import entry_point, inlined, kernel
 from engine.core.marks import note_mark
 from engine.core.matching import is_any_reached, match_crossed, refresh_taken
 from engine.core.prints import BOOK_VENUE_NS, counts, hit_side, is_sane, sample_mid
-from engine.core.queue import doubt_queues, level_changed, settle_queues, traded
+from engine.core.queue import level_changed, traded
+from engine.core.slots import doubt_queues, settle_queues
 from engine.core.state import (
     ASKED,
     CHECK_STATE,

@@ -26,9 +26,8 @@ from engine.core.queue_samples import (
     place_print,
     place_through,
     rejoin_places,
-    settle_places,
 )
-from engine.core.slots import KEYS, SLOT, displayed_at, first_at, index_slot, is_closed, unindex_slot
+from engine.core.slots import KEYS, SLOT, first_at, index_slot, is_closed, unindex_slot
 from engine.core.state import (
     ALONE,
     CAUSE_AT_PRICE,
@@ -60,14 +59,13 @@ from engine.core.state import (
     R_BEHIND,
     R_DISPLAY,
     R_ORDER,
-    R_PRICE,
+    R_PRINTED,
     R_REFILLS,
     R_RULE,
     R_SHOWN,
-    R_SIDE,
     R_SYMBOL,
     R_TRADED,
-    R_UNSURE,
+    S_FELL,
     S_UNANSWERED,
     Memory,
 )
@@ -147,6 +145,13 @@ def level_moved(m: Memory, slot: int, size: int) -> None:
     unit = m.params[symbol, P_UNIT]
     if resting[slot, R_TRADED] > 0:
         resting[slot, R_ANSWERED] = 1
+    if resting[slot, R_PRINTED] == 0:
+        if queues[slot, PESSIMIST, Q_AHEAD] == 0:
+            return  # nobody is in front in any lane, and there is no print to confirm
+        if size >= before:
+            places[S_FELL] = 0  # others joined behind us
+            return
+    resting[slot, R_PRINTED] = 0
     front = place_level(places, control[NOW], control[EXPLAIN_NS], before, size, m.params[symbol])
     printed = places[S_UNANSWERED]
     if printed > 0:
@@ -249,6 +254,7 @@ def printed_at(m: Memory, slot: int, size: int) -> None:
     alone = is_alone(m, slot)
     params = m.params[m.resting[slot, R_SYMBOL]]
     front = place_print(m.samples[slot], m.control[NOW], m.control[EXPLAIN_NS], size, params)
+    m.resting[slot, R_PRINTED] = 1
     worst = size * FINE  # what the print spends before us in the pessimist's lane
     for lane in range(m.control[LANES]):
         rule = rule_of(m, slot, lane)
@@ -372,29 +378,3 @@ def traded(m: Memory, symbol: int, side: int, price: int, size: int) -> None:
         at += 1
     if refills:
         refill_all(m, first, at, size)
-
-
-@kernel
-def settle_queues(m: Memory, symbol: int) -> None:
-    """After a resync nobody stands behind more than the fresh book shows; nothing waits for an explaining trade."""
-    first = m.top[symbol, OWN_FIRST]
-    for at in range(first, first + m.top[symbol, OWN_COUNT] + m.top[symbol, OWN_COUNT + 1]):
-        slot = m.places[SLOT, at]
-        which = 0 if m.resting[slot, R_SIDE] > 0 else 1
-        shown = displayed_at(m.top, m.levels, symbol, which, m.resting[slot, R_PRICE])
-        shown = max(0, shown - m.resting[slot, R_BEHIND])
-        m.resting[slot, R_SHOWN] = shown
-        settle_places(m.samples[slot], shown)
-        for lane in range(m.control[LANES]):
-            queue = m.queues[slot, lane]
-            queue[Q_AHEAD] = min(queue[Q_AHEAD], shown * FINE)
-            queue[Q_FELL] = 0
-            queue[Q_TRADED] = 0
-
-
-@kernel
-def doubt_queues(m: Memory, symbol: int) -> None:
-    """The book went out of use: whoever rests here stood through a gap."""
-    first = m.top[symbol, OWN_FIRST]
-    for at in range(first, first + m.top[symbol, OWN_COUNT] + m.top[symbol, OWN_COUNT + 1]):
-        m.resting[m.places[SLOT, at], R_UNSURE] += 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 from engine.core.book import Int64s, find_level
 from engine.core.jit import inlined, kernel
 from engine.core.prints import BOOK_VENUE_NS
-from engine.core.queue_samples import join_places
+from engine.core.queue_samples import join_places, settle_places
 from engine.core.state import (
     FINE,
     GRACE_NS,
@@ -19,8 +19,10 @@ from engine.core.state import (
     OWN_COUNT,
     OWN_FIRST,
     Q_AHEAD,
+    Q_FELL,
     Q_LEFT,
     Q_SLICE,
+    Q_TRADED,
     R_BEHIND,
     R_DISPLAY,
     R_DONE_NS,
@@ -34,6 +36,7 @@ from engine.core.state import (
     R_SHOWN,
     R_SIDE,
     R_SYMBOL,
+    R_UNSURE,
     RESTING_COUNT,
     RESTING_HERE,
     SLOT_FREE,
@@ -185,6 +188,32 @@ def shrink_queue(m: Memory, slot: int, by: int) -> None:
         left = max(0, m.queues[slot, lane, Q_LEFT] - by)
         m.queues[slot, lane, Q_LEFT] = left
         m.queues[slot, lane, Q_SLICE] = min(left, m.queues[slot, lane, Q_SLICE])
+
+
+@kernel
+def settle_queues(m: Memory, symbol: int) -> None:
+    """After a resync nobody stands behind more than the fresh book shows; nothing waits for an explaining trade."""
+    first = m.top[symbol, OWN_FIRST]
+    for at in range(first, first + m.top[symbol, OWN_COUNT] + m.top[symbol, OWN_COUNT + 1]):
+        slot = m.places[SLOT, at]
+        which = 0 if m.resting[slot, R_SIDE] > 0 else 1
+        shown = displayed_at(m.top, m.levels, symbol, which, m.resting[slot, R_PRICE])
+        shown = max(0, shown - m.resting[slot, R_BEHIND])
+        m.resting[slot, R_SHOWN] = shown
+        settle_places(m.samples[slot], shown)
+        for lane in range(m.control[LANES]):
+            queue = m.queues[slot, lane]
+            queue[Q_AHEAD] = min(queue[Q_AHEAD], shown * FINE)
+            queue[Q_FELL] = 0
+            queue[Q_TRADED] = 0
+
+
+@kernel
+def doubt_queues(m: Memory, symbol: int) -> None:
+    """The book went out of use: whoever rests here stood through a gap."""
+    first = m.top[symbol, OWN_FIRST]
+    for at in range(first, first + m.top[symbol, OWN_COUNT] + m.top[symbol, OWN_COUNT + 1]):
+        m.resting[m.places[SLOT, at], R_UNSURE] += 1
 
 
 @kernel

@@ -129,7 +129,8 @@ RESTING_FIELDS = 20
     R_BEHIND,  # public size known to stay behind it as long as it rests: a ghost's own original, else 0
     R_TRADED,  # what the venue's own rule let it trade
     R_ANSWERED,  # 1: its level spoke after it had traded
-) = range(17)
+    R_PRINTED,  # 1: a print at its price came after the level's last word
+) = range(18)
 
 FINE = 256
 """Parts of one size unit in which queues are kept, as shares of a cancel are rarely whole; sizes stay below 2^54."""
