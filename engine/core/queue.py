@@ -185,8 +185,9 @@ def level_changed(m: Memory, symbol: int, side: int, price: int, size: int) -> N
     if key < keys[first] or key > keys[end - 1]:
         return
     at = first_at(keys, first, end, key)
-    m.lanes[LANE_BEFORE] = 0
-    m.lanes[LANE_GIVEN] = 0
+    for lane in range(m.control[LANES]):
+        m.lanes[LANE_BEFORE, lane] = 0
+        m.lanes[LANE_GIVEN, lane] = 0
     while at < end and keys[at] == key:
         slot = m.places[SLOT, at]
         if not is_closed(m, slot):
