@@ -17,7 +17,7 @@ from engine.core.due import Handler
 from engine.core.grades import BACK, CAUSES, CERTAIN, DOUBT, GONE, LEFT, PASSED, SURE_CAUSES, grade, regrade
 from engine.core.ledger import Ledger
 from engine.core.markouts import Mark, Markouts, mid2_of, place
-from engine.core.orders import Working
+from engine.core.orders import CLOSING, Working
 from engine.core.paper_settings import PaperSettings
 from engine.core.records import AnyFact, Cancelled, Expired, Regraded, Rejected, TwinAccount, TwinFill
 from engine.core.resting import BEYOND, TAKEN, Match, TwinMatch
@@ -205,7 +205,8 @@ class Honesty:
             for model in (FRONT, BACK) if match.cause == TAKEN else (FRONT,):
                 fate.twin(model, match.size, now_ns)
         back_ns = fate.reached_ns(BACK, fate.own)
-        word = grade(match.cause, match.chance, back_ns > 0, is_unsure=fate.is_unsure)
+        is_leaving = order.state == CLOSING
+        word = grade(match.cause, match.chance, back_ns > 0, is_unsure=fate.is_unsure, is_leaving=is_leaving)
         answer = Answer(
             number=fate.count,
             cum=fate.own,

@@ -69,6 +69,20 @@ def test_the_pessimistic_twin_makes_a_fill_certain_at_once_or_later() -> None:
     assert two.grade == "likely"  # as the model says: chance 1000
 
 
+def test_a_fill_that_crosses_a_cancel_on_its_way_is_likely_at_most() -> None:
+    script = Script(
+        {
+            "start": lambda _, ctx: (ctx.timer("go", 1.0), ctx.timer("back", 2.0)),
+            "timer": lambda name, ctx: ctx.order("BTCUSDT", Side.BUY, 4, 100) if name == "go" else ctx.cancel(1),
+        }
+    )
+    made = Rig(script, paper=replace(NO_LATENCY, out_ns=5 * MS))
+    made.feed(snapshot(1 * MS, BIDS, ASKS), clock(2 * S))
+    made.feed(trade(2 * S + MS, 100, 14, sell=True))  # the cancel is still on its way
+    (fill,) = made.facts(Fill)
+    assert (fill.cause, fill.back_ns, fill.grade) == ("at_price", 2 * S + MS, "likely")
+
+
 def doubtful(made: Rig, monkeypatch: pytest.MonkeyPatch, chance: int = 600) -> None:
     """Fills from here on have this chance, as a queue model would say."""
     resting = made.engine.desk.venue.resting
