@@ -30,7 +30,7 @@ from typing import Annotated
 import msgspec
 
 from adapters.contract import MalformedFrame
-from engine.core.money import amount
+from engine.core.account.money import amount
 from engine.core.types import ContractKind, Filters, Instrument, UnitsError, units
 
 WIRE_DECIMALS = 8

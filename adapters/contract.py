@@ -96,8 +96,8 @@ class Venue(abc.ABC):
     checksum: ClassVar[Checksum | None] = None
     """The venue's own checksum of a book, where it sends one (a CHECK row ends the frame); a ``staticmethod``."""
     rules: ClassVar[str] = ""
-    """The rules that the venue holds orders against, a name of engine/core/venue_families.py; empty: by its own name,
-    and ``plain`` where that is not known there."""
+    """The rules that the venue holds orders against, a name of engine/core/venue/venue_families.py; empty: by its own
+    name, and ``plain`` where that is not known there."""
     samples: ClassVar[str] = ""
     """A sample conversation for the conformance cards; empty: ``samples/<spec.name>.jsonl`` beside the module."""
 

@@ -10,7 +10,7 @@ What a strategy author needs is here, on one flat namespace; everything else is 
 from importlib.metadata import version
 
 from engine.core.book import Book
-from engine.core.order_terms import Peg, PegTo, SelfTrade, TrailBy, Trigger, TriggerBy, stop, take_profit, trailing
+from engine.core.desk.order_terms import Peg, PegTo, SelfTrade, TrailBy, Trigger, TriggerBy, stop, take_profit, trailing
 from engine.core.records import Fill, Signal
 from engine.core.strategy import Config, Context, Gap, Order, Strategy, Trade
 from engine.core.types import ContractKind, Instrument, OrderKind, Side, TimeInForce

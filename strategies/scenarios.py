@@ -13,14 +13,14 @@ import msgspec
 import numpy as np
 
 from engine.core import events as ev
+from engine.core.desk.risk import RiskSettings
 from engine.core.engine import Engine
 from engine.core.events import Batch, Command, Frames, ModelReady
-from engine.core.paper_settings import PaperSettings
 from engine.core.records import AnyFact, Record, Signal
-from engine.core.risk import RiskSettings
 from engine.core.settings import EngineSettings
 from engine.core.strategy import Strategy
 from engine.core.types import ContractKind, Instrument
+from engine.core.venue.paper_settings import PaperSettings
 
 SYMBOL = "test:BTCUSDT"
 START_NS = 1_700_000_000_000_000_000

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from engine.core import events as ev
+from engine.core.desk.risk import RiskSettings
 from engine.core.engine import Engine
 from engine.core.events import Batch, Command
-from engine.core.paper_settings import PaperSettings
 from engine.core.records import AnyFact, Record
-from engine.core.risk import RiskSettings
 from engine.core.settings import EngineSettings
 from engine.core.strategy import Config, Context, Strategy
 from engine.core.types import Instrument
+from engine.core.venue.paper_settings import PaperSettings
 
 BTC = Instrument(venue="v", symbol="BTCUSDT", base="BTC", quote="USDT", price_decimals=2, size_decimals=3)
 ETH = Instrument(venue="v", symbol="ETHUSDT", base="ETH", quote="USDT", price_decimals=2, size_decimals=3)

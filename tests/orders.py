@@ -9,13 +9,13 @@ import msgspec
 import numpy as np
 
 from engine.core import events as ev
+from engine.core.desk.risk import RiskSettings
 from engine.core.events import Batch
-from engine.core.paper_settings import PaperSettings
 from engine.core.records import Fill
-from engine.core.risk import RiskSettings
 from engine.core.strategy import Context
 from engine.core.types import ContractKind, Side
-from engine.core.venue_rules import VenueRules
+from engine.core.venue.paper_settings import PaperSettings
+from engine.core.venue.venue_rules import VenueRules
 from tests.market import BTC, LOOSE, MS, NO_LATENCY, Rig, S, Script, clock, snapshot, trade
 
 LINEAR = msgspec.structs.replace(BTC, kind=ContractKind.LINEAR)

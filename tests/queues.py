@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from engine.core.book import IS_READY
 from engine.core.kernel import apply_level, is_crossed, refresh_top
-from engine.core.matching import match_crossed
-from engine.core.queue import traded
-from engine.core.queue_models import MODELS
-from engine.core.queue_settings import QueueSettings
-from engine.core.slots import join_queue, leave_queue, shrink_queue
+from engine.core.queues.matching import match_crossed
+from engine.core.queues.queue import traded
+from engine.core.queues.queue_models import MODELS
+from engine.core.queues.queue_settings import QueueSettings
+from engine.core.queues.slots import join_queue, leave_queue, shrink_queue
 from engine.core.state import (
     CLAMPED,
     F_ORDER,

@@ -9,11 +9,11 @@ from adapters.binance import BinanceSpot
 from adapters.connection import Connection
 from adapters.entry import Entry
 from adapters.feed import Feed
+from engine.core.desk.risk import RiskSettings
 from engine.core.engine import Engine
 from engine.core.events import Batch
-from engine.core.paper_settings import PaperSettings
-from engine.core.risk import RiskSettings
 from engine.core.settings import EngineSettings
+from engine.core.venue.paper_settings import PaperSettings
 from engine.learn.contract import ModelSettings
 from engine.learn.models import Models
 from engine.live.bus import Bus

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from engine.core.context import SayAmend, SayCancel, SayCancelAll, SayEmit, Saying, SayList, SayNote, SayTimer
+from engine.core.desk.risk import Intent
 from engine.core.records import Note
-from engine.core.risk import Intent
 from engine.core.roster import Slot
 from engine.core.timers import MAX_TIMERS
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engine.core.book import ASK, BID, IS_READY
+from engine.core.desk.risk import Intent
 from engine.core.events import Command
 from engine.core.records import Account, Commanded, Note, RiskAction
-from engine.core.risk import Intent
 from engine.core.types import OrderKind, TimeInForce
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
+from engine.core.account.ledger import Ledger
 from engine.core.book import Book
-from engine.core.ledger import Ledger
-from engine.core.order_terms import PLAIN, Change, Peg, SelfTrade, Terms, Trigger, terms
-from engine.core.orders import ARMED, PENDING, Working
+from engine.core.desk.order_terms import PLAIN, Change, Peg, SelfTrade, Terms, Trigger, terms
+from engine.core.desk.orders import ARMED, PENDING, Working
+from engine.core.desk.risk import Intent
 from engine.core.records import Note, Record, Signal, encode
-from engine.core.risk import Intent
 from engine.core.strategy import Order
 from engine.core.types import INT64_MAX, NEVER_NS, Instrument, OrderKind, Side, TimeInForce
 

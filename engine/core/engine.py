@@ -12,14 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from engine.core.account.charges import Charges
+from engine.core.account.ledger import Ledger
+from engine.core.account.treasury import Treasury
 from engine.core.agenda import Agenda
 from engine.core.book import DOUBT, IS_READY, Book
-from engine.core.calibration import Calibration
-from engine.core.charges import Charges
 from engine.core.checksums import Checksum, Checksums
 from engine.core.commands import Commands
 from engine.core.context import Symbols
-from engine.core.desk import Desk
+from engine.core.desk.desk import Desk
+from engine.core.desk.orders import Working
+from engine.core.desk.risk import Risk
 from engine.core.due import Due, DueQueue, Handler
 from engine.core.events import (
     ABSURD,
@@ -37,14 +40,12 @@ from engine.core.events import (
     Measured,
     ModelReady,
 )
-from engine.core.honesty import Honesty
+from engine.core.honesty.honesty import Honesty
 from engine.core.kernel import fast_advance
 from engine.core.learning import Learning, NoLearning
-from engine.core.ledger import Ledger
-from engine.core.orders import Working
+from engine.core.queues.calibration import Calibration
 from engine.core.records import AnyFact, Digest, FeedState, Fill, Record, Signal, StrategyStopped
 from engine.core.report import status, summary
-from engine.core.risk import Risk
 from engine.core.roster import Factory, Roster, Slot
 from engine.core.settings import EngineSettings
 from engine.core.signals import Signals
@@ -72,7 +73,6 @@ from engine.core.state import (
 )
 from engine.core.strategy import Gap, Trade
 from engine.core.timers import MAX_INSTANT, Instant, Timers
-from engine.core.treasury import Treasury
 from engine.core.types import NEVER_NS, Instrument, Side
 
 ROW_STRIDES = (BATCH.itemsize,)

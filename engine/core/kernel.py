@@ -12,6 +12,7 @@ from functools import cache
 
 import numpy as np
 
+from engine.core.account.marks import note_mark
 from engine.core.book import (
     ASK,
     ASK_COUNT,
@@ -54,11 +55,10 @@ from engine.core.events import (
     Batch,
 )
 from engine.core.jit import entry_point, inlined, kernel
-from engine.core.marks import note_mark
-from engine.core.matching import is_any_reached, match_crossed, refresh_taken
 from engine.core.prints import BOOK_VENUE_NS, counts, hit_side, is_sane, sample_mid
-from engine.core.queue import level_changed, traded
-from engine.core.slots import doubt_queues, settle_queues
+from engine.core.queues.matching import is_any_reached, match_crossed, refresh_taken
+from engine.core.queues.queue import level_changed, traded
+from engine.core.queues.slots import doubt_queues, settle_queues
 from engine.core.state import (
     ASKED,
     CHECK_STATE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from engine.core.order_terms import PLAIN, Terms
+from engine.core.desk.order_terms import PLAIN, Terms
 
 
 class Fact(msgspec.Struct, frozen=True, tag=True):

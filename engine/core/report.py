@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from engine.core.book import DOUBT, IS_READY
+from engine.core.desk.order_terms import type_of
+from engine.core.desk.risk import waking_price
 from engine.core.events import REASONS
-from engine.core.order_terms import type_of
 from engine.core.prints import LEFT_OUT
-from engine.core.risk import waking_price
 from engine.core.state import FRAMES_SEEN, GAPS_SEEN
 
 if TYPE_CHECKING:

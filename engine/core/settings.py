@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import msgspec
 
-from engine.core.paper_settings import PaperSettings
-from engine.core.risk import RiskSettings
+from engine.core.desk.risk import RiskSettings
+from engine.core.venue.paper_settings import PaperSettings
 
 
 class EngineSettings(msgspec.Struct, frozen=True):

@@ -22,8 +22,8 @@ import numpy.typing as npt
 from engine.core.book import TOP_FIELDS, Books, Int64s
 from engine.core.events import FRAME, Frames
 from engine.core.jit import borrowed, kernel
-from engine.core.queue_models import BACK, FRONT, RULES
-from engine.core.queue_settings import QueueSettings
+from engine.core.queues.queue_models import BACK, FRONT, RULES
+from engine.core.queues.queue_settings import QueueSettings
 from engine.core.types import NEVER_NS
 
 if TYPE_CHECKING:

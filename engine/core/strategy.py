@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import msgspec
 
 from engine.core.book import Book
-from engine.core.order_terms import PLAIN, Peg, SelfTrade, Terms, Trigger, type_of
+from engine.core.desk.order_terms import PLAIN, Peg, SelfTrade, Terms, Trigger, type_of
 from engine.core.records import Fill, Signal
 from engine.core.types import Instrument, OrderKind, Side, TimeInForce
 

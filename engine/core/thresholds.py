@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from engine.core.account.marks import MARK_PRICE
 from engine.core.book import ASK, BID, Int64s
 from engine.core.jit import kernel
-from engine.core.marks import MARK_PRICE
 
 # Columns of a symbol's row in ``Books.top``.
 LAST_PRICE, WATCHING, RISES, FALLS, SEEN_BID, SEEN_ASK = 20, 21, 22, 27, 32, 33

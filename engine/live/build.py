@@ -11,13 +11,13 @@ import msgspec
 from adapters.contract import Venue
 from adapters.registry import UnknownVenue, venue_class
 from engine.core.context import Symbols, UnknownSymbol
+from engine.core.desk.risk import RiskSettings
 from engine.core.engine import Engine
 from engine.core.events import Frames
-from engine.core.risk import RiskSettings
 from engine.core.settings import EngineSettings
 from engine.core.strategy import Config, Strategy
 from engine.core.types import Filters, Instrument, UnitsError
-from engine.core.venue_families import ADAPTERS
+from engine.core.venue.venue_families import ADAPTERS
 from engine.learn.contract import ModelError, ModelSettings
 from engine.learn.models import Models
 from engine.live.config import AppConfig, ConfigError, InstrumentSection, ModelSection, StrategySection

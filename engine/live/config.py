@@ -67,7 +67,7 @@ class VenueSection(Section):
 
 
 class RiskSection(Section):
-    """Limits; 0 switches one off. Notionals in the quote currency. See engine/core/limits.py for each."""
+    """Limits; 0 switches one off. Notionals in the quote currency. See engine/core/desk/limits.py for each."""
 
     max_order_size: Money = Decimal(0)
     max_order_notional: Money = Decimal(100_000)

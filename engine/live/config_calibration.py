@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from engine.core.calibration_settings import CalibrationSettings
+from engine.core.queues.calibration_settings import CalibrationSettings
 from engine.live.config_section import Section
 from engine.live.durations import Duration
 

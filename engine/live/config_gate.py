@@ -10,8 +10,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from engine.core.gateway import Gate, Outage
-from engine.core.rate_limits import DAY_NS, RateLimit, UnknownLimits, limits_of
+from engine.core.venue.gateway import Gate, Outage
+from engine.core.venue.rate_limits import DAY_NS, RateLimit, UnknownLimits, limits_of
 from engine.live.config_section import Money, Section
 from engine.live.durations import Duration, parse_duration
 
@@ -49,7 +49,7 @@ class OutageSection(Section):
 
 
 class GateSection(Section):
-    """``limits`` and ``tier`` name a table of engine/core/rate_limits.py; ``orders`` gives an account's own instead.
+    """``limits`` and ``tier`` name a table of engine/core/venue/rate_limits.py; ``orders`` gives an account's own.
 
     ``reject_rate``: the share of orders and amends that the venue refuses by chance, drawn from ``seed``.
     """

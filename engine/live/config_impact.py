@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from engine.core.impact import ImpactSettings
+from engine.core.venue.impact import ImpactSettings
 from engine.live.config_section import Section
 from engine.live.durations import Duration
 
 
 class ImpactSection(Section):
-    """The square-root law (see core/impact.py); ``python -m engine.research.impact_fit TAPE`` fits it.
+    """The square-root law (see core/venue/impact.py); ``python -m engine.research.impact_fit TAPE`` fits it.
 
     ``protection_bps`` holds also where the law is off.
     """

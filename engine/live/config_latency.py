@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from pydantic import Field, model_validator
 
-from engine.core.latency import LatencySettings, LatencyTape
+from engine.core.venue.latency import LatencySettings, LatencyTape
 from engine.live.config_section import Section
 from engine.live.durations import Duration
 

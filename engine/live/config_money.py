@@ -10,17 +10,17 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from engine.core.borrow import BorrowSettings
-from engine.core.corporate import CorporateAction, EquitySettings
-from engine.core.fee_schedules import schedule
-from engine.core.fees import AUTO, FeeSettings, VenueFees
-from engine.core.margin import MarginSettings, MarginTier, TierTable
-from engine.core.settlement import DAY_NS
+from engine.core.account.borrow import BorrowSettings
+from engine.core.account.corporate import CorporateAction, EquitySettings
+from engine.core.account.fee_schedules import schedule
+from engine.core.account.fees import AUTO, FeeSettings, VenueFees
+from engine.core.account.margin import MarginSettings, MarginTier, TierTable
+from engine.core.account.settlement import DAY_NS
 from engine.live.config_section import Money, Section
 
 
 class VenueFeesSection(Section):
-    """A venue's fees by a schedule of engine/core/fee_schedules.py; without one the plain rates of ``[paper]`` apply.
+    """A venue's fees by a schedule of engine/core/account/fee_schedules.py; without one the rates of ``[paper]`` apply.
 
     ``tier`` is a name of the schedule, or ``auto``: by the run's own rolling volume, to which ``volume`` US dollars of
     the day before its first fill are added. ``pay_in``: ``settle``, ``received`` (a spot purchase pays from what it
@@ -63,7 +63,7 @@ class TierSection(Section):
 
 
 class MarginSection(Section):
-    """Margin of contracts; see engine/core/margin.py. Symbols by their full name, ``venue:SYMBOL``."""
+    """Margin of contracts; see engine/core/account/margin.py. Symbols by their full name, ``venue:SYMBOL``."""
 
     mode: str = Field(default="none", pattern="^(none|cross|isolated)$")
     leverage: Money = Field(default=Decimal(1), gt=0)
@@ -129,7 +129,7 @@ class CorporateActionSection(Section):
 
 
 class EquitiesSection(Section):
-    """Shares; see engine/core/corporate.py. ``settlement_days`` by venue or symbol, ``short_fee`` a year by symbol."""
+    """Shares; see engine/core/account/corporate.py. ``settlement_days`` by venue or symbol, ``short_fee`` a year."""
 
     settlement_days: dict[str, Annotated[int, Field(ge=0, le=30)]] = Field(default={})
     holidays: list[Date] = Field(default=[])

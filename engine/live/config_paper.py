@@ -7,8 +7,8 @@ from decimal import Decimal
 
 from pydantic import Field
 
-from engine.core.paper_settings import PaperSettings
 from engine.core.types import Instrument
+from engine.core.venue.paper_settings import PaperSettings
 from engine.live.config_calibration import CalibrationSection, calibration_settings
 from engine.live.config_gate import GateSection, gate_settings
 from engine.live.config_impact import ImpactSection, impact_settings

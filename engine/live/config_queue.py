@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from engine.core.queue_settings import QueueSettings, UnknownQueueModel
+from engine.core.queues.queue_settings import QueueSettings, UnknownQueueModel
 from engine.live.config_section import Section
 from engine.live.durations import Duration
 

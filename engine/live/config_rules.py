@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 from pydantic import Field, field_validator
 
-from engine.core.order_terms import SelfTrade
-from engine.core.venue_families import FAMILIES
-from engine.core.venue_rules import VenueRules
+from engine.core.desk.order_terms import SelfTrade
+from engine.core.venue.venue_families import FAMILIES
+from engine.core.venue.venue_rules import VenueRules
 from engine.live.config_section import Section
 from engine.live.durations import Duration
 
@@ -21,7 +21,7 @@ EVERYWHERE = "*"
 class RulesSection(Section):
     """``family`` names the rules, by default those that the venue's adapter names; the rest changes single ones.
 
-    See ``VenueRules`` (engine/core/venue_rules.py) for each.
+    See ``VenueRules`` (engine/core/venue/venue_rules.py) for each.
     """
 
     family: str | None = None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from engine.core import report
 from engine.core.engine import Engine
-from engine.core.grades import GRADES
-from engine.core.markouts import HORIZONS_NS
+from engine.core.honesty.grades import GRADES
+from engine.core.honesty.markouts import HORIZONS_NS
 
 Samples = list[tuple[tuple[str, ...], float]]
 

@@ -9,8 +9,8 @@ from itertools import dropwhile
 from typing import Any, NamedTuple
 
 from adapters.feed import Feed
-from engine.core.holding import Entry
-from engine.core.money import to_decimal, to_text
+from engine.core.account.holding import Entry
+from engine.core.account.money import to_decimal, to_text
 from engine.core.types import ContractKind
 from engine.learn.models import Models
 from engine.live.heard import Heard

@@ -13,12 +13,12 @@ import numpy as np
 
 from adapters.contract import Venue
 from engine.core import events as ev
+from engine.core.desk.risk import RiskSettings
 from engine.core.engine import Engine
-from engine.core.paper_settings import PaperSettings
-from engine.core.risk import RiskSettings
 from engine.core.settings import EngineSettings
 from engine.core.strategy import Config, Context, Strategy
 from engine.core.types import Instrument, Side
+from engine.core.venue.paper_settings import PaperSettings
 from engine.learn.contract import ModelSettings
 from engine.learn.models import Models
 

@@ -16,9 +16,9 @@ from adapters.entry import Entry, EntryKind
 from adapters.feed import Feed
 from adapters.tape import read_tapes
 from engine.core.book import Book
+from engine.core.desk.risk import RiskSettings
 from engine.core.engine import Engine
 from engine.core.events import Batch, Command
-from engine.core.risk import RiskSettings
 from engine.core.settings import EngineSettings
 from engine.core.strategy import Config, Context, Strategy
 from engine.core.types import Side

@@ -11,16 +11,16 @@ from typing import Any, Final
 import numpy as np
 
 from engine.core import events as ev
+from engine.core.desk.risk import RiskSettings
 from engine.core.engine import Engine
 from engine.core.events import Batch, Command
 from engine.core.kernel import fast_advance
-from engine.core.paper_settings import PaperSettings
-from engine.core.risk import RiskSettings
+from engine.core.queues.slots import join
 from engine.core.settings import EngineSettings
-from engine.core.slots import join
 from engine.core.state import RESTING_COUNT, State
 from engine.core.strategy import Config, Context, Strategy, Trade
 from engine.core.types import Side
+from engine.core.venue.paper_settings import PaperSettings
 from engine.research.bench_data import BTC, MID, START_NS, STEP_NS, SYMBOL, change_tape
 from engine.research.bench_row import Row, row
 from engine.research.player import DEFAULT_BLOCK

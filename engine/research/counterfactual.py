@@ -19,7 +19,7 @@ import msgspec
 
 from adapters.registry import UnknownVenue
 from adapters.tape import TapeError
-from engine.core.markouts import HORIZONS_NS
+from engine.core.honesty.markouts import HORIZONS_NS
 from engine.core.records import Fill, Record
 from engine.learn.contract import ModelError
 from engine.live.config import AppConfig, ConfigError, parse_config

@@ -14,17 +14,16 @@ import numpy as np
 import polars as pl
 
 from engine.core.book import ASK_COUNT, BID_COUNT, IS_READY, Int64s
-from engine.core.grades import last_grade
+from engine.core.honesty.grades import last_grade
 from engine.core.jit import kernel
 from engine.core.kernel import apply_level, is_crossed, refresh_top
-from engine.core.matching import match_crossed
-from engine.core.paper_settings import PaperSettings
-from engine.core.queue import traded
-from engine.core.queue_models import MODELS as MODELS
-from engine.core.queue_models import RULES
-from engine.core.queue_samples import chance_of
-from engine.core.queue_settings import QueueSettings
-from engine.core.slots import join_queue, leave_queue
+from engine.core.queues.matching import match_crossed
+from engine.core.queues.queue import traded
+from engine.core.queues.queue_models import MODELS as MODELS
+from engine.core.queues.queue_models import RULES
+from engine.core.queues.queue_samples import chance_of
+from engine.core.queues.queue_settings import QueueSettings
+from engine.core.queues.slots import join_queue, leave_queue
 from engine.core.state import (
     ALONE,
     CAUSE_AT_PRICE,
@@ -48,6 +47,7 @@ from engine.core.state import (
     memory_of,
 )
 from engine.core.types import Instrument
+from engine.core.venue.paper_settings import PaperSettings
 from engine.research.fill_files import PREDICTION_SCHEMA
 
 NOTHING, LEVEL, TRADE, CLEAR = range(4)

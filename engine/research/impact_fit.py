@@ -25,10 +25,10 @@ import numpy.typing as npt
 from engine.core import events as ev
 from engine.core.engine import Engine
 from engine.core.events import FRAME, FRAME_BOOK, FRAME_READY, Batch, Command, Frames
-from engine.core.impact import ImpactSettings, faded
 from engine.core.prints import SAMPLE_NS
 from engine.core.settings import EngineSettings
 from engine.core.types import Instrument
+from engine.core.venue.impact import ImpactSettings, faded
 from engine.research.parity import ParityError, recorded, simulated
 
 Floats = npt.NDArray[np.float64]

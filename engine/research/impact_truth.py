@@ -19,8 +19,8 @@ import msgspec
 import numpy as np
 
 from adapters.market import VISITOR, MarketTrade, SymbolMarket, spec_of
-from engine.core.impact import ImpactSettings, faded
 from engine.core.types import Side
+from engine.core.venue.impact import ImpactSettings, faded
 from engine.research.truth_market import copied
 
 MS: Final = 1_000_000

@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from engine.core.desk.order_terms import type_of
 from engine.core.events import BATCH, FRAME, FRAME_BOOK, FRAME_READY, SELL, TRADE, Batch, Frames
 from engine.core.money_facts import Dividend, Funding, Interest, Liquidated, ShortFee, Split
-from engine.core.order_terms import type_of
 from engine.core.records import (
     Accepted,
     Account,

@@ -36,12 +36,12 @@ from adapters.tape import read_tapes
 from engine.core import events as ev
 from engine.core.engine import Engine
 from engine.core.events import BATCH, Batch, Command
-from engine.core.paper_settings import PaperSettings
-from engine.core.queue_settings import QueueSettings
+from engine.core.queues.queue_settings import QueueSettings
 from engine.core.records import Accepted, Fill, Record, Rejected
 from engine.core.settings import EngineSettings
 from engine.core.strategy import Config, Context, Strategy
 from engine.core.types import Instrument, Side
+from engine.core.venue.paper_settings import PaperSettings
 from engine.research.hftbacktest_maker import ORDER_FIELDS
 from engine.research.parity_tape import Look, explain
 from engine.research.scan import scan

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from engine.core.grades import GRADES
+from engine.core.honesty.grades import GRADES
 from engine.research.charts import Band, Chart, Line, number
 from engine.research.report_data import Curve, Run
 from engine.research.report_parts import legend, money, percent, share, signed, table

@@ -25,11 +25,11 @@ from adapters.market import SymbolMarket, spec_of
 from engine.core import events as ev
 from engine.core.engine import Engine
 from engine.core.events import Command
-from engine.core.impact import ImpactSettings
-from engine.core.paper_settings import PaperSettings
-from engine.core.queue_settings import QueueSettings
+from engine.core.queues.queue_settings import QueueSettings
 from engine.core.records import Fill, Record
 from engine.core.settings import EngineSettings
+from engine.core.venue.impact import ImpactSettings
+from engine.core.venue.paper_settings import PaperSettings
 from engine.research.truth_market import Fate, Truth, copied, play
 from engine.research.truth_orders import CYCLE, MS, ORDERS, Plan, Tester, Trial, TruthConfig
 from engine.research.truth_paired import paired

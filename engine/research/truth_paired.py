@@ -14,11 +14,11 @@ from adapters.market import SymbolMarket
 from engine.core import events as ev
 from engine.core.engine import Engine
 from engine.core.events import Batch, Command
-from engine.core.paper_settings import PaperSettings
 from engine.core.records import Fill
 from engine.core.settings import EngineSettings
 from engine.core.strategy import Config, Context, Strategy
 from engine.core.types import Side, TimeInForce
+from engine.core.venue.paper_settings import PaperSettings
 from engine.research.truth_market import Fate, Truth, play
 from engine.research.truth_orders import Trial
 from engine.research.virtual_market import NO_LIMITS, VirtualFeed, joined

@@ -17,8 +17,8 @@ import numpy as np
 from adapters.market import WIRE_UNIT, LevelChange, MarketTrade, SymbolMarket
 from adapters.market_world import SymbolSpec
 from engine.core import events as ev
+from engine.core.desk.risk import RiskSettings
 from engine.core.events import BATCH, Batch
-from engine.core.risk import RiskSettings
 from engine.core.types import ContractKind, Instrument, Side
 
 NO_LIMITS: Final = RiskSettings(

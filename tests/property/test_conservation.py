@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from engine.core import events as ev
 from engine.core.engine import Engine
 from engine.core.events import MOST_UNITS, Batch, Command
-from engine.core.paper_settings import PaperSettings
-from engine.core.queue_models import MODELS
-from engine.core.queue_settings import QueueSettings
+from engine.core.queues.queue_models import MODELS
+from engine.core.queues.queue_settings import QueueSettings
 from engine.core.records import Fill, Record
 from engine.core.settings import EngineSettings
 from engine.core.state import Q_AHEAD, Q_FELL, Q_LEFT, SLOTS_USED
 from engine.core.strategy import Config, Context, Strategy
 from engine.core.types import Instrument, Side, TimeInForce
+from engine.core.venue.paper_settings import PaperSettings
 from engine.research.parity import recorded, simulated
 from engine.research.virtual_market import NO_LIMITS
 from tests.data import recordings

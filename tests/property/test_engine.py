@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.core.events import Batch
-from engine.core.paper_settings import PaperSettings
 from engine.core.records import Fill, Request
 from engine.core.state import RESTING_COUNT, RESTING_HERE
 from engine.core.strategy import Context
 from engine.core.types import Side
+from engine.core.venue.paper_settings import PaperSettings
 from tests.market import MS, Rig, S, Script, clock, depth, gap, snapshot, trade
 
 BOOK = snapshot(1, [(100, 50), (99, 50)], [(101, 50), (102, 50)])

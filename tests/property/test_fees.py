@@ -10,10 +10,10 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.core.currencies import Conversions
-from engine.core.fees import DAY_NS, FeeRates, Fees, FeeSettings, VenueFees
-from engine.core.ledger import FEE, Ledger
-from engine.core.money import ONE
+from engine.core.account.currencies import Conversions
+from engine.core.account.fees import DAY_NS, FeeRates, Fees, FeeSettings, VenueFees
+from engine.core.account.ledger import FEE, Ledger
+from engine.core.account.money import ONE
 from engine.core.types import Instrument
 
 BTC = Instrument(venue="v", symbol="BTCUSDT", base="BTC", quote="USDT", price_decimals=2, size_decimals=5)

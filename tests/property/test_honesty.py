@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from engine.core.grades import GRADES, REASONS
-from engine.core.markouts import HORIZONS_NS
-from engine.core.queue_settings import QueueSettings
+from engine.core.honesty.grades import GRADES, REASONS
+from engine.core.honesty.markouts import HORIZONS_NS
+from engine.core.queues.queue_settings import QueueSettings
 from engine.core.records import Cancelled, Fill, Markout, Missed, Regraded, TwinAccount, TwinFill
 from engine.core.types import Side, TimeInForce
 from tests.market import MS, NO_LATENCY, Rig, S, Script, clock, depth, gap, snapshot, trade

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.core import events as ev
-from engine.core.implied import (
+from engine.core.queues.implied import (
     GRID,
     HOURS,
     I_COUNT,

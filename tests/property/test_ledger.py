@@ -10,8 +10,8 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.core.ledger import Ledger
-from engine.core.money import ONE
+from engine.core.account.ledger import Ledger
+from engine.core.account.money import ONE
 from engine.core.types import ContractKind, Instrument
 
 INSTRUMENTS = (

@@ -11,15 +11,15 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.core.desk.order_terms import Trigger, TriggerKind
 from engine.core.events import Batch, Measured
-from engine.core.gateway import BUSY, OUTAGE, RATE_LIMIT, Gate, Outage
-from engine.core.latency import LatencySettings, LatencyTape
-from engine.core.order_terms import Trigger, TriggerKind
-from engine.core.paper_settings import PaperSettings
-from engine.core.rate_limits import LIMITS, RateLimit
 from engine.core.records import Accepted, AmendRequested, CancelRequested, Fill, Rejected, Sent
 from engine.core.strategy import Context
 from engine.core.types import Side
+from engine.core.venue.gateway import BUSY, OUTAGE, RATE_LIMIT, Gate, Outage
+from engine.core.venue.latency import LatencySettings, LatencyTape
+from engine.core.venue.paper_settings import PaperSettings
+from engine.core.venue.rate_limits import LIMITS, RateLimit
 from tests.market import MS, Rig, Script, clock, depth, snapshot, trade
 
 KINDS = st.one_of(

@@ -9,11 +9,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.core.account.ledger import Ledger
+from engine.core.account.liquidation import MarginAccount
+from engine.core.account.margin import MarginSettings, MarginTier
+from engine.core.account.money import ONE, amount
 from engine.core.book import TOP_FIELDS
-from engine.core.ledger import Ledger
-from engine.core.liquidation import MarginAccount
-from engine.core.margin import MarginSettings, MarginTier
-from engine.core.money import ONE, amount
 from engine.core.money_facts import Liquidated, MarginCall
 from engine.core.records import AnyFact
 from engine.core.types import ContractKind, Instrument

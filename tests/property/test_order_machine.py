@@ -12,13 +12,13 @@ from hypothesis import event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from engine.core.order_terms import Peg, PegTo, SelfTrade, Trigger, TriggerBy, stop, take_profit, trailing
-from engine.core.orders import LEGAL, WORKING
-from engine.core.paper_settings import PaperSettings
+from engine.core.desk.order_terms import Peg, PegTo, SelfTrade, Trigger, TriggerBy, stop, take_profit, trailing
+from engine.core.desk.orders import LEGAL, WORKING
 from engine.core.records import Amended, Cancelled, Expired, Fill, Refusal, Rejected, Request
 from engine.core.strategy import Context
 from engine.core.types import ContractKind, Side, TimeInForce
-from engine.core.venue_rules import VenueRules
+from engine.core.venue.paper_settings import PaperSettings
+from engine.core.venue.venue_rules import VenueRules
 from tests.market import BTC, MS, Rig, Script, clock, depth, gap, snapshot, trade
 
 LINEAR = msgspec.structs.replace(BTC, kind=ContractKind.LINEAR)

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from engine.core import events as ev
 from engine.core.events import Batch
-from engine.core.paper_settings import PaperSettings
-from engine.core.queue_settings import QueueSettings
+from engine.core.queues.queue_settings import QueueSettings
 from engine.core.records import Accepted, Cancelled, CancelRejected, Fill, Refusal, Rejected
 from engine.core.strategy import Context
 from engine.core.types import Side, TimeInForce
+from engine.core.venue.paper_settings import PaperSettings
 from tests.market import MS, Rig, Script, depth, gap, snapshot, trade
 
 BID, ASK = 1, -1

@@ -7,10 +7,10 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.core.account.ledger import Ledger
+from engine.core.account.money import ONE
 from engine.core.book import ASK, BID, CHANGED_NS, IS_READY, Books
-from engine.core.ledger import Ledger
-from engine.core.money import ONE
-from engine.core.risk import Approved, Intent, Risk, RiskSettings
+from engine.core.desk.risk import Approved, Intent, Risk, RiskSettings
 from engine.core.types import ContractKind, Instrument, OrderKind, TimeInForce
 
 LIMIT = 3_000  # size units: 300 of notional at the mid

@@ -9,8 +9,8 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from engine.core import events as ev
+from engine.core.desk.order_terms import Trigger, TriggerBy, stop, take_profit, trailing
 from engine.core.events import Batch
-from engine.core.order_terms import Trigger, TriggerBy, stop, take_profit, trailing
 from engine.core.records import Armed, Triggered
 from engine.core.types import Side
 from tests.market import MS, Rig, S, Script, clock, depth, snapshot, trade

@@ -10,11 +10,11 @@ import pytest
 
 from engine.core import events as ev
 from engine.core.events import MOST_UNITS, Batch
-from engine.core.paper_settings import PaperSettings
 from engine.core.prints import LEFT_OUT, TRADED
 from engine.core.records import Accepted, Cancelled, FeedState, Fill, Rejected
 from engine.core.strategy import Context
 from engine.core.types import Side
+from engine.core.venue.paper_settings import PaperSettings
 from tests.market import MS, Rig, S, Script, clock, depth, gap, snapshot, trade
 
 BIDS = [(100, 10), (99, 20)]

@@ -10,8 +10,8 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.core.borrow import BorrowSettings
-from engine.core.money import ONE
+from engine.core.account.borrow import BorrowSettings
+from engine.core.account.money import ONE
 from engine.core.money_facts import Interest
 from engine.core.types import Side
 from tests.market import MS, NO_LATENCY, Rig, S, Script, clock, snapshot

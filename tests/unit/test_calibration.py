@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from engine.core.calibration import SHARES, Calibration, posterior
-from engine.core.calibration_settings import CalibrationSettings
 from engine.core.events import Batch
-from engine.core.ghost_orders import Fates
-from engine.core.implied import GRID
-from engine.core.paper_settings import PaperSettings
+from engine.core.queues.calibration import SHARES, Calibration, posterior
+from engine.core.queues.calibration_settings import CalibrationSettings
+from engine.core.queues.ghost_orders import Fates
+from engine.core.queues.implied import GRID
 from engine.core.records import Calibrated, TwinFill
 from engine.core.state import P_SHARE, START_SHARE, Float64s
 from engine.core.types import Side
+from engine.core.venue.paper_settings import PaperSettings
 from engine.live.config_paper import PaperSection, paper_settings
 from engine.live.measures_truth import truth
 from engine.live.status import truth_lines

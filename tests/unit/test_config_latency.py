@@ -13,8 +13,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from engine.core.latency import LatencyTape
-from engine.core.rate_limits import LIMITS
+from engine.core.venue.latency import LatencyTape
+from engine.core.venue.rate_limits import LIMITS
 from engine.live.config import ConfigError, parse_config
 from engine.live.config_latency import LatencyFileError, parse_latencies
 from engine.live.config_paper import PaperSection, paper_settings
@@ -97,7 +97,7 @@ def test_mistakes_are_told_with_their_place() -> None:
 
 
 def test_the_settings_that_the_document_shows_are_settings() -> None:
-    text = (ROOT / "engine" / "core" / "LATENCY.md").read_text()
+    text = (ROOT / "engine" / "core" / "venue" / "LATENCY.md").read_text()
     blocks = re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)
     config = parse_config(tomllib.loads("\n".join(blocks), parse_float=Decimal), "LATENCY.md")
     settings = paper_settings(config.paper)

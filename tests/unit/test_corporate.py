@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.corporate import CorporateAction, CorporateActions, EquitySettings
+from engine.core.account.corporate import CorporateAction, CorporateActions, EquitySettings
+from engine.core.account.ledger import Ledger
+from engine.core.account.money import ONE
+from engine.core.account.settlement import DAY_NS
 from engine.core.engine import Engine
 from engine.core.events import Command
-from engine.core.ledger import Ledger
-from engine.core.money import ONE
 from engine.core.money_facts import Dividend, Settled, ShortFee, Split
 from engine.core.records import AnyFact, Cancelled, Refusal
 from engine.core.settings import EngineSettings
-from engine.core.settlement import DAY_NS
 from engine.core.types import Instrument, Side
 from engine.live.build import build_engine, offline_problems
 from engine.live.config import ConfigError, parse_config

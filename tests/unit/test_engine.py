@@ -13,11 +13,11 @@ from engine.core import events as ev
 from engine.core.agenda import MAX_CASCADE
 from engine.core.commands import UnknownCommand
 from engine.core.context import UnknownSymbol
+from engine.core.desk.orders import IllegalTransition, Working
+from engine.core.desk.risk import Intent, RiskSettings
 from engine.core.engine import Engine
 from engine.core.events import Command, Frames, ModelReady
 from engine.core.learning import NoLearning
-from engine.core.orders import IllegalTransition, Working
-from engine.core.paper_settings import PaperSettings
 from engine.core.records import (
     Account,
     AnyFact,
@@ -33,12 +33,12 @@ from engine.core.records import (
     Signal,
     StrategyStopped,
 )
-from engine.core.risk import Intent, RiskSettings
 from engine.core.settings import EngineSettings
 from engine.core.signals import MAX_SIGNALS
 from engine.core.strategy import Config, Context, Strategy
 from engine.core.timers import MAX_TIMERS
 from engine.core.types import NEVER_NS, OrderKind, Side, TimeInForce
+from engine.core.venue.paper_settings import PaperSettings
 from tests.market import BTC, ETH, LOOSE, MS, NO_LATENCY, Rig, S, Script, clock, depth, gap, snapshot, trade
 
 BOOK = snapshot(1, [(100, 50), (99, 50)], [(101, 50), (102, 50)])

@@ -6,10 +6,10 @@ from decimal import Decimal
 
 import pytest
 
-from engine.core.currencies import Conversions
-from engine.core.fee_schedules import SCHEDULES, UnknownTier, schedule
-from engine.core.fees import DAY_NS, FeeRates, Fees, FeeSettings, VenueFees
-from engine.core.ledger import Ledger
+from engine.core.account.currencies import Conversions
+from engine.core.account.fee_schedules import SCHEDULES, UnknownTier, schedule
+from engine.core.account.fees import DAY_NS, FeeRates, Fees, FeeSettings, VenueFees
+from engine.core.account.ledger import Ledger
 from engine.core.types import ContractKind, Instrument
 from engine.live.config import ConfigError, parse_config
 from engine.live.config_paper import paper_settings

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from adapters.binance import BinanceCoinm, BinanceUsdm
 from adapters.contract import MalformedFrame
-from engine.core import book, marks, state
+from engine.core import book, state
 from engine.core import events as ev
+from engine.core.account import marks
+from engine.core.account.funding import RATE_ONE, payment
+from engine.core.account.money import ONE
 from engine.core.events import Batch
-from engine.core.funding import RATE_ONE, payment
-from engine.core.money import ONE
 from engine.core.money_facts import Funding
 from engine.core.records import Account
 from engine.core.types import ContractKind, Instrument, Side

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.gateway import Counter, Gate, Gateway, Outage, Windows
-from engine.core.latency import AMEND, CANCEL, ORDER
-from engine.core.orders import Working
-from engine.core.rate_limits import AMENDS, LIMITS, ORDERS, RateLimit, UnknownLimits, limits_of
+from engine.core.desk.orders import Working
+from engine.core.desk.risk import Intent
 from engine.core.records import Accepted, AmendRejected, Cancelled, CancelRejected, Fill, Rejected
-from engine.core.risk import Intent
 from engine.core.strategy import Context
 from engine.core.types import OrderKind, Side, TimeInForce
+from engine.core.venue.gateway import Counter, Gate, Gateway, Outage, Windows
+from engine.core.venue.latency import AMEND, CANCEL, ORDER
+from engine.core.venue.rate_limits import AMENDS, LIMITS, ORDERS, RateLimit, UnknownLimits, limits_of
 from engine.live.build import build_engine, offline_problems
 from engine.live.config import ConfigError, parse_config
 from engine.live.config_paper import paper_settings

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
-from engine.core.queue_models import MODELS
+from engine.core.queues.queue_models import MODELS
 from engine.live.cli import app
 from engine.research.fill_files import (
     GHOST_SCHEMA,

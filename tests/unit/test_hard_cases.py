@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from engine.core.agenda import MAX_CASCADE
-from engine.core.paper_settings import PaperSettings
+from engine.core.desk.risk import RiskSettings
 from engine.core.records import (
     Accepted,
     CancelRejected,
@@ -21,10 +21,10 @@ from engine.core.records import (
     Request,
     StrategyStopped,
 )
-from engine.core.risk import RiskSettings
 from engine.core.strategy import Context
 from engine.core.timers import MAX_INSTANT, MAX_TIMERS
 from engine.core.types import Side, TimeInForce
+from engine.core.venue.paper_settings import PaperSettings
 from tests.market import BTC, ETH, MS, Rig, S, Script, clock, depth, gap, snapshot, trade
 
 BIDS = [(100, 10), (99, 20)]

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from engine.core.grades import grade
-from engine.core.money import amount
-from engine.core.queue_settings import QueueSettings
+from engine.core.account.money import amount
+from engine.core.honesty.grades import grade
+from engine.core.queues.queue_settings import QueueSettings
 from engine.core.records import Fill, Markout, Missed, Regraded, TwinAccount, TwinFill
-from engine.core.resting import AT_PRICE, CROSSED, TAKEN, THROUGH, Match, TwinMatch
 from engine.core.types import Side
+from engine.core.venue.resting import AT_PRICE, CROSSED, TAKEN, THROUGH, Match, TwinMatch
 from tests.market import MS, NO_LATENCY, Rig, S, Script, clock, depth, gap, snapshot, trade
 
 BIDS = [(100, 10), (98, 20)]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.core.events import FRAME, FRAME_BOOK, FRAME_READY, FRAME_TRADE
-from engine.core.impact import Impact, ImpactSettings, Meter, faded, protected
+from engine.core.venue.impact import Impact, ImpactSettings, Meter, faded, protected
 from engine.research import impact_truth
 from engine.research.impact_fit import BIN_NS, FitError, fit
 from engine.research.impact_truth import respond

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from adapters.entry import EntryKind
-from engine.core.latency import (
+from engine.core.records import Accepted, Cancelled, CancelRejected, CancelRequested, Fill, Sent
+from engine.core.strategy import Context
+from engine.core.types import Side
+from engine.core.venue.latency import (
     AMEND,
     CANCEL,
     MESSAGES,
@@ -22,10 +25,7 @@ from engine.core.latency import (
     LatencyTape,
     factors,
 )
-from engine.core.paper_settings import PaperSettings
-from engine.core.records import Accepted, Cancelled, CancelRejected, CancelRequested, Fill, Sent
-from engine.core.strategy import Context
-from engine.core.types import Side
+from engine.core.venue.paper_settings import PaperSettings
 from tests.market import MS, Rig, S, Script, clock, snapshot, trade
 from tests.watched import Watched, buys
 

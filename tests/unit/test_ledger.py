@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from engine.core.ledger import Ledger, LedgerError
-from engine.core.money import FeeTable, MoneyError, Worth, amount, ratio
+from engine.core.account.ledger import Ledger, LedgerError
+from engine.core.account.money import FeeTable, MoneyError, Worth, amount, ratio
 from engine.core.types import ContractKind, Instrument
 
 SPOT = Instrument(venue="v", symbol="S", base="BTC", quote="USDT", price_decimals=2, size_decimals=3)

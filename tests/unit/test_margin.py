@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from engine.core import events as ev
-from engine.core.ledger import Ledger
-from engine.core.margin import MarginError, MarginSettings, MarginTier, TierTable, bankruptcy_value
-from engine.core.money import ONE, amount
+from engine.core.account.ledger import Ledger
+from engine.core.account.margin import MarginError, MarginSettings, MarginTier, TierTable, bankruptcy_value
+from engine.core.account.money import ONE, amount
 from engine.core.money_facts import Liquidated, MarginCall
 from engine.core.records import Cancelled, Refusal
 from engine.core.types import ContractKind, Instrument, Side

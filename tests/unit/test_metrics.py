@@ -6,9 +6,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 
-from engine.core.calibration import Calibration
-from engine.core.calibration_settings import CalibrationSettings
-from engine.core.paper_settings import PaperSettings
+from engine.core.queues.calibration import Calibration
+from engine.core.queues.calibration_settings import CalibrationSettings
+from engine.core.venue.paper_settings import PaperSettings
 from engine.live.latency import Latency
 from engine.live.measures import measure
 from engine.live.metrics import BOUNDS_NS, LABELS, PREFIX, TABLE, Exporter, Snapshot, markdown

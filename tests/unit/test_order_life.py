@@ -8,8 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.core.orders import LEGAL, WORKING, IllegalTransition, Working
-from engine.core.paper_settings import PaperSettings
+from engine.core.desk.orders import LEGAL, WORKING, IllegalTransition, Working
 from engine.core.records import (
     Accepted,
     Amended,
@@ -25,7 +24,8 @@ from engine.core.records import (
 )
 from engine.core.strategy import Context
 from engine.core.types import ContractKind, Side, TimeInForce
-from engine.core.venue_rules import VenueRules
+from engine.core.venue.paper_settings import PaperSettings
+from engine.core.venue.venue_rules import VenueRules
 from tests.market import BTC, MS, NO_LATENCY, Rig, S, Script, clock, depth, snapshot, trade
 
 LATENT = msgspec.structs.replace(NO_LATENCY, out_ns=2 * MS, back_ns=5 * MS, feed_ns=1 * MS)

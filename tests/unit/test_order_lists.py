@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.core.order_terms import SelfTrade, TriggerBy, stop, take_profit
+from engine.core.desk.order_terms import SelfTrade, TriggerBy, stop, take_profit
 from engine.core.records import Cancelled, Expired, Pending, Refusal, Rejected
 from engine.core.strategy import Context
 from engine.core.types import TimeInForce

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engine.core import events as ev
-from engine.core.order_terms import Peg, PegTo, TrailBy, Trigger, TriggerBy, stop, take_profit, trailing
+from engine.core.desk.order_terms import Peg, PegTo, TrailBy, Trigger, TriggerBy, stop, take_profit, trailing
 from engine.core.records import (
     Accepted,
     Amended,

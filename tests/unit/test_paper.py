@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from engine.core import events as ev
-from engine.core.paper_settings import PaperSettings
 from engine.core.records import Accepted, Cancelled, CancelRejected, Fill, Rejected, Sent
 from engine.core.strategy import Context
 from engine.core.types import Side, TimeInForce
+from engine.core.venue.paper_settings import PaperSettings
 from tests.market import MS, NO_LATENCY, Rig, S, Script, clock, depth, gap, snapshot, trade
 
 LATENT = PaperSettings(out_ns=2 * MS, back_ns=5 * MS, feed_ns=1 * MS, maker_fee=Decimal(0), taker_fee=Decimal(0))

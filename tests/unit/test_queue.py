@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.core.queue_settings import QueueSettings, UnknownQueueModel
+from engine.core.queues.queue_settings import QueueSettings, UnknownQueueModel
 from tests.queues import ASK, BID, Queues
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from engine.core.desk.risk import RiskSettings
 from engine.core.engine import Engine
 from engine.core.events import Command
-from engine.core.risk import RiskSettings
 from engine.core.settings import EngineSettings
 from engine.core.types import ContractKind, Instrument
 from engine.learn.contract import ModelSettings

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from msgspec.structs import replace
 
-from engine.core.queue_settings import QueueSettings
+from engine.core.queues.queue_settings import QueueSettings
 from engine.core.types import Side
 from engine.research.outputs import Outputs
 from engine.research.report_data import Run, load_run

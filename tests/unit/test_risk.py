@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from engine.core.account.ledger import Ledger
 from engine.core.book import ASK, BID, CHANGED_NS, IS_READY, Books
-from engine.core.ledger import Ledger
-from engine.core.risk import RULES, Action, Approved, Intent, Refused, Risk, RiskSettings
+from engine.core.desk.risk import RULES, Action, Approved, Intent, Refused, Risk, RiskSettings
 from engine.core.types import ContractKind, Instrument, OrderKind, TimeInForce
 
 SPOT = Instrument(

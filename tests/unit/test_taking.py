@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from engine.core.impact import ImpactSettings
 from engine.core.order_facts import Expired
-from engine.core.paper_settings import PaperSettings
 from engine.core.records import Cancelled, Fill, Rejected
 from engine.core.strategy import Context
 from engine.core.types import Side, TimeInForce
+from engine.core.venue.impact import ImpactSettings
+from engine.core.venue.paper_settings import PaperSettings
 from engine.live.config import ConfigError, parse_config
 from engine.live.config_paper import paper_settings
 from tests.market import MS, Rig, S, Script, clock, depth, snapshot, trade

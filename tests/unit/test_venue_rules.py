@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 from adapters.binance_instruments import parse
-from engine.core.order_terms import Peg, PegTo, SelfTrade, TriggerBy, stop, trailing
-from engine.core.paper_settings import PaperSettings
+from engine.core.desk.order_terms import Peg, PegTo, SelfTrade, TriggerBy, stop, trailing
 from engine.core.records import AmendRejected, Expired, Fill, Rejected
 from engine.core.types import ContractKind, Filters, TimeInForce
-from engine.core.venue_families import ADAPTERS, FAMILIES
-from engine.core.venue_rules import REASONS, VenueRules
+from engine.core.venue.paper_settings import PaperSettings
+from engine.core.venue.venue_families import ADAPTERS, FAMILIES
+from engine.core.venue.venue_rules import REASONS, VenueRules
 from engine.live.build import override
 from engine.live.config import ConfigError, InstrumentSection, parse_config
 from engine.live.config_rules import RulesSection, unknown_rules, venue_rules

@@ -1,0 +1,1 @@
+"""An order on our side."""

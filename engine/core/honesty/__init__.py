@@ -1,0 +1,1 @@
+"""How true the fills are."""

@@ -1,0 +1,1 @@
+"""Resting orders and where they stand."""
