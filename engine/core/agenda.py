@@ -41,6 +41,8 @@ class Agenda:
     def settle(self) -> None:
         """Carry out what was said until nobody says more; who says too much, or failed, is stopped."""
         roster = self._engine.roster
+        if not self.said and not roster.failed:
+            return
         spent: dict[str, int] = {}
         while self.said or roster.failed:
             while roster.failed:

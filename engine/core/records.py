@@ -345,8 +345,7 @@ class Digest:
         self._hash = hashlib.blake2b(digest_size=16)
 
     def update(self, records: Iterable[Record]) -> None:
-        for record in records:
-            self._hash.update(encode(record))
+        self._hash.update(b"".join([encode(record) for record in records]))
 
     def hex(self) -> str:
         return self._hash.hexdigest()

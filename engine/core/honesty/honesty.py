@@ -76,7 +76,7 @@ class Honesty:
         }
         self._instruments = tuple(instruments)
         self._ledger = treasury.ledger
-        self._top = state.books.top
+        self._top: memoryview[int] = state.books.top.data
         self._explain_ns = settings.explain_ns
         self._grace_ns = settings.queue.twin_grace_ns  # a fill stays open as long as the twins of its order live on
         self._emit = emit
@@ -268,9 +268,10 @@ class Honesty:
         intent = fate.order.intent
         if fate.is_unsure:
             return DOUBT
-        row = self._top[intent.symbol]
-        own, other = (int(row[BID]), int(row[ASK])) if intent.side > 0 else (int(row[ASK]), int(row[BID]))
-        if not row[IS_READY] or not own or not other:
+        top, symbol = self._top, intent.symbol
+        bid, ask = top[symbol, BID], top[symbol, ASK]
+        own, other = (bid, ask) if intent.side > 0 else (ask, bid)
+        if not top[symbol, IS_READY] or not own or not other:
             return ""
         if (answer.price - other) * intent.side >= 0:
             return PASSED

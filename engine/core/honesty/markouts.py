@@ -41,11 +41,10 @@ def place(maker: bool, ahead: int, size: int) -> str:
     return "near" if ahead <= 4 * size else "middle" if ahead <= 32 * size else "deep"
 
 
-def mid2_of(top: Int64s, symbol: int) -> int:
+def mid2_of(top: memoryview[int], symbol: int) -> int:
     """Twice the mid in price units now; 0 where the book may not be used or has only one side."""
-    row = top[symbol]
-    bid, ask = int(row[BID]), int(row[ASK])
-    return bid + ask if row[IS_READY] and bid and ask else 0
+    bid, ask = top[symbol, BID], top[symbol, ASK]
+    return bid + ask if bid and ask and top[symbol, IS_READY] else 0
 
 
 @dataclass(slots=True)
@@ -124,7 +123,7 @@ class Markouts:
         self.groups: dict[Group, Sums] = {}
         self.left_out = 0
         self._instruments = instruments
-        self._top = top
+        self._top: memoryview[int] = top.data
         self._room = room
         self._emit = emit
         self._schedule = schedule
@@ -188,7 +187,11 @@ class Markouts:
             self._on_missed(mark, at - 1, mid2)
 
     def _group(self, mark: Mark) -> Sums:
-        return self.groups.setdefault((mark.strategy, mark.symbol, mark.place, mark.grade), Sums())
+        key = (mark.strategy, mark.symbol, mark.place, mark.grade)
+        group = self.groups.get(key)
+        if group is None:
+            group = self.groups[key] = Sums()
+        return group
 
     def _tell(self, mark: Mark) -> None:
         name = self._instruments[mark.symbol].name

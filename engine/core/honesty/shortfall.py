@@ -64,7 +64,10 @@ class Shortfalls:
 
     def of(self, strategy: str, symbol: int) -> Trading:
         """The row of a strategy and symbol, made on first use."""
-        return self.rows.setdefault((strategy, symbol), Trading())
+        row = self.rows.get((strategy, symbol))
+        if row is None:
+            row = self.rows[strategy, symbol] = Trading()
+        return row
 
     def filled(
         self,

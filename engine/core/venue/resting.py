@@ -146,7 +146,11 @@ class Resting:
             order.venue_left -= row[F_SIZE]
             if order.venue_left == 0:
                 order.ended = True
-                self._lingering.append((self._control[NOW] + self._grace_ns, self._drop(order)))
+                slot = self._drop(order)
+                if self._state.queues[slot, :, Q_LEFT].any():
+                    self._lingering.append((self._control[NOW] + self._grace_ns, slot))
+                else:
+                    leave(self._state.flat, slot)  # filled under every rule: there is nothing left to wait for
             matches.append(
                 Match(
                     row[F_ORDER],
@@ -166,6 +170,8 @@ class Resting:
 
     def twins(self) -> list[TwinMatch]:
         """What the rules beside the venue's own did since the last time."""
+        if not self._control[TWIN_COUNT]:
+            return []
         rows = self._state.twins[: self._control[TWIN_COUNT]].tolist()
         self._control[TWIN_COUNT] = 0
         names = self._state.lane_names
