@@ -72,7 +72,7 @@ from engine.core.state import (
     State,
 )
 from engine.core.strategy import Gap, Trade
-from engine.core.timers import MAX_INSTANT, Instant, Timers
+from engine.core.timers import MAX_INSTANT, Instant, Timers, owner_of
 from engine.core.types import NEVER_NS, Instrument, Side
 
 ROW_STRIDES = (BATCH.itemsize,)
@@ -347,9 +347,8 @@ class Engine:
 
     def _blame(self, due: Due) -> None:
         """Time does not go on: stop whose order or timer this is."""
-        owner = due.subject.intent.strategy if isinstance(due.subject, Working) else due.subject
-        name = owner[0] if due.what == "timer" and isinstance(owner, tuple) else owner
-        if isinstance(name, str) and name in self.roster.slots:
+        name = owner_of(due)
+        if name in self.roster.slots:
             self.stop_strategy(name, f"kept the engine busy at one instant more than {MAX_INSTANT} times")
 
     def _set_now(self, ns: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from engine.core.desk.orders import Working
 from engine.core.due import Due
 from engine.core.types import NEVER_NS
 
@@ -16,6 +17,14 @@ MAX_INSTANT = 16_384
 
 Key = tuple[str, str]
 """Strategy and timer name."""
+
+
+def owner_of(due: Due) -> str:
+    """The strategy whose order, message or timer is due; empty for what is nobody's."""
+    subject = due.subject[0] if isinstance(due.subject, tuple) and due.subject else due.subject
+    if isinstance(subject, Working):
+        return subject.intent.strategy
+    return subject if isinstance(subject, str) else ""
 
 
 class Timers:

@@ -109,7 +109,7 @@ class Charges:
         desk, now_ns = self._host.desk, self._host.now_ns
         for order in list(desk.orders.values()):
             if order.intent.symbol == symbol and order.arrived and not order.ended:
-                desk.cancel_arrives(order, reason, now_ns)
+                desk.end(order, reason, now_ns)
 
     def plain(self) -> dict[str, Any]:
         """Margin by position, where margin is on; money on its way, where there is any."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from engine.core.desk.order_terms import Change
 from engine.core.desk.orders import AMENDING, CLOSING, Working
-from engine.core.desk.risk import Intent, Refused
+from engine.core.desk.risk import Intent, Refused, waking_price
 from engine.core.records import Amended, AmendRejected, AmendRequested
 from engine.core.venue.exchange import changed
 
@@ -39,7 +39,9 @@ class Amends:
             return
         order.wanted = (price, size)
         order.amends += 1
-        if order.held:
+        if order.promised:
+            order.promised = max(order.promised, new.price or waking_price(new))
+        if order.held or size > order.size:
             desk.exposure.hold(order, max(order.held, size - order.filled))
         order.tell(AMENDING)
         arrives_ns = desk.amend_arrives_ns(order, now_ns)
@@ -55,6 +57,8 @@ class Amends:
             order.amends -= 1
         if order.amends == 0:
             order.wanted = (order.price, order.size)
+            if order.promised and order.intent.terms.peg is None:
+                order.promised = order.price or waking_price(order.intent) or order.promised
             self._desk.exposure.hold(order, order.left if order.held else 0)
             if order.state == AMENDING:
                 order.tell(order.stands)
@@ -68,6 +72,7 @@ class Amends:
         desk.exposure.hold(order, 0)
         buying, selling = desk.exposure.working(new.symbol)
         buying, selling = (buying - order.filled, selling) if new.side > 0 else (buying, selling - order.filled)
-        decision = desk.risk.check(new, now_ns, buying, selling, len(desk.orders) - 1, is_closing=not held)
+        is_closing = not held and new.size <= order.size
+        decision = desk.risk.check(new, now_ns, buying, selling, len(desk.orders) - 1, is_closing=is_closing)
         desk.exposure.hold(order, held)
         return decision if isinstance(decision, Refused) else None

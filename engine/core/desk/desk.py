@@ -57,6 +57,9 @@ Told = Match | AnyFact
 STANDS: dict[type, str] = {Pending: PENDING, Armed: ARMED, Triggered: TRIGGERED, Accepted: OPEN}
 """Where an order stands at the venue after each of its words."""
 
+AGAIN_NS = 1_000_000_000
+"""After how long the engine repeats a cancel of its own that the venue's door refused, engine time."""
+
 
 class Desk:
     """All orders of a run.
@@ -94,6 +97,7 @@ class Desk:
         self.schedule = schedule
         self.on_order = on_order
         self.amends = Amends(self)
+        self._again: set[int] = set()  # orders that the engine asks back once more
         self.requests = Requests(self, instruments, state.books.views)
         self._instruments = tuple(instruments)
         self._ledger = ledger
@@ -117,7 +121,8 @@ class Desk:
             "arrive": self.arrive,
             "cancel": lambda asked, ns: self.cancel_arrives(asked[0], asked[1], ns),
             "amend": lambda asked, ns: self.amend_arrives(asked[0], asked[1], ns),
-            "expire": self.expires,
+            "again": self.cancel_again,
+            "expire": lambda _, ns: self.expires(ns),
             "volatility": self.sample,
             "told": lambda late, _: self.heard(*late),
         }
@@ -196,8 +201,28 @@ class Desk:
     def cancel_arrives(self, order: Working, reason: str, now_ns: int) -> None:
         refused = self.gateway.refuses(order, CANCEL, now_ns)
         number = order.intent.order
+        if refused and reason != "user" and number not in self._again:
+            self._again.add(number)
+            self.schedule(now_ns + AGAIN_NS, "again", (order, reason))
         told = [CancelRejected(number, *refused)] if refused else self._exchange.cancel(order, reason, now_ns)
         self._answer(told, now_ns, order)
+
+    def cancel_again(self, asked: tuple[Working, str], now_ns: int) -> None:
+        """The venue's door was shut to a cancel that nobody but the engine wanted: ask once more."""
+        order, reason = asked
+        number = order.intent.order
+        self._again.discard(number)
+        if number not in self.orders:
+            return
+        if order.state == CLOSING:  # the refusal, or another cancel, is on its way still
+            self._again.add(number)
+            self.schedule(now_ns + AGAIN_NS, "again", asked)
+        else:
+            self.cancel(number, order.intent.strategy, now_ns, reason)
+
+    def end(self, order: Working, reason: str, now_ns: int) -> None:
+        """The venue itself takes an order out: nobody asks at its door."""
+        self._answer(self._exchange.cancel(order, reason, now_ns), now_ns, order)
 
     def amend_arrives(self, order: Working, change: Change, now_ns: int) -> None:
         refused = self.gateway.refuses(order, AMEND, now_ns)
@@ -205,8 +230,8 @@ class Desk:
         told = [AmendRejected(number, *refused)] if refused else self._exchange.amend(order, change, now_ns)
         self._answer(told, now_ns, order)
 
-    def expires(self, order: Working, now_ns: int) -> None:
-        self._answer(self._exchange.expire(order, now_ns), now_ns, order)
+    def expires(self, now_ns: int) -> None:
+        self._answer(self._exchange.expire(now_ns), now_ns)
 
     def looked(self, symbol: int, trades: Iterable[int], now_ns: int) -> None:
         """A frame of a symbol on which orders wait was applied; ``trades``: the prices of its trades in order."""

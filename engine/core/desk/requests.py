@@ -68,7 +68,11 @@ class Requests:
             if parent is None or (parent.intent.strategy, parent.intent.symbol) != (intent.strategy, intent.symbol):
                 found = f"expected a working order of its own on the symbol as parent, found {intent.terms.parent}"
                 return Refused(intent, "terms", found)
-        closes = parent is not None and parent.intent.side == -intent.side and intent.size <= parent.size
+        closes = (
+            parent is not None
+            and parent.intent.side == -intent.side
+            and self._with_siblings(intent, before) <= parent.size
+        )
         buying, selling = self._desk.exposure.working(intent.symbol)
         open_orders = len(self._desk.orders) + len(before)
         decision = self._desk.risk.check(intent, now_ns, buying, selling, open_orders, is_closing=closes)
@@ -78,6 +82,16 @@ class Requests:
             order.promised = intent.price or waking_price(intent) or self._books[intent.symbol].ask
         self._desk.exposure.hold(order, 0 if closes else intent.size)
         return None
+
+    def _with_siblings(self, intent: Intent, before: Sequence[Working]) -> int:
+        """The size that closes what the parent opens, with this child; of a pair the larger order counts."""
+        sizes = {intent.terms.pair or intent.order: intent.size}
+        for one in (*self._desk.orders.values(), *before):
+            terms = one.intent.terms
+            if terms.parent == intent.terms.parent and one.intent.side == intent.side and not one.held:
+                key = terms.pair or one.intent.order
+                sizes[key] = max(sizes.get(key, 0), one.size, one.wanted[1])
+        return sum(sizes.values())
 
     def _refuse(self, intents: Sequence[Intent], refused: Refused) -> None:
         """None of a list leaves; each is told the rule that one of them broke."""

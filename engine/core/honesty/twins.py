@@ -199,6 +199,8 @@ class Twins:
         waits = self._open.setdefault((one.models, one.strategy, one.symbol), [0, 0])
         waits[0] += sign * one.signed
         waits[1] += value
+        if waits == [0, 0]:
+            del self._open[one.models, one.strategy, one.symbol]
 
     def _gain(self, symbol: int, signed: int, value: int) -> int:
         """What ``signed`` that cost ``value`` gained at the mark; nothing before the first mark."""

@@ -30,6 +30,7 @@ from engine.core.records import (
 )
 from engine.core.state import State
 from engine.core.types import TimeInForce
+from engine.core.venue.expiries import Expiries
 from engine.core.venue.lists import IN, OUT, WAITS, Lists
 from engine.core.venue.paper import PaperVenue
 from engine.core.venue.places import Places
@@ -74,13 +75,14 @@ class Exchange:
         self._now_ns = 0
         self._orders = orders
         self._schedule = schedule
+        self._expiries = Expiries(schedule)
         self._special: set[int] = set()  # live orders with terms of their own, and parents
         self._reducing = Reducing(orders, position_of)
 
     def expect(self, order: Working, parent: Working | None) -> None:
         """An order of a list was sent."""
         self.lists.expect(order, parent)
-        if parent is not None:
+        if parent is not None and not parent.ended:
             self._special.add(parent.intent.order)
 
     def arrive(self, order: Working, now_ns: int) -> list[Told]:
@@ -96,7 +98,7 @@ class Exchange:
         if ends_ns:
             if ends_ns <= now_ns:
                 return self._follow(self._reject(order, "expired"))
-            self._schedule(ends_ns, "expire", order)
+            self._expiries.add(order, ends_ns, len(self._orders))
         if intent.terms is PLAIN:
             return self._follow(self._enter(order))
         self._special.add(intent.order)
@@ -133,7 +135,8 @@ class Exchange:
         if not order.at_venue:
             return self._follow(self._amend_waiting(order, new, left))
         if intent.terms.peg is not None:
-            order.limit, new = new.price, msgspec.structs.replace(new, price=intent.price)
+            order.limit = change.price or order.limit
+            new = msgspec.structs.replace(new, price=intent.price)
         if new.price == intent.price and left <= order.venue_left:
             word = self._places.shrink(order, left, "user")
             self.lists.resized(order)
@@ -143,13 +146,15 @@ class Exchange:
             return self._follow([AmendRejected(number, problem)])
         return self._follow(self._move(order, new, left, "user"))
 
-    def expire(self, order: Working, now_ns: int) -> list[Told]:
-        """Its time is over."""
+    def expire(self, now_ns: int) -> list[Told]:
+        """The time of some orders is over."""
         self._now_ns = now_ns
-        if order.ended:
-            return []
-        reason = order.intent.time_in_force.value
-        return self._follow([Expired(order.intent.order, self._places.take_out(order), reason)])
+        told: list[Told] = []
+        for order in self._expiries.due(now_ns):
+            if not order.ended:
+                reason = order.intent.time_in_force.value
+                told += self._follow([Expired(order.intent.order, self._places.take_out(order), reason)])
+        return told
 
     def matched(self, matches: Iterable[Match], now_ns: int) -> list[Told]:
         """Resting orders traded: what the venue makes of it."""
@@ -229,15 +234,18 @@ class Exchange:
 
     def _move(self, order: Working, new: Intent, left: int, cause: str) -> list[Told]:
         """A resting order goes to another place: it meets the market there anew."""
-        self._venue.resting.leave(order)
+        self._venue.resting.lift(order)
         order.intent, order.venue_left = new, left
         self.lists.resized(order)
-        return [
-            Amended(word.order, new.price, order.intent.size, word.queue_ahead, cause)
-            if isinstance(word, Accepted)
-            else word
-            for word in self._entrance.meet(order)
-        ]
+        told: list[Told] = []
+        for word in self._entrance.meet(order):
+            if isinstance(word, Accepted):
+                told.append(Amended(word.order, new.price, order.intent.size, word.queue_ahead, cause))
+            elif isinstance(word, Rejected):  # what was taken once is not rejected any more
+                told.append(Expired(word.order, self._places.take_out(order), word.reason))
+            else:
+                told.append(word)
+        return told
 
     def _amend_waiting(self, order: Working, new: Intent, left: int) -> list[Told]:
         """Change an order that waits for its parent or its trigger; a new trigger may be reached already."""

@@ -26,7 +26,9 @@ class Reducing:
 
     def add(self, order: Working) -> None:
         """Such an order rests from now on."""
-        self._resting.setdefault((order.intent.strategy, order.intent.symbol), []).append(order)
+        scope = (order.intent.strategy, order.intent.symbol)
+        self._resting[scope] = [one for one in self._resting.get(scope, ()) if one.at_venue and one is not order]
+        self._resting[scope].append(order)
 
     def room(self, order: Working) -> int:
         """What such an order that enters the market may hold, in size units; 0 or less: nothing."""

@@ -96,7 +96,7 @@ class Resting:
         self._working: dict[int, Working] = {}
         # Filled orders whose twins live on: until when, and their slot.
         self._lingering: deque[tuple[int, int]] = deque()
-        self._left: tuple[int, Int64s] | None = None  # who left last, and what its lanes still had
+        self._left: tuple[int, Int64s] | None = None  # who moves, and what its lanes still had
 
     @property
     def has_room(self) -> bool:
@@ -122,10 +122,14 @@ class Resting:
         return int(state.resting[slot, R_FIRST_AHEAD])
 
     def leave(self, order: Working) -> None:
-        """The order rests no more, nor do its twins: it was cancelled, or comes back elsewhere with ``join``."""
-        slot = self._drop(order)
-        self._left = (order.intent.order, self._state.queues[slot, :, Q_LEFT].copy())
-        leave(self._state.flat, slot)
+        """The order rests no more, nor do its twins."""
+        leave(self._state.flat, self._drop(order))
+
+    def lift(self, order: Working) -> None:
+        """The order leaves its place and may come back elsewhere with ``join``, as may its twins."""
+        lefts = self._state.queues[self._slots[order.intent.order], :, Q_LEFT].copy()
+        self._left = (order.intent.order, lefts)
+        self.leave(order)
 
     def shrink(self, order: Working, left: int) -> None:
         """Only ``left`` of the order may still trade, less than before; it keeps its place."""
