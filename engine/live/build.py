@@ -184,6 +184,7 @@ def offline_problems(config: AppConfig) -> list[str]:
             problems.append(f"venue.{name}.use: {error}")
     if config.venue:
         problems += unknown_gates(config.paper.gate, config.venue)
+        problems += unknown_rules(config.paper.rules, config.venue)
         problems += unknown_money(config.paper, _guessed(config))
     guessed = _guessed(config)
     for part in (strategy_factories, lambda config, guessed: build_models(config, guessed, inline_training=False)):

@@ -204,7 +204,8 @@ def _serve(config: AppConfig, run_s: float | None, *, state: Any, watched: bool)
             log.info("status", **status.line(view.state()))
 
     daemon = App(config, state, each_second)
-    typer.echo(f"papertape: starting {config.run.name}; state in {state.path}", err=True)
+    first = "the first start on a machine compiles, up to a minute"
+    typer.echo(f"papertape: starting {config.run.name}; state in {state.path}; {first}", err=True)
     if screen is not None:
         screen.start()
     try:

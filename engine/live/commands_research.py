@@ -46,7 +46,10 @@ def replay(
     ] = 65_536,
     torn: Annotated[bool, typer.Option("--torn", help="Accept a tape without an end, of a killed daemon.")] = False,
     latency: Annotated[
-        str, typer.Option(help="Other latencies, each leg: 5ms,50ms; or out:back:feed; 5ms~0.5 jitters; or measured.")
+        str,
+        typer.Option(
+            help="Other latencies: 5ms,50ms for each leg; 1ms:2ms:3ms for out, back and feed; 5ms~0.5 jitters; measured."
+        ),
     ] = "",
     fees: Annotated[
         str, typer.Option(help="Other fees, maker:taker: 0.0001:4bps,-0.5bps:5bps; or SCHEDULE or SCHEDULE/TIER.")

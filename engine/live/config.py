@@ -258,10 +258,14 @@ def _problem(source: str, detail: Mapping[str, Any]) -> str:
         expected = str(context.get("error", detail["msg"]))
     else:
         expected = str(detail["msg"]).replace("Input should be ", "").replace("String should ", "text that should ")
+    if kind in ("model_type", "model_attributes_type"):
+        expected = "a section with keys of its own"
     expected = expected.removeprefix("expected ").removeprefix("Value error, ")
     if ", found " in expected:  # the check itself says what it found
         return f"{source}: {place}: expected {expected}"
-    found = "another text" if place == "redis.url" else repr(detail["input"])  # it may hold a password
+    given = detail["input"]
+    found = str(given) if isinstance(given, Decimal) else repr(given)
+    found = "another text" if place == "redis.url" else found  # it may hold a password
     return f"{source}: {place}: expected {expected}, found {found}"
 
 

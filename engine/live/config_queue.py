@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 
 from engine.core.queues.queue_settings import QueueSettings, UnknownQueueModel
 from engine.live.config_section import Section
@@ -21,13 +21,14 @@ class QueueSection(Section):
     twins: list[str] | None = None
     twin_grace: Duration = Field(default=_USUAL.twin_grace_ns, gt=0)
 
-    @model_validator(mode="after")
-    def _models_exist(self) -> QueueSection:
+    @field_validator("model", "twins")
+    @classmethod
+    def _models_exist(cls, told: str | list[str] | None) -> str | list[str] | None:
         try:
-            queue_settings(self)
+            QueueSettings(model=told) if isinstance(told, str) else QueueSettings(twins=tuple(told or ()))
         except UnknownQueueModel as error:
             raise ValueError(str(error).replace("; found", ", found")) from error
-        return self
+        return told
 
 
 def queue_settings(section: QueueSection) -> QueueSettings:

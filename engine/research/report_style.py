@@ -31,7 +31,7 @@ ul.note { margin: 0; padding-left: 18px; }
 .tile span { font-size: 12.5px; color: var(--soft); }
 .card { background: var(--card); border: 1px solid var(--rule); border-radius: 10px;
   padding: 16px 18px; margin: 0 0 14px; }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; } .scroll th, .scroll td { padding-right: 10px; } .scroll table { font-size: 12px; }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; }
 th { text-align: left; font-weight: 600; color: var(--soft); font-size: 12.5px;
   padding: 0 18px 6px 0; white-space: nowrap; }

@@ -144,8 +144,7 @@ function showTables() {
   setText($("orders-count"), state.working_orders.length || "");
   showTable($("orders"), [
     { head: "id", left: true, cell: (row) => [row.id, "faint"] },
-    { head: "strategy", left: true, cell: (row) => row.strategy },
-    { head: "symbol", left: true, cell: (row) => [row.symbol, "soft"] },
+    { head: "strategy", left: true, grow: true, cell: who },
     { head: "side", left: true, cell: side },
     { head: "kind", left: true, cell: (row) => [row.kind.replaceAll("_", " "), row.kind === "limit" ? "soft" : "", row.time_in_force] },
     { head: "price", cell: (row) => (row.price ?? row.trigger) === null ? "–" : [trimmed(row.symbol, "price", row.price ?? row.trigger), row.state === "armed" ? "soft" : "", row.trigger === null ? "" : `wakes at ${row.trigger}`] },

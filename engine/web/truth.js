@@ -17,9 +17,10 @@ export const REASONS = {
 
 export function gradeCell(row) {
   if (!row.maker) return ["taker", "soft", `certain: it took what was displayed\n${row.latency_ms} ms on its way`];
-  const chance = row.grade === "certain" ? "" : ` ${Math.round(row.chance * 100)} %`;
+  const overtaken = row.graded === "gone" || row.graded === "doubt"; // the chance it came with is no longer what is thought
+  const chance = row.grade === "certain" || overtaken ? "" : ` ${Math.round(row.chance * 100)} %`;
   const why = row.graded ? REASONS[row.graded] : `${row.cause.replace("_", " ")}, by ${row.model}`;
-  const title = `${why}\nchance of a real order ${percent(row.chance)}\n${row.ahead_now} in front just before it, ${row.queue_ahead} when it came\n${row.latency_ms} ms on its way`;
+  const title = `${why}\nchance of a real order ${percent(row.chance)} when it came\n${row.ahead_now} in front just before it, ${row.queue_ahead} when it came\n${row.latency_ms} ms on its way`;
   return [`${row.grade}${chance}${row.graded ? " ·" : ""}`, GRADE_TONE[row.grade] ?? "", title];
 }
 
@@ -98,8 +99,10 @@ const bps = (value) => (value === null ? ["–", "faint"] : [`${value > 0 ? "+" 
 
 export function showMarkouts(table, state) {
   const rows = [...state.markouts].sort((one, other) => other.fills - one.fills).slice(0, 40);
+  const pairs = new Set(rows.map((row) => `${row.strategy} ${row.symbol}`));
+  const one = pairs.size === new Set(rows.map((row) => row.strategy)).size; // each trades one symbol: its name will do
   showTable(table, [
-    { head: "strategy", left: true, grow: true, cell: who },
+    { head: "strategy", left: true, grow: true, cell: (row) => (one ? [row.strategy, ...who(row).slice(1)] : who(row)) },
     { head: "place", left: true, cell: (row) => [row.place, "", "how much stood in front when the order came, in its own sizes"] },
     { head: "grade", left: true, cell: (row) => [row.grade, GRADE_TONE[row.grade]] },
     { head: "fills", cell: (row) => count(row.fills) },

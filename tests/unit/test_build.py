@@ -54,6 +54,33 @@ def test_a_model_or_venue_that_does_not_exist_is_found_without_a_network() -> No
     assert [problem.split(":")[0] for problem in problems] == ["venue.x.use", "model"]
 
 
+@pytest.mark.parametrize("place", ["gate", "rules"])
+def test_a_paper_section_of_no_venue_is_found_without_a_network(place: str) -> None:
+    data = {"venue": {"sim": {"use": "binance-spot", "symbols": ["BTCUSDT"]}}, "paper": {place: {"simm": {}}}}
+    (problem,) = offline_problems(parse_config(data, "test"))
+    assert problem.startswith(f"paper.{place}.simm: expected a venue of th") and "sim" in problem
+
+
+@pytest.mark.parametrize(
+    ("paper", "line"),
+    [
+        ({"queue": {"model": "luck"}}, "t: paper.queue.model: expected a queue model among "),
+        ({"queue": {"twins": ["luck"]}}, "t: paper.queue.twins: expected a queue model among "),
+        ({"gate": {"v": {"reject_rate": 2}}}, "t: paper.gate.v.reject_rate: expected less than or equal to 1, found 2"),
+        ({"rules": {"family": "okx"}}, "t: paper.rules.family: expected a section with keys of its own, found 'okx'"),
+        (
+            {"fees": {"v": {"schedule": "binance-spot", "tier": "VIP 99"}}},
+            "t: paper.fees.v: expected a tier of binance-spot among Regular, ",
+        ),
+    ],
+)
+def test_a_mistake_below_paper_is_one_line_in_words(paper: dict[str, object], line: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config({"paper": paper}, "t")
+    (problem,) = caught.value.problems
+    assert problem.startswith(line)
+
+
 def test_the_config_overrides_what_the_venue_says() -> None:
     section = InstrumentSection(tick=Decimal("0.5"), price_decimals=3, base="XBT")
     changed = override(BTC, section, "here")

@@ -104,7 +104,7 @@ def test_fill_models_decide_how_soon_an_order_trades(tmp_path: Path) -> None:
     base, hopeful = made.rows
     assert base.fills == 2 and base.maker_share == 1.0  # once the coin in front was sold
     assert hopeful.fills > 10 * base.fills  # as if nobody stood there
-    with pytest.raises(ConfigError, match=r"paper.queue: expected a queue model among .*, found 'luck'"):
+    with pytest.raises(ConfigError, match=r"paper.queue.model: expected a queue model among .*, found 'luck'"):
         counterfactual([tmp_path / "t.ptz"], fill_model="luck", processes=1)
 
 

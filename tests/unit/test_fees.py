@@ -137,7 +137,7 @@ def test_config_when_it_names_a_schedule_then_the_core_gets_it() -> None:
     ("fees", "words"),
     [
         ({"schedule": "nowhere"}, "expected one of binance-spot"),
-        ({"schedule": "binance-spot", "tier": "VIP 99"}, "expected one of Regular"),
+        ({"schedule": "binance-spot", "tier": "VIP 99"}, "expected a tier of binance-spot among Regular"),
         ({"tier": "VIP 1"}, "expected a schedule beside the tier"),
         ({"pay_in": "token"}, "expected the name of the token"),
         ({"pay_in": "gold"}, "pay_in"),

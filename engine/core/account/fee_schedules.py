@@ -56,7 +56,9 @@ class FeeSchedule(msgspec.Struct, frozen=True, kw_only=True):
         for one in self.tiers:
             if one.name == name:
                 return one
-        raise UnknownTier(f"{self.name}: expected one of {', '.join(one.name for one in self.tiers)}, found {name!r}")
+        raise UnknownTier(
+            f"expected a tier of {self.name} among {', '.join(one.name for one in self.tiers)}, found {name!r}"
+        )
 
     def at(self, volume: Decimal) -> FeeTier:
         """The tier that a rolling volume in US dollars reaches.
