@@ -48,7 +48,7 @@ def replay(
     latency: Annotated[
         str,
         typer.Option(
-            help="Other latencies: 5ms,50ms for each leg; 1ms:2ms:3ms for out, back and feed; 5ms~0.5 jitters; measured."
+            help="Other latencies: 5ms,50ms for each leg; 1ms:2ms:3ms for out, back, feed; 5ms~0.5 jitters; measured."
         ),
     ] = "",
     fees: Annotated[
