@@ -225,6 +225,32 @@ def test_split_when_fills_come_in_parts_then_nothing_but_stated_rounding_changes
             assert abs(Fraction(profit) - Fraction(parts.profit()[currency])) <= Fraction(4 * count, ONE)
 
 
+@given(st.integers(0, 2), crowded, st.data())
+@settings(max_examples=200, deadline=None)
+def test_move_when_fills_are_booked_as_one_then_profit_and_position_are_those_of_one_by_one(
+    symbol: int, history: list[tuple[int, int, int, Decimal]], data: st.DataObject
+) -> None:
+    single, summed = Ledger(INSTRUMENTS, CASH), Ledger(INSTRUMENTS, CASH)
+    is_inverse = INSTRUMENTS[symbol].kind is ContractKind.INVERSE
+    signed = flow = fees = 0
+    for side, price, size, rate in history:
+        fee, _ = single.charge("a", symbol, side, price, size, rate)
+        value = single.worth[symbol].settled(price, size)
+        signed, flow, fees = signed + side * size, flow + side * (value if is_inverse else -value), fees + fee
+        if data.draw(st.booleans()):
+            summed.move("a", symbol, signed, flow, fees)
+            signed = flow = fees = 0
+    summed.move("a", symbol, signed, flow, fees)
+    for price2 in (0, 2 * history[0][1] + 1):
+        for ledger in (single, summed):
+            ledger.mark(symbol, price2)
+        if price2 or not single.position(symbol):
+            assert single.profits() == summed.profits()
+    assert single.position(symbol) == summed.position(symbol)
+    if INSTRUMENTS[symbol].kind is ContractKind.SPOT:
+        assert single.cash() == summed.cash()
+
+
 @given(st.integers(0, 2), crowded)
 @settings(max_examples=200, deadline=None)
 def test_realised_when_parts_close_then_it_is_by_the_average_cost(

@@ -169,20 +169,27 @@ class Fees:
     def fill(
         self, strategy: str, symbol: int, side: int, price: int, size: int, *, is_maker: bool, now_ns: int
     ) -> tuple[Decimal, str]:
-        """Book a fill in the ledger; returns the exact fee (negative: a rebate) and the currency that paid it."""
+        """``charge`` with the fee as an exact decimal."""
+        fee, currency = self.charge(strategy, symbol, side, price, size, is_maker=is_maker, now_ns=now_ns)
+        return to_decimal(fee), currency
+
+    def charge(
+        self, strategy: str, symbol: int, side: int, price: int, size: int, *, is_maker: bool, now_ns: int
+    ) -> tuple[int, str]:
+        """Book a fill in the ledger; returns the fee at 1e-30 (negative: a rebate) and the currency that paid it."""
         plan = self._by_symbol[symbol]
         if plan is None:
-            return self._ledger.fill(strategy, symbol, side, price, size, self._plain.of(is_maker))
+            return self._ledger.charge(strategy, symbol, side, price, size, self._plain.of(is_maker))
         plan.choose(now_ns)
         rate = plan.tier.maker if is_maker else plan.tier.taker
         paid = self._in_token(plan, symbol, price, size, rate) if plan.token and rate > 0 else 0
         if paid:
-            self._ledger.fill(strategy, symbol, side, price, size, Decimal(0))
+            self._ledger.charge(strategy, symbol, side, price, size, Decimal(0))
             self._ledger.flow(strategy, plan.token, FEE, -paid)
-            told = to_decimal(paid), plan.token
+            told = paid, plan.token
         else:
             buys = plan.in_base and side > 0 and rate > 0 and self._instruments[symbol].kind is ContractKind.SPOT
-            told = self._ledger.fill(strategy, symbol, side, price, size, rate, fee_in_base=buys)
+            told = self._ledger.charge(strategy, symbol, side, price, size, rate, fee_in_base=buys)
         if plan.is_auto:
             self._count(plan, symbol, price, size, now_ns)
         return told

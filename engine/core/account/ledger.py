@@ -88,7 +88,22 @@ class Ledger:
         *,
         fee_in_base: bool = False,
     ) -> tuple[Decimal, str]:
-        """Book a fill; returns the exact fee (negative: a rebate) and its currency.
+        """``charge`` with the fee as an exact decimal."""
+        fee, currency = self.charge(strategy, symbol, side, price, size, fee_rate, fee_in_base=fee_in_base)
+        return to_decimal(fee), currency
+
+    def charge(
+        self,
+        strategy: str,
+        symbol: int,
+        side: int,
+        price: int,
+        size: int,
+        fee_rate: Decimal,
+        *,
+        fee_in_base: bool = False,
+    ) -> tuple[int, str]:
+        """Book a fill; returns the exact fee at 1e-30 (negative: a rebate) and its currency.
 
         ``fee_in_base``: a spot purchase pays its fee from what it brought, so the position is what can be sold.
 
@@ -102,17 +117,27 @@ class Ledger:
         entry = self.book(strategy, symbol, side, size, value, fee)
         if fee_in_base:
             return self._pay_in_base(entry, price, self._fees.fee(size * self._size_one[symbol], fee_rate))
-        return to_decimal(fee), self._settle[symbol]
+        return fee, self._settle[symbol]
 
     def book(self, strategy: str, symbol: int, side: int, size: int, value: int, fee: int) -> Entry:
         """Book a fill whose value and fee, at 1e-30 of the settlement currency, were computed already."""
+        # Buying an inverse contract is being owed its value in the base asset at the entry price.
+        flow = side * value if self.worth[symbol].is_inverse else -side * value
+        return self.move(strategy, symbol, side * size, flow, fee)
+
+    def move(self, strategy: str, symbol: int, signed_size: int, flow: int, fee: int) -> Entry:
+        """Book a fill, or several as one: by how much they move the position, for what money, and their fees.
+
+        Profit, and a spot account's balances, are those of booking them one by one; what of it is realised is not.
+        """
         entry = self._entries.get((strategy, symbol))
         if entry is None:
             entry = self._entries[strategy, symbol] = Entry(strategy, symbol)
-        signed_size = side * size
-        # Buying an inverse contract is being owed its value in the base asset at the entry price.
-        flow = side * value if self.worth[symbol].is_inverse else -side * value
-        realised = entry.apply(signed_size, flow)
+        if signed_size:
+            realised = entry.apply(signed_size, flow)
+        else:
+            realised = flow
+            entry.realised += flow
         entry.fees += fee
         self._total[symbol] += signed_size
         currency = self._settle[symbol]
@@ -123,7 +148,7 @@ class Ledger:
             self._balance[currency] += realised - fee
         return entry
 
-    def _pay_in_base(self, entry: Entry, price: int, fee: int) -> tuple[Decimal, str]:
+    def _pay_in_base(self, entry: Entry, price: int, fee: int) -> tuple[int, str]:
         """Take a fee of the base asset out of a position, as if it were sold at ``price`` and the money paid."""
         symbol = entry.symbol
         base = self.instruments[symbol].base
@@ -136,7 +161,7 @@ class Ledger:
             entry.apply(-units, value)
             entry.fees += value
             self._total[symbol] -= units
-        return to_decimal(fee), base
+        return fee, base
 
     def close(self, entry: Entry, price2: int, fee: int) -> int:
         """Close a contract's position at half of ``price2`` for a fee at 1e-30; returns the profit realised."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from engine.core.account.fees import Fees
 from engine.core.account.ledger import Ledger
+from engine.core.account.money import to_text
 from engine.core.desk.amends import Amends
 from engine.core.desk.exposure import Exposure
 from engine.core.desk.order_terms import PLAIN, Change
@@ -317,7 +318,7 @@ class Desk:
     def _told_fill(self, match: Match, matched_ns: int) -> None:
         order = self.orders[match.order]
         intent = order.intent
-        fee, currency = self._fees.fill(
+        fee, currency = self._fees.charge(
             intent.strategy,
             intent.symbol,
             intent.side,
@@ -339,7 +340,7 @@ class Desk:
             price=match.price,
             size=match.size,
             maker=match.is_maker,
-            fee=format(fee, "f"),
+            fee=to_text(fee),
             fee_currency=currency,
             left=order.left,
             queue_ahead=match.ahead,

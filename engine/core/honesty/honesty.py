@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
 from engine.core.account.ledger import Ledger
@@ -105,7 +104,7 @@ class Honesty:
                 fate.twin(match.model, match.size, match.ns)
                 if match.model == BACK:
                     self._supported(fate, match.ns)
-            if match.model in self.twins.accounts:
+            if match.model in self.twins.fills:
                 key = (match.order, match.price, match.size, match.cause, match.ns)
                 alike.setdefault(key, (fate.order.intent, []))[1].append(match.model)
         for (order, price, size, cause, ns), (intent, models) in alike.items():
@@ -149,8 +148,8 @@ class Honesty:
         self._drop(fate)
         return answer
 
-    def booked(self, order: Working, match: Match, fee: Decimal, currency: str, now_ns: int) -> None:
-        """The run's ledger took a fill that came at ``now_ns``, and its fee."""
+    def booked(self, order: Working, match: Match, fee: int, currency: str, now_ns: int) -> None:
+        """The run's ledger took a fill that came at ``now_ns``, and its fee at 1e-30."""
         intent = order.intent
         terms = (intent.strategy, intent.symbol, intent.side, match.price, match.size)
         if match.is_maker:

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
-from engine.core.account.money import Worth, amount, to_text
+from engine.core.account.money import Worth, to_text
 from engine.core.account.treasury import Treasury
 from engine.core.honesty.markouts import HORIZONS_NS
 from engine.core.types import Instrument
@@ -79,19 +78,19 @@ class Shortfalls:
         *,
         arrival2: int,
         is_maker: bool,
-        fee: Decimal,
+        fee: int,
         currency: str,
     ) -> None:
         """Book a fill; ``arrival2`` is twice the mid when it was asked for, 0 where it was not known.
 
-        A fee in another currency counts at the marks; where none leads there it is counted as left out.
+        ``fee`` at 1e-30; one in another currency counts at the marks; where none leads there it is counted as left out.
         """
         row, worth = self.of(strategy, symbol), self._worth[symbol]
         row.fills += 1
         row.filled_size += size
         row.maker_fills += is_maker
         row.maker_size += size * is_maker
-        paid = self._convert(amount(fee), currency, self._instruments[symbol].settle)
+        paid = self._convert(fee, currency, self._instruments[symbol].settle)
         if paid is None:
             row.fees_left_out += 1
         else:

@@ -18,16 +18,15 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 from engine.core.account.ledger import Ledger
-from engine.core.account.money import amount, to_text
+from engine.core.account.money import to_text
 from engine.core.account.treasury import Treasury
+
+Models = tuple[str, ...]
 
 Band = dict[str, dict[str, Any]]
 
 HEDGE_NS: Final = 10_000_000_000
 """After how long a resting fill is valued for the hedged profit, engine time."""
-
-
-Models = tuple[str, ...]
 
 
 class _Waiting(NamedTuple):
@@ -58,10 +57,14 @@ class Twins:
         schedule: Callable[[int, str, object], None],
     ) -> None:
         self.own = own
-        self.accounts = {model: new_account() for model in dict.fromkeys((own, *models))}
-        self.models = tuple(model for model in self.accounts if model != own)
-        self.fills = dict.fromkeys(self.accounts, 0)
-        self._every = tuple(self.accounts)
+        self._accounts = {model: new_account() for model in dict.fromkeys((own, *models))}
+        self.models = tuple(model for model in self._accounts if model != own)
+        self.fills = dict.fromkeys(self._accounts, 0)
+        self._every = tuple(self._accounts)
+        base = self._accounts[own]
+        self._fees, self._worth, self._currency_of = base.fees, base.ledger.worth, base.ledger.currency_of
+        # Fills that wait to be booked as one, by who traded alike: signed size, flow and fees.
+        self._unbooked: dict[tuple[Models, str, int], list[int]] = {}
         # Models that traded alike share a row: by them, strategy and currency what was won; by symbol what waits.
         self._hedged: dict[tuple[Models, str, str], int] = {}
         self._open: dict[tuple[Models, str, int], list[int]] = {}  # size and value
@@ -70,6 +73,20 @@ class Twins:
         self._mark2 = mark2
         self._schedule = schedule
         self._told: dict[tuple[str, str], dict[str, str]] = {}
+
+    @property
+    def accounts(self) -> dict[str, Treasury]:
+        """Every model's account, the own one first, with all its fills booked.
+
+        A dozen ledgers a fill cost more than the rest of an order's life, and profit is the same when fills of models
+        that traded alike are added up first.
+        """
+        if self._unbooked:
+            unbooked, self._unbooked = self._unbooked, {}
+            for (models, strategy, symbol), (signed, flow, fee) in unbooked.items():
+                for model in models:
+                    self._accounts[model].ledger.move(strategy, symbol, signed, flow, fee)
+        return self._accounts
 
     def filled(self, models: Models, strategy: str, symbol: int, side: int, price: int, size: int, now_ns: int) -> None:
         """An order that rested traded under these models alike."""
@@ -81,7 +98,7 @@ class Twins:
             self._schedule(now_ns + HEDGE_NS, "hedge", None)
         elif len(self._waiting) >= self._room:
             self._close(self._waiting.popleft())
-        value = self.accounts[self.own].ledger.worth[symbol].settled(price, size)
+        value = self._worth[symbol].settled(price, size)
         one = _Waiting(now_ns + HEDGE_NS, models, strategy, symbol, side * size, value)
         self._waiting.append(one)
         self._count(one, 1)
@@ -160,27 +177,31 @@ class Twins:
         is_maker: bool,
     ) -> list[tuple[Models, int, str]]:
         """Book a fill in the accounts of these models; what the fee was, at 1e-30, and its currency, of which."""
-        base = self.accounts[self.own]
-        plain = base.fees.plain(symbol, price, size, is_maker=is_maker)
+        plain = self._fees.plain(symbol, price, size, is_maker=is_maker)
         if plain is None:  # each account has a tier and a token of its own
+            accounts = self.accounts
             told = {
-                model: self.accounts[model].fees.fill(
+                model: accounts[model].fees.charge(
                     strategy, symbol, side, price, size, is_maker=is_maker, now_ns=now_ns
                 )
                 for model in models
             }
-            return [((model,), amount(fee), currency) for model, (fee, currency) in told.items()]
+            return [((model,), fee, currency) for model, (fee, currency) in told.items()]
         value, fee = plain
-        for model in models:
-            self.accounts[model].ledger.book(strategy, symbol, side, size, value, fee)
-        return [(models, fee, base.ledger.currency_of(symbol))]
+        sums = self._unbooked.get((models, strategy, symbol))
+        if sums is None:
+            sums = self._unbooked[models, strategy, symbol] = [0, 0, 0]
+        sums[0] += side * size
+        sums[1] += side * value if self._worth[symbol].is_inverse else -side * value
+        sums[2] += fee
+        return [(models, fee, self._currency_of(symbol))]
 
     def _hedged_profits(self, strategy: str | None) -> dict[tuple[str, str], int]:
         """By model and currency; what still waits counts at the mid of now."""
         totals: dict[tuple[str, str], int] = {}
         known = [(models, who, currency, value) for (models, who, currency), value in self._hedged.items()]
         for (models, who, symbol), (signed, value) in self._open.items():
-            currency = self.accounts[self.own].ledger.currency_of(symbol)
+            currency = self._currency_of(symbol)
             known.append((models, who, currency, self._gain(symbol, signed, value)))
         for models, who, currency, value in known:
             if value and strategy in (None, who):
@@ -190,13 +211,15 @@ class Twins:
 
     def _close(self, one: _Waiting) -> None:
         self._count(one, -1)
-        currency = self.accounts[self.own].ledger.currency_of(one.symbol)
+        currency = self._currency_of(one.symbol)
         gain = self._gain(one.symbol, one.signed, one.value if one.signed > 0 else -one.value)
         self._add(one.models, one.strategy, currency, gain)
 
     def _count(self, one: _Waiting, sign: int) -> None:
         value = sign * (one.value if one.signed > 0 else -one.value)
-        waits = self._open.setdefault((one.models, one.strategy, one.symbol), [0, 0])
+        waits = self._open.get((one.models, one.strategy, one.symbol))
+        if waits is None:
+            waits = self._open[one.models, one.strategy, one.symbol] = [0, 0]
         waits[0] += sign * one.signed
         waits[1] += value
         if waits == [0, 0]:
@@ -204,7 +227,7 @@ class Twins:
 
     def _gain(self, symbol: int, signed: int, value: int) -> int:
         """What ``signed`` that cost ``value`` gained at the mark; nothing before the first mark."""
-        worth = self.accounts[self.own].ledger.worth[symbol]
+        worth = self._worth[symbol]
         mark2 = self._mark2(symbol)
         if not mark2:
             return 0
