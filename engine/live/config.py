@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from decimal import Decimal
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from engine.core.types import ContractKind
 from engine.live.config_paper import PaperSection
 from engine.live.config_section import Money, Section
-from engine.live.durations import Duration
+from engine.live.durations import Duration, duration_text
 
 
 class ConfigError(Exception):
@@ -223,7 +224,7 @@ def parse_config(data: Mapping[str, Any], source: str) -> AppConfig:
     try:
         config = AppConfig.model_validate(dict(data))
     except ValidationError as error:
-        raise ConfigError([_problem(source, detail) for detail in error.errors()]) from error
+        raise ConfigError([_problem(source, detail, data) for detail in error.errors()]) from error
     url = os.environ.get("PAPERTAPE_REDIS_URL", "")
     if url:
         redis = _redis_from_environment(url, config.redis.prefix)
@@ -245,7 +246,11 @@ def _redis_from_environment(url: str, prefix: str) -> RedisSection:
         ) from error
 
 
-def _problem(source: str, detail: Mapping[str, Any]) -> str:
+_CHOICES = re.compile(r"\^\(([a-z|]+)\)\$")
+"""A pattern that is a list of words, such as ``^(none|cross)$``."""
+
+
+def _problem(source: str, detail: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     place = ".".join(str(part) for part in detail["loc"])
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "extra_forbidden":
@@ -260,13 +265,29 @@ def _problem(source: str, detail: Mapping[str, Any]) -> str:
         expected = str(detail["msg"]).replace("Input should be ", "").replace("String should ", "text that should ")
     if kind in ("model_type", "model_attributes_type"):
         expected = "a section with keys of its own"
+    choices = _CHOICES.fullmatch(context.get("pattern", ""))
+    if choices:
+        expected = f"one of {', '.join(filter(None, choices[1].split('|')))}"
     expected = expected.removeprefix("expected ").removeprefix("Value error, ")
     if ", found " in expected:  # the check itself says what it found
         return f"{source}: {place}: expected {expected}"
-    given = detail["input"]
+    given, written = detail["input"], _written(data, detail["loc"])
+    bound = next((context[key] for key in ("gt", "ge", "lt", "le") if key in context), None)
+    if isinstance(written, str) and isinstance(given, int) and isinstance(bound, int):  # a duration, checked in ns
+        expected, given = expected.replace(str(bound), duration_text(bound)), written
     found = str(given) if isinstance(given, Decimal) else repr(given)
     found = "another text" if place == "redis.url" else found  # it may hold a password
     return f"{source}: {place}: expected {expected}, found {found}"
+
+
+def _written(data: Any, place: tuple[Any, ...]) -> object:
+    """What the file says at a place; nothing where checks found a place that it does not have."""
+    for part in place:
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return data
 
 
 def _known(place: tuple[Any, ...]) -> str:

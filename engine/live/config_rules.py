@@ -34,7 +34,7 @@ class RulesSection(Section):
     max_orders: int | None = Field(default=None, ge=0)
     max_algo_orders: int | None = Field(default=None, ge=0)
     checks_filters: bool | None = None
-    volatility_step: Duration | None = None
+    volatility_step: Duration | None = Field(default=None, gt=0)
     volatility_samples: int | None = Field(default=None, ge=1, le=10_000)
 
     @field_validator("family")

@@ -22,7 +22,8 @@ INTRO: Final = (
 
 def render(rows: Sequence[Row], choices: Sequence[Choice], sources: Sequence[Source]) -> str:
     """The whole page."""
-    models = [model for model in dict.fromkeys(row.model for row in rows) if model != BY_IDS]
+    ranked = sorted(rows, key=lambda row: -(row.all.mcc or 0.0))  # the best, whose curves are drawn, differ in colour
+    models = [model for model in dict.fromkeys(row.model for row in ranked) if model != BY_IDS]
     colours = {model: COLOURS[at % len(COLOURS)] for at, model in enumerate(models)}
     body = [
         '<header><h1>How true are paper fills?</h1><span class="when">ghost orders against real fates</span></header>',

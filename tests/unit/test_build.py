@@ -67,6 +67,15 @@ def test_a_paper_section_of_no_venue_is_found_without_a_network(place: str) -> N
         ({"queue": {"model": "luck"}}, "t: paper.queue.model: expected a queue model among "),
         ({"queue": {"twins": ["luck"]}}, "t: paper.queue.twins: expected a queue model among "),
         ({"gate": {"v": {"reject_rate": 2}}}, "t: paper.gate.v.reject_rate: expected less than or equal to 1, found 2"),
+        (
+            {"rules": {"v": {"volatility_step": "0s"}}},
+            "t: paper.rules.v.volatility_step: expected greater than 0, found '0s'",
+        ),
+        (
+            {"calibration": {"report": "5ms"}},
+            "t: paper.calibration.report: expected greater than or equal to 1s, found '5ms'",
+        ),
+        ({"margin": {"mode": "half"}}, "t: paper.margin.mode: expected one of none, cross, isolated, found 'half'"),
         ({"rules": {"family": "okx"}}, "t: paper.rules.family: expected a section with keys of its own, found 'okx'"),
         (
             {"fees": {"v": {"schedule": "binance-spot", "tier": "VIP 99"}}},
