@@ -317,7 +317,7 @@ class Engine:
         self.signals.arm()
 
     def _hear_trades(self, symbol: int, frame: Batch) -> None:
-        name = self.instruments[symbol].name
+        name = self.symbols.names[symbol]
         for kind, flags, _, _, price, size, venue_ns, recv_ns, number in frame.tolist():
             if kind == TRADE:
                 trade = Trade(name, self._aggressor(symbol, flags, price), price, size, recv_ns, venue_ns, number)
@@ -334,16 +334,18 @@ class Engine:
 
     def _run_due(self, until_ns: int) -> None:
         """Do all that is due at or before ``until_ns``, by due time, then in the order it was scheduled."""
-        while self._due.next_ns(NEVER_NS) <= until_ns:
-            due = self._due.pop()
+        queue, control, agenda = self._due, self._control, self.agenda
+        while queue.next_ns(NEVER_NS) <= until_ns:
+            due = queue.pop()
             self._set_now(due.ns)
-            if self._control[TWIN_COUNT]:
+            if control[TWIN_COUNT]:
                 self.desk.hear_twins()
             if self._instant.is_too_long(self.now_ns):
                 self._blame(due)
             self.handlers[due.what](due.subject, due.ns)
-            self.settle()
-        self._control[NEXT_DUE] = self._due.next_ns(NEVER_NS)
+            if agenda.said or self.roster.failed:
+                agenda.settle()
+        control[NEXT_DUE] = queue.next_ns(NEVER_NS)
 
     def _blame(self, due: Due) -> None:
         """Time does not go on: stop whose order or timer this is."""
@@ -352,8 +354,7 @@ class Engine:
             self.stop_strategy(name, f"kept the engine busy at one instant more than {MAX_INSTANT} times")
 
     def _set_now(self, ns: int) -> None:
-        self.now_ns = max(self.now_ns, self._control[NOW], ns)
-        self._control[NOW] = self.now_ns
+        self.now_ns = self._control[NOW] = max(self.now_ns, self._control[NOW], ns)
 
     def _timer_due(self, key: tuple[str, str], ns: int) -> None:
         strategy, name = key
@@ -387,7 +388,7 @@ class Engine:
     def _tell_order(self, order: Working, reason: str) -> None:
         slot = self.roster.slots.get(order.intent.strategy)
         if slot is not None and slot.name not in self.roster.stopped and "on_order" in slot.hears:
-            self.call(slot, slot.hears["on_order"], order.view(self.instruments[order.intent.symbol].name, reason))
+            self.call(slot, slot.hears["on_order"], order.view(self.symbols.names[order.intent.symbol], reason))
         self.commands.progress(order.intent.strategy, order.intent.symbol)
 
     def _tell_fill(self, fill: Fill, symbol: int) -> None:

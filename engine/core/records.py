@@ -7,7 +7,6 @@ encoding of its records, so two runs with equal digests decided, traded and lear
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import msgspec
@@ -344,8 +343,10 @@ class Digest:
     def __init__(self) -> None:
         self._hash = hashlib.blake2b(digest_size=16)
 
-    def update(self, records: Iterable[Record]) -> None:
-        self._hash.update(b"".join([encode(record) for record in records]))
+    def update(self, records: list[Record]) -> None:
+        # The encoding of a list is its length and then its items: one call, and the length left out.
+        length = len(records)
+        self._hash.update(memoryview(encode(records))[1 if length < 16 else 3 if length < 65_536 else 5 :])
 
     def hex(self) -> str:
         return self._hash.hexdigest()

@@ -37,7 +37,7 @@ def rig(size: int = 4, price: int | None = 100, side: Side = Side.BUY) -> Rig:
 
 
 def twin(made: Rig, model: str, size: int, cause: int = AT_PRICE) -> None:
-    made.engine.honesty.twins_did([TwinMatch(1, model, 100, size, cause, made.engine.now_ns)])
+    made.engine.honesty.twins_did([TwinMatch(1, (model,), 100, size, cause, made.engine.now_ns)])
 
 
 def plain(made: Rig) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def test_an_order_whose_book_fell_in_doubt_is_unsure() -> None:
 def test_twins_earn_what_their_fills_are_worth() -> None:
     made = rig()
     made.feed(clock(2 * S))
-    made.engine.honesty.twins_did([TwinMatch(1, "front", 100, 4, THROUGH, 2 * S)])
+    made.engine.honesty.twins_did([TwinMatch(1, ("front",), 100, 4, THROUGH, 2 * S)])
     made.feed(depth(2 * S, bids=[(102, 5)], asks=[(102, 0), (103, 0), (104, 9)]))
     made.say("stop", 3 * S)
     # Four thousandths bought at 1.00, worth 1.03 now; the venue's own model has nothing, and no fee for makers.

@@ -162,6 +162,7 @@ class Fees:
         self._ledger = ledger
         self._conversions = conversions
         self._table = FeeTable()
+        self._known = (-1, 0, 0, False, 0, 0)  # the last fill at plain rates: what, and its value and fee
         self.plans = {venue: _Plan(one, plain) for venue, one in settings.venues.items()}
         self._by_symbol = tuple(self.plans.get(instrument.venue) for instrument in instruments)
         self._instruments = tuple(instruments)
@@ -179,7 +180,9 @@ class Fees:
         """Book a fill in the ledger; returns the fee at 1e-30 (negative: a rebate) and the currency that paid it."""
         plan = self._by_symbol[symbol]
         if plan is None:
-            return self._ledger.charge(strategy, symbol, side, price, size, self._plain.of(is_maker))
+            value, fee = self._at_plain_rates(symbol, price, size, is_maker)
+            self._ledger.book(strategy, symbol, side, size, value, fee)
+            return fee, self._ledger.currency_of(symbol)
         plan.choose(now_ns)
         rate = plan.tier.maker if is_maker else plan.tier.taker
         paid = self._in_token(plan, symbol, price, size, rate) if plan.token and rate > 0 else 0
@@ -198,8 +201,17 @@ class Fees:
         """A fill's value and fee at 1e-30 where the plain rates apply, the same for every account; else None."""
         if self._by_symbol[symbol] is not None:
             return None
+        return self._at_plain_rates(symbol, price, size, is_maker)
+
+    def _at_plain_rates(self, symbol: int, price: int, size: int, is_maker: bool) -> tuple[int, int]:
+        """A fill's value and fee; the run and its twins ask for the same one after another."""
+        known = self._known
+        if known[:4] == (symbol, price, size, is_maker):
+            return known[4], known[5]
         value = self._ledger.worth[symbol].settled(price, size)
-        return value, self._table.fee(value, self._plain.of(is_maker))
+        fee = self._table.fee(value, self._plain.of(is_maker))
+        self._known = (symbol, price, size, is_maker, value, fee)
+        return value, fee
 
     def _in_token(self, plan: _Plan, symbol: int, price: int, size: int, rate: Decimal) -> int:
         """The fee in the token, rounded up at 1e-30; 0 where it cannot be paid so."""

@@ -100,7 +100,7 @@ class Desk:
         self.amends = Amends(self)
         self._again: set[int] = set()  # orders that the engine asks back once more
         self.requests = Requests(self, instruments, state.books.views)
-        self._instruments = tuple(instruments)
+        self._names = tuple(instrument.name for instrument in instruments)
         self._ledger = ledger
         self._books = state.books.views
         self._fees = fees
@@ -268,7 +268,7 @@ class Desk:
             order = self.orders.get(getattr(word, "order", 0), asked)
             assert order is not None  # the venue speaks of orders that we sent
             line, heard_ns = self.lines.of(order), self.lines.hear(order, isinstance(word, Match), now_ns)
-            if late and late[-1][:2] == (heard_ns, line):
+            if late and late[-1][0] == heard_ns and late[-1][1] == line:
                 late[-1][2].append((word, now_ns))
             else:
                 late.append((heard_ns, line, [(word, now_ns)]))
@@ -294,8 +294,9 @@ class Desk:
             order = self.orders.get(getattr(word, "order", 0))
             if order is None:
                 continue
-            if type(word) in STANDS:
-                order.learn(STANDS[type(word)])
+            stands = STANDS.get(type(word))
+            if stands is not None:
+                order.learn(stands)
                 if not order.held and order.stands != PENDING:
                     self.exposure.hold(order, order.left)  # a child is let in
                 self.on_order(order, "")
@@ -335,7 +336,7 @@ class Desk:
         fill = Fill(
             order=match.order,
             strategy=intent.strategy,
-            symbol=self._instruments[intent.symbol].name,
+            symbol=self._names[intent.symbol],
             side=intent.side,
             price=match.price,
             size=match.size,

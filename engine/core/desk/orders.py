@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from engine.core.desk.risk import Intent
 from engine.core.strategy import Order
@@ -53,8 +53,7 @@ class IllegalTransition(RuntimeError):
     """A programming error in the engine: an order was told something that cannot follow."""
 
 
-@dataclass(slots=True)
-class Working:
+class Working(msgspec.Struct, eq=False):
     """One order from the moment it is sent to the moment its owner knows it ended.
 
     ``intent`` is the order as the venue has it and ``venue_left`` what the venue still has of it; ``state``, ``price``,
@@ -76,16 +75,16 @@ class Working:
     messages: int = 0
     since_ns: int = 0  # when the venue's door let it in or changed it last, where that counts
     is_forgiven: bool = False  # does not count as an unfilled order any more
-    price: int = field(init=False)
-    size: int = field(init=False)
-    stands: str = field(init=False)  # where it stands at the venue, under ``amending`` and ``closing``
+    price: int = 0
+    size: int = 0
+    stands: str = ""  # where it stands at the venue, under ``amending`` and ``closing``
     held: int = 0  # size that counts as working for risk
     held_money: int = 0  # and what of the quote currency is kept back for it
     amends: int = 0  # changes on their way
-    wanted: tuple[int, int] = field(init=False)  # price and size that the last change asked for
+    wanted: tuple[int, int] = (0, 0)  # price and size that the last change asked for
     arrived: bool = False  # the venue knows it
     lost: int = 0  # what ended without having traded
-    limit: int = field(init=False)  # the worst price of a pegged order, 0: none
+    limit: int = 0  # the worst price of a pegged order, 0: none
     parent: str = ""  # what the order it waits for did (lists.py)
     most: int = 0  # a child that closes its parent's fill may be this large, 0: as it asked
     is_over: bool = False  # the other of its pair came first

@@ -21,6 +21,7 @@ class Requests:
     def __init__(self, desk: Desk, instruments: Sequence[Instrument], books: Sequence[Book]) -> None:
         self._desk = desk
         self._instruments = tuple(instruments)
+        self._names = tuple(instrument.name for instrument in instruments)
         self._books = books
 
     def approved(self, intents: Sequence[Intent], now_ns: int) -> list[Working]:
@@ -44,7 +45,7 @@ class Requests:
             Request(
                 order=intent.order,
                 strategy=intent.strategy,
-                symbol=self._instruments[intent.symbol].name,
+                symbol=self._names[intent.symbol],
                 side=intent.side,
                 kind=intent.kind,
                 time_in_force=intent.time_in_force,
@@ -98,7 +99,7 @@ class Requests:
         for intent in intents:
             detail = refused.detail if intent is refused.intent else f"order {refused.intent.order}: {refused.detail}"
             self._desk.refused[refused.rule] = self._desk.refused.get(refused.rule, 0) + 1
-            name = self._instruments[intent.symbol].name
+            name = self._names[intent.symbol]
             self._desk.emit(Refusal(intent.order, intent.strategy, name, refused.rule, detail))
             order = Working(intent, REFUSED, intent.size)
             self._desk.on_order(order, refused.rule)

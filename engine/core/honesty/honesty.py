@@ -73,7 +73,7 @@ class Honesty:
             "settle": lambda _, ns: self._settle(ns),
             "hedge": self.twins.due,
         }
-        self._instruments = tuple(instruments)
+        self._names = tuple(instrument.name for instrument in instruments)
         self._ledger = treasury.ledger
         self._top: memoryview[int] = state.books.top.data
         self._explain_ns = settings.explain_ns
@@ -95,22 +95,23 @@ class Honesty:
 
     def twins_did(self, matches: Sequence[TwinMatch]) -> None:
         """Other models filled orders; of one frame the twins come before the venue's own."""
-        alike: dict[tuple[int, int, int, int, int], tuple[Intent, list[str]]] = {}
+        known: list[tuple[TwinMatch, Intent]] = []
         for match in matches:
             fate = self._fates.get(match.order)
             if fate is None:
                 continue
-            if match.model in (FRONT, BACK):
-                fate.twin(match.model, match.size, match.ns)
-                if match.model == BACK:
-                    self._supported(fate, match.ns)
-            if match.model in self.twins.fills:
-                key = (match.order, match.price, match.size, match.cause, match.ns)
-                alike.setdefault(key, (fate.order.intent, []))[1].append(match.model)
-        for (order, price, size, cause, ns), (intent, models) in alike.items():
-            self.twins.filled(tuple(models), intent.strategy, intent.symbol, intent.side, price, size, ns)
-            name = self._instruments[intent.symbol].name
-            self._emit(TwinFill(order, intent.strategy, name, intent.side, models, price, size, CAUSES[cause], ns))
+            known.append((match, fate.order.intent))
+            if FRONT in match.models:
+                fate.twin(FRONT, match.size, match.ns)
+            if BACK in match.models:
+                fate.twin(BACK, match.size, match.ns)
+                self._supported(fate, match.ns)
+        for match, intent in known:
+            terms = (match.price, match.size)
+            self.twins.filled(match.models, intent.strategy, intent.symbol, intent.side, *terms, match.ns)
+            name, models = self._names[intent.symbol], list(match.models)
+            cause = CAUSES[match.cause]
+            self._emit(TwinFill(match.order, intent.strategy, name, intent.side, models, *terms, cause, match.ns))
 
     def _supported(self, fate: Fate, ns: int) -> None:
         for answer in [one for one in fate.answers if one.cum <= fate.filled[BACK]]:
@@ -240,7 +241,10 @@ class Honesty:
         if not answer.is_settled:
             self._keep(now_ns, fate, answer)
         if order.venue_left == 0:
-            self._keep(now_ns, fate, None)  # its twins live on
+            if back_ns:
+                fate.has_ended = True  # the pessimist has as much, so there is nothing left for any twin
+            else:
+                self._keep(now_ns, fate, None)  # its twins live on
 
     def _keep(self, now_ns: int, fate: Fate, answer: Answer | None) -> None:
         until_ns = now_ns + self._grace_ns + 1

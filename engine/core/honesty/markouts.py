@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
+
 from engine.core.book import ASK, BID, IS_READY, Int64s
 from engine.core.records import AnyFact, Markout, Missed
 from engine.core.types import Instrument
@@ -47,8 +49,7 @@ def mid2_of(top: memoryview[int], symbol: int) -> int:
     return bid + ask if bid and ask and top[symbol, IS_READY] else 0
 
 
-@dataclass(slots=True)
-class Mark:
+class Mark(msgspec.Struct, eq=False):
     """A fill (``number`` counts an order's fills from 1) or what an order left unfilled (``number`` 0) on its way."""
 
     order: int
@@ -62,7 +63,7 @@ class Mark:
     place: str
     grade: str
     is_void: bool = False
-    mids2: list[int] = field(default_factory=list)  # at once, then after each horizon that has passed
+    mids2: list[int] = []  # at once, then after each horizon that has passed
 
 
 @dataclass(slots=True)

@@ -12,8 +12,9 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+import msgspec
 
 from engine.core.desk.orders import Working
 from engine.core.honesty.grades import BACK, GRADES, REASONS
@@ -28,8 +29,7 @@ SURE: Final = 1.959963984540054
 """Standard deviations on each side of an interval that holds 95 % of a normal distribution."""
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(msgspec.Struct, eq=False):
     """What is known of one fill of the venue's own model; ``cum``: the order's filled size with it.
 
     ``mid2``: twice the mid just after it, 0 where unknown; ``front_ns``, ``back_ns``: when the bounds had as much, 0:
@@ -49,17 +49,16 @@ class Answer:
     is_settled: bool = False
 
 
-@dataclass(slots=True)
-class Fate:
+class Fate(msgspec.Struct, eq=False):
     """One order from when it was sent until nothing more can be learnt of its fills; sizes in units."""
 
     order: Working
     arrival2: int
     latency_ns: int
     own: int = 0
-    filled: dict[str, int] = field(default_factory=dict)  # by twin
-    steps: dict[str, deque[tuple[int, int]]] = field(default_factory=dict)  # of the two bounds: (filled, ns)
-    answers: deque[Answer] = field(default_factory=deque)  # not told, or open
+    filled: dict[str, int] = {}  # by twin
+    steps: dict[str, deque[tuple[int, int]]] = {}  # of the two bounds: (filled, ns)
+    answers: deque[Answer] = msgspec.field(default_factory=deque)  # not told, or open
     count: int = 0
     is_unsure: bool = False
     has_ended: bool = False
@@ -76,10 +75,15 @@ class Fate:
 
     def reached_ns(self, model: str, cum: int) -> int:
         """When a twin had filled ``cum``; 0 where it has not yet."""
-        return next((ns for total, ns in self.steps.get(model, ()) if total >= cum), 0)
+        for total, ns in self.steps.get(model, ()):
+            if total >= cum:
+                return ns
+        return 0
 
     def forget_steps(self) -> None:
         """Steps below what the order has filled say nothing about fills to come."""
+        if all(len(steps) < 2 for steps in self.steps.values()):
+            return
         open_from = min((one.cum for one in self.answers if not one.is_settled), default=self.own)
         for steps in self.steps.values():
             while len(steps) > 1 and steps[0][0] < open_from:

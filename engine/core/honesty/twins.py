@@ -15,7 +15,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+import msgspec
 
 from engine.core.account.ledger import Ledger
 from engine.core.account.money import to_text
@@ -29,15 +31,28 @@ HEDGE_NS: Final = 10_000_000_000
 """After how long a resting fill is valued for the hedged profit, engine time."""
 
 
-class _Waiting(NamedTuple):
-    """A resting fill on its way to be valued; ``value``: what its size was worth at its price, 1e-30."""
+class _Alike(msgspec.Struct, eq=False):
+    """What models that traded alike did with a symbol for a strategy; sizes in units, money at 1e-30.
 
-    due_ns: int
+    ``size``, ``flow``, ``fees``: fills that wait to be booked in the models' accounts, as one. ``open_size`` and
+    ``open_value``: resting fills that wait to be valued; ``hedged``: what the others won, less the fees of all.
+    """
+
     models: Models
     strategy: str
     symbol: int
-    signed: int
-    value: int
+    currency: str
+    flow_sign: int  # of a purchase's money: an inverse contract is owed its value
+    size: int = 0
+    flow: int = 0
+    fees: int = 0
+    open_size: int = 0
+    open_value: int = 0
+    hedged: int = 0
+
+
+_Waiting = tuple[int, _Alike, int, int]
+"""A resting fill on its way to be valued: when, whose, its signed size and what that was worth at its price."""
 
 
 class Twins:
@@ -59,15 +74,13 @@ class Twins:
         self.own = own
         self._accounts = {model: new_account() for model in dict.fromkeys((own, *models))}
         self.models = tuple(model for model in self._accounts if model != own)
-        self.fills = dict.fromkeys(self._accounts, 0)
         self._every = tuple(self._accounts)
         base = self._accounts[own]
         self._fees, self._worth, self._currency_of = base.fees, base.ledger.worth, base.ledger.currency_of
-        # Fills that wait to be booked as one, by who traded alike: signed size, flow and fees.
-        self._unbooked: dict[tuple[Models, str, int], list[int]] = {}
-        # Models that traded alike share a row: by them, strategy and currency what was won; by symbol what waits.
-        self._hedged: dict[tuple[Models, str, str], int] = {}
-        self._open: dict[tuple[Models, str, int], list[int]] = {}  # size and value
+        self._rows: dict[tuple[Models, str, int], _Alike] = {}
+        self._unbooked: dict[tuple[Models, str, int], _Alike] = {}  # those of them with fills to be booked
+        # Fees that the accounts' own tiers and tokens asked for: paid by these models and this strategy, in a currency.
+        self._paid: dict[tuple[Models, str, str], int] = {}
         self._waiting: deque[_Waiting] = deque()
         self._room = room
         self._mark2 = mark2
@@ -82,44 +95,60 @@ class Twins:
         that traded alike are added up first.
         """
         if self._unbooked:
-            unbooked, self._unbooked = self._unbooked, {}
-            for (models, strategy, symbol), (signed, flow, fee) in unbooked.items():
-                for model in models:
-                    self._accounts[model].ledger.move(strategy, symbol, signed, flow, fee)
+            for row in self._unbooked.values():
+                for model in row.models:
+                    self._accounts[model].ledger.move(row.strategy, row.symbol, row.size, row.flow, row.fees)
+                row.size = row.flow = row.fees = 0
+            self._unbooked = {}
         return self._accounts
 
     def filled(self, models: Models, strategy: str, symbol: int, side: int, price: int, size: int, now_ns: int) -> None:
         """An order that rested traded under these models alike."""
-        for alike, fee, currency in self._book(models, strategy, symbol, side, price, size, now_ns, is_maker=True):
-            self._add(alike, strategy, currency, -fee)
-        for model in models:
-            self.fills[model] += 1
-        if not self._waiting:
+        key = (models, strategy, symbol)
+        row = self._rows.get(key) or self._row(key)
+        plain = self._fees.plain(symbol, price, size, is_maker=True)
+        if plain is None:
+            value = self._worth[symbol].settled(price, size)
+            for model, fee, currency in self._charge(models, strategy, symbol, side, price, size, now_ns, True):
+                paid = ((model,), strategy, currency)
+                self._paid[paid] = self._paid.get(paid, 0) + fee
+        else:
+            value, fee = plain
+            row.hedged -= fee
+            self._book(row, side, size, value, fee)
+        waiting = self._waiting
+        if not waiting:
             self._schedule(now_ns + HEDGE_NS, "hedge", None)
-        elif len(self._waiting) >= self._room:
-            self._close(self._waiting.popleft())
-        value = self._worth[symbol].settled(price, size)
-        one = _Waiting(now_ns + HEDGE_NS, models, strategy, symbol, side * size, value)
-        self._waiting.append(one)
-        self._count(one, 1)
+        elif len(waiting) >= self._room:
+            self._close(waiting.popleft())
+        signed, signed_value = side * size, side * value
+        waiting.append((now_ns + HEDGE_NS, row, signed, signed_value))
+        row.open_size += signed
+        row.open_value += signed_value
 
     def taken(self, strategy: str, symbol: int, side: int, price: int, size: int, now_ns: int) -> None:
         """The order took displayed liquidity: the same in every model."""
-        self._book(self._every, strategy, symbol, side, price, size, now_ns, is_maker=False)
+        plain = self._fees.plain(symbol, price, size, is_maker=False)
+        if plain is None:
+            self._charge(self._every, strategy, symbol, side, price, size, now_ns, False)
+        else:
+            key = (self._every, strategy, symbol)
+            self._book(self._rows.get(key) or self._row(key), side, size, *plain)
 
     def due(self, subject: object, ns: int) -> None:
         """The oldest resting fills are worth what the mid says now."""
         del subject
-        while self._waiting and self._waiting[0].due_ns <= ns:
-            self._close(self._waiting.popleft())
-        if self._waiting:
-            self._schedule(self._waiting[0].due_ns, "hedge", None)
+        waiting = self._waiting
+        while waiting and waiting[0][0] <= ns:
+            self._close(waiting.popleft())
+        if waiting:
+            self._schedule(waiting[0][0], "hedge", None)
 
     def value(self, symbol: int) -> None:
         """Value what waits of a symbol now."""
-        waiting, self._waiting = self._waiting, deque(one for one in self._waiting if one.symbol != symbol)
+        waiting, self._waiting = self._waiting, deque(one for one in self._waiting if one[1].symbol != symbol)
         for one in waiting:
-            if one.symbol == symbol:
+            if one[1].symbol == symbol:
                 self._close(one)
 
     def has_positions(self) -> bool:
@@ -164,45 +193,34 @@ class Twins:
                 news.append((currency, models, band["hedged"]))
         return news
 
-    def _book(
-        self,
-        models: Models,
-        strategy: str,
-        symbol: int,
-        side: int,
-        price: int,
-        size: int,
-        now_ns: int,
-        *,
-        is_maker: bool,
-    ) -> list[tuple[Models, int, str]]:
-        """Book a fill in the accounts of these models; what the fee was, at 1e-30, and its currency, of which."""
-        plain = self._fees.plain(symbol, price, size, is_maker=is_maker)
-        if plain is None:  # each account has a tier and a token of its own
-            accounts = self.accounts
-            told = {
-                model: accounts[model].fees.charge(
-                    strategy, symbol, side, price, size, is_maker=is_maker, now_ns=now_ns
-                )
-                for model in models
-            }
-            return [((model,), fee, currency) for model, (fee, currency) in told.items()]
-        value, fee = plain
-        sums = self._unbooked.get((models, strategy, symbol))
-        if sums is None:
-            sums = self._unbooked[models, strategy, symbol] = [0, 0, 0]
-        sums[0] += side * size
-        sums[1] += side * value if self._worth[symbol].is_inverse else -side * value
-        sums[2] += fee
-        return [(models, fee, self._currency_of(symbol))]
+    def _row(self, key: tuple[Models, str, int]) -> _Alike:
+        models, strategy, symbol = key
+        sign = 1 if self._worth[symbol].is_inverse else -1
+        row = self._rows[key] = _Alike(models, strategy, symbol, self._currency_of(symbol), sign)
+        return row
+
+    def _book(self, row: _Alike, side: int, size: int, value: int, fee: int) -> None:
+        """Book a fill in the accounts of a row's models when somebody asks for them."""
+        row.size += side * size
+        row.flow += row.flow_sign * side * value
+        row.fees += fee
+        self._unbooked[row.models, row.strategy, row.symbol] = row
+
+    def _charge(
+        self, models: Models, strategy: str, symbol: int, side: int, price: int, size: int, now_ns: int, is_maker: bool
+    ) -> list[tuple[str, int, str]]:
+        """Book a fill where each account has a tier and a token of its own; model, fee at 1e-30 and its currency."""
+        accounts = self.accounts
+        terms = (strategy, symbol, side, price, size)
+        return [(model, *accounts[model].fees.charge(*terms, is_maker=is_maker, now_ns=now_ns)) for model in models]
 
     def _hedged_profits(self, strategy: str | None) -> dict[tuple[str, str], int]:
         """By model and currency; what still waits counts at the mid of now."""
         totals: dict[tuple[str, str], int] = {}
-        known = [(models, who, currency, value) for (models, who, currency), value in self._hedged.items()]
-        for (models, who, symbol), (signed, value) in self._open.items():
-            currency = self._currency_of(symbol)
-            known.append((models, who, currency, self._gain(symbol, signed, value)))
+        known = [(models, who, currency, -fee) for (models, who, currency), fee in self._paid.items()]
+        for row in self._rows.values():
+            waits = self._gain(row.symbol, row.open_size, row.open_value) if row.open_size or row.open_value else 0
+            known.append((row.models, row.strategy, row.currency, row.hedged + waits))
         for models, who, currency, value in known:
             if value and strategy in (None, who):
                 for model in models:
@@ -210,20 +228,10 @@ class Twins:
         return totals
 
     def _close(self, one: _Waiting) -> None:
-        self._count(one, -1)
-        currency = self._currency_of(one.symbol)
-        gain = self._gain(one.symbol, one.signed, one.value if one.signed > 0 else -one.value)
-        self._add(one.models, one.strategy, currency, gain)
-
-    def _count(self, one: _Waiting, sign: int) -> None:
-        value = sign * (one.value if one.signed > 0 else -one.value)
-        waits = self._open.get((one.models, one.strategy, one.symbol))
-        if waits is None:
-            waits = self._open[one.models, one.strategy, one.symbol] = [0, 0]
-        waits[0] += sign * one.signed
-        waits[1] += value
-        if waits == [0, 0]:
-            del self._open[one.models, one.strategy, one.symbol]
+        _, row, signed, value = one
+        row.open_size -= signed
+        row.open_value -= value
+        row.hedged += self._gain(row.symbol, signed, value)
 
     def _gain(self, symbol: int, signed: int, value: int) -> int:
         """What ``signed`` that cost ``value`` gained at the mark; nothing before the first mark."""
@@ -234,7 +242,3 @@ class Twins:
         now = worth.settled2(mark2, abs(signed)) if signed else 0
         gain = (now if signed > 0 else -now) - value
         return -gain if worth.is_inverse else gain
-
-    def _add(self, models: Models, strategy: str, currency: str, value: int) -> None:
-        key = (models, strategy, currency)
-        self._hedged[key] = self._hedged.get(key, 0) + value

@@ -40,12 +40,6 @@ from engine.core.state import (
     S_UNANSWERED,
     SAMPLES,
     TWIN_COUNT,
-    W_CAUSE,
-    W_LANE,
-    W_NS,
-    W_ORDER,
-    W_PRICE,
-    W_SIZE,
     State,
 )
 
@@ -75,10 +69,10 @@ class Match(msgspec.Struct, frozen=True):
 
 
 class TwinMatch(msgspec.Struct, frozen=True):
-    """What would have happened to an order at ``ns`` under another queue model; nobody's position moves."""
+    """What would have happened to an order at ``ns`` under other queue models alike; nobody's position moves."""
 
     order: int
-    model: str
+    models: tuple[str, ...]
     price: int
     size: int
     cause: int
@@ -178,14 +172,21 @@ class Resting:
             return []
         rows = self._state.twins[: self._control[TWIN_COUNT]].tolist()
         self._control[TWIN_COUNT] = 0
+        alike: dict[tuple[int, int, int, int, int], list[int]] = {}
+        for order, lane, price, size, cause, ns in rows:
+            if order < 0:
+                self._state.on_ghost(order, lane)
+                continue
+            key = (order, price, size, cause, ns)
+            lanes = alike.get(key)
+            if lanes is None:
+                alike[key] = [lane]
+            else:
+                lanes.append(lane)
         names = self._state.lane_names
-        for row in rows:
-            if row[W_ORDER] < 0:
-                self._state.on_ghost(row[W_ORDER], row[W_LANE])
         return [
-            TwinMatch(row[W_ORDER], names[row[W_LANE]], row[W_PRICE], row[W_SIZE], row[W_CAUSE], row[W_NS])
-            for row in rows
-            if row[W_ORDER] > 0
+            TwinMatch(order, tuple([names[lane] for lane in lanes]), price, size, cause, ns)
+            for (order, price, size, cause, ns), lanes in alike.items()
         ]
 
     def queue_ahead(self, order: int) -> int | None:
