@@ -49,23 +49,6 @@ def mid2_of(top: memoryview[int], symbol: int) -> int:
     return bid + ask if bid and ask and top[symbol, IS_READY] else 0
 
 
-class Mark(msgspec.Struct, eq=False):
-    """A fill (``number`` counts an order's fills from 1) or what an order left unfilled (``number`` 0) on its way."""
-
-    order: int
-    number: int
-    strategy: str
-    symbol: int
-    side: int
-    price2: int  # twice the price; of what was missed: twice the mid at the end
-    size: int
-    ns: int
-    place: str
-    grade: str
-    is_void: bool = False
-    mids2: list[int] = []  # at once, then after each horizon that has passed
-
-
 @dataclass(slots=True)
 class Sums:
     """Exact sums of one group: by horizon (0: at once) how many counted, their moves and moves times size."""
@@ -100,6 +83,28 @@ class Sums:
                 1e4 * gain2 / price2 if price2 else None for gain2, price2 in zip(self.gain2, self.price2, strict=True)
             ],
         }
+
+
+NO_SUMS: Final = Sums()
+"""Those of a mark that adds to none."""
+
+
+class Mark(msgspec.Struct, eq=False):
+    """A fill (``number`` counts an order's fills from 1) or what an order left unfilled (``number`` 0) on its way."""
+
+    order: int
+    number: int
+    strategy: str
+    symbol: int
+    side: int
+    price2: int  # twice the price; of what was missed: twice the mid at the end
+    size: int
+    ns: int
+    place: str
+    grade: str
+    is_void: bool = False
+    group: Sums = NO_SUMS  # of its fill, which it adds to
+    mids2: list[int] = []  # at once, then after each horizon that has passed
 
 
 Group = tuple[str, int, str, str]
@@ -139,7 +144,7 @@ class Markouts:
     def follow(self, mark: Mark) -> None:
         """Take the mid at once, and come back at each horizon."""
         if mark.number:
-            group = self._group(mark)
+            group = mark.group = self._group(mark)
             group.fills += 1
             group.size += mark.size
         if self.pending >= self._room:
@@ -183,7 +188,7 @@ class Markouts:
         if not mid2:
             return
         if mark.number:
-            self._group(mark).add(at, mark.side * (mid2 - mark.price2), mark.price2, mark.size)
+            mark.group.add(at, mark.side * (mid2 - mark.price2), mark.price2, mark.size)
         elif at:
             self._on_missed(mark, at - 1, mid2)
 

@@ -25,17 +25,17 @@ class PaperVenue:
 
     def __init__(self, settings: PaperSettings, state: State) -> None:
         self.settings = settings
-        self._state = state
+        self._top: memoryview[int] = state.books.top.data
         self.resting = Resting(state, settings.queue.twin_grace_ns)
         self._taking = Taking(settings.impact, state)
 
     def arrive(self, order: Working) -> list[Match | AnyFact]:
         """The order meets the market."""
         intent = order.intent
-        top = self._state.books.top[intent.symbol]
-        if not top[IS_READY]:
+        top, symbol = self._top, intent.symbol
+        if not top[symbol, IS_READY]:
             return self._reject(order, "book_not_ready")
-        opposite = int(top[ASK] if intent.side > 0 else top[BID])
+        opposite = top[symbol, ASK if intent.side > 0 else BID]
         crosses = opposite != 0 and (intent.price - opposite) * intent.side >= 0
         if intent.post_only and crosses:
             return self._reject(order, "would_take")

@@ -34,6 +34,7 @@ from engine.core.state import (
     Q_AHEAD,
     Q_LEFT,
     Q_SLICE,
+    QUEUE_FIELDS,
     R_FIRST_AHEAD,
     RESTING_ROOM,
     S_AHEAD,
@@ -85,6 +86,8 @@ class Resting:
     def __init__(self, state: State, grace_ns: int) -> None:
         self._state = state
         self._control: memoryview[int] = state.control.data
+        self._queues: memoryview[int] = state.queues.reshape(-1).data
+        self._slot_size = state.queues[0].size
         self._grace_ns = grace_ns
         self._slots: dict[int, int] = {}
         self._working: dict[int, Working] = {}
@@ -145,7 +148,8 @@ class Resting:
             if order.venue_left == 0:
                 order.ended = True
                 slot = self._drop(order)
-                if self._state.queues[slot, :, Q_LEFT].any():
+                first = slot * self._slot_size + Q_LEFT
+                if any(self._queues[first : first + self._slot_size : QUEUE_FIELDS]):
                     self._lingering.append((self._control[NOW] + self._grace_ns, slot))
                 else:
                     leave(self._state.flat, slot)  # filled under every rule: there is nothing left to wait for
@@ -170,14 +174,14 @@ class Resting:
         """What the rules beside the venue's own did since the last time."""
         if not self._control[TWIN_COUNT]:
             return []
-        rows = self._state.twins[: self._control[TWIN_COUNT]].tolist()
+        rows = self._state.twins[: self._control[TWIN_COUNT]]
         self._control[TWIN_COUNT] = 0
         alike: dict[tuple[int, int, int, int, int], list[int]] = {}
-        for order, lane, price, size, cause, ns in rows:
-            if order < 0:
-                self._state.on_ghost(order, lane)
+        orders, by_lane, *others = rows.T.tolist()
+        for key, lane in zip(zip(orders, *others, strict=True), by_lane, strict=True):
+            if key[0] < 0:
+                self._state.on_ghost(key[0], lane)
                 continue
-            key = (order, price, size, cause, ns)
             lanes = alike.get(key)
             if lanes is None:
                 alike[key] = [lane]
