@@ -5,13 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 from operator import index as whole
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
 from engine.core.account.ledger import Ledger
 from engine.core.book import Book
-from engine.core.desk.order_terms import PLAIN, Change, Peg, SelfTrade, Terms, Trigger, terms
+from engine.core.desk.order_terms import (
+    PLAIN,
+    Change,
+    Peg,
+    PegTo,
+    SelfTrade,
+    Terms,
+    Trail,
+    TrailBy,
+    Trigger,
+    TriggerBy,
+    TriggerKind,
+    terms,
+)
 from engine.core.desk.orders import ARMED, PENDING, Working
 from engine.core.desk.risk import Intent
 from engine.core.records import Note, Record, Signal, encode
@@ -113,14 +126,22 @@ def _units(value: int) -> int:
     return number
 
 
-ValueT = TypeVar("ValueT")
+def _trigger(value: Trigger | None) -> Trigger | None:
+    """What a record can hold: a trigger made of words and plain integers, or none."""
+    if value is None:
+        return None
+    if not isinstance(value, Trigger):
+        raise TypeError(f"expected Trigger, found {value!r}")
+    trail = value.trail
+    if trail is not None:
+        trail = Trail(TrailBy(trail.by), _units(trail.value), _units(trail.activation), _units(trail.first))
+    return Trigger(TriggerKind(value.kind), _units(value.price), TriggerBy(value.by), trail)
 
 
-def _checked(value: ValueT | None, kind: type[ValueT]) -> ValueT | None:
-    """What a record can hold: a value of the kind, or none."""
-    if value is not None and not isinstance(value, kind):
-        raise TypeError(f"expected {kind.__name__}, found {value!r}")
-    return value
+def _peg(value: Peg | None) -> Peg | None:
+    if value is not None and not isinstance(value, Peg):
+        raise TypeError(f"expected Peg, found {value!r}")
+    return None if value is None else Peg(PegTo(value.to), _units(value.offset))
 
 
 def _word(value: str) -> str:
@@ -192,9 +213,9 @@ class StrategyContext:
         asked = PLAIN
         if trigger or display or peg or expires_ns or reduce_only or self_trade or parent:
             asked = terms(
-                trigger=_checked(trigger, Trigger),
+                trigger=_trigger(trigger),
                 display=_units(display),
-                peg=_checked(peg, Peg),
+                peg=_peg(peg),
                 expires_ns=_units(expires_ns),
                 reduce_only=bool(reduce_only),
                 self_trade=None if self_trade is None else SelfTrade(self_trade),
@@ -258,7 +279,7 @@ class StrategyContext:
         asked = Terms(parent=parent, reduce_only=bool(reduce_only))
         first = self._intent(symbol, side, size, price, TimeInForce.GTC, False, asked)
         asked = msgspec.structs.replace(asked, pair=first.order)
-        waits = msgspec.structs.replace(asked, trigger=_checked(stop, Trigger))
+        waits = msgspec.structs.replace(asked, trigger=_trigger(stop))
         second = self._intent(symbol, side, size, stop_price, TimeInForce.GTC, False, waits)
         return msgspec.structs.replace(first, terms=asked), second
 

@@ -17,9 +17,9 @@ class ImpactSection(Section):
 
     enabled: bool = False
     scale: float = Field(default=1.0, ge=0, le=1000)
-    decay: Duration = 500_000_000
+    decay: Duration = Field(default=500_000_000, gt=0)
     decay_quarters: int = Field(default=2, ge=1, le=8)
-    window: Duration = 600_000_000_000
+    window: Duration = Field(default=600_000_000_000, gt=0)
     memory: int = Field(default=64, ge=1, le=4096)
     most_per_mille: int = Field(default=100, ge=0, le=1000)
     protection_bps: int = Field(default=0, ge=0, le=9_999)
@@ -30,9 +30,9 @@ def impact_settings(section: ImpactSection) -> ImpactSettings:
     return ImpactSettings(
         enabled=section.enabled,
         scale=section.scale,
-        decay_ns=max(1, section.decay),
+        decay_ns=section.decay,
         decay_quarters=section.decay_quarters,
-        window_ns=max(1, section.window),
+        window_ns=section.window,
         memory=section.memory,
         most_per_mille=section.most_per_mille,
         protection_bps=section.protection_bps,

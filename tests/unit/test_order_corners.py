@@ -6,10 +6,14 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+import pytest
 
+from engine.core import events as ev
 from engine.core.account.corporate import CorporateAction, EquitySettings
-from engine.core.desk.order_terms import Peg, PegTo, SelfTrade, stop
-from engine.core.records import Cancelled, Expired, Refusal, TwinFill
+from engine.core.account.marks import MARK_PRICE
+from engine.core.account.settlement import MOST_PENDING, Settlement
+from engine.core.desk.order_terms import Peg, PegTo, SelfTrade, TriggerBy, stop, trailing
+from engine.core.records import AmendRejected, Cancelled, Expired, Refusal, TwinFill
 from engine.core.strategy import Context
 from engine.core.types import TimeInForce
 from engine.core.venue.gateway import Gate, Outage
@@ -174,3 +178,62 @@ def test_the_rules_beside_the_venues_own_keep_what_they_traded_when_an_order_mov
     front = sum(fact.size for fact in made.facts(TwinFill) if "front" in fact.models and fact.order == 1)
     assert fills(made)[-1][0] == 1
     assert front <= 10
+
+
+BIG = 2**63 - 1
+FAR: dict[str, dict[str, Any]] = {
+    "trigger": {"trigger": stop(BIG, TriggerBy.MID)},
+    "trail": {"trigger": trailing(BIG)},
+    "trail until it is known": {"trigger": trailing(1, "volatility", by=TriggerBy.MID, first=BIG)},
+    "activation": {"trigger": trailing(5, by=TriggerBy.MID, activation=BIG)},
+    "peg": {"peg": Peg(PegTo.MARKET, BIG)},
+    "end": {"price": 95, "time_in_force": TimeInForce.GTD, "expires_ns": BIG},
+}
+
+
+@pytest.mark.parametrize("terms", FAR.values(), ids=FAR)
+def test_terms_too_large_for_any_market_are_refused_and_the_run_goes_on(terms: dict[str, Any]) -> None:
+    made = rig(order(SELL, 1, **terms), paper=LATENT)
+    made.feed(clock(2 * S), depth(2 * S + 1, [(101, 5)]), clock(9 * S))
+    assert [fact.rule for fact in made.facts(Refusal)] == ["terms"] and made.engine.roster.stopped == {}
+
+
+def test_a_trigger_changed_to_where_no_market_is_stays() -> None:
+    made = rig(order(BUY, 1, trigger=stop(110, TriggerBy.MID)), lambda ctx: ctx.amend(1, trigger=BIG))
+    made.feed(clock(3 * S))
+    assert [fact.reason for fact in made.facts(AmendRejected)] == ["terms"] and states(made) == {1: "armed"}
+
+
+def test_terms_that_are_no_whole_numbers_stop_the_strategy_and_nothing_else() -> None:
+    price: Any = "100"
+    made = rig(order(SELL, 1, trigger=stop(price)))
+    made.feed(clock(2 * S))
+    assert list(made.engine.roster.stopped) == ["s"]
+
+
+def test_a_mark_price_that_no_market_has_says_nothing() -> None:
+    made = rig()
+    for price in (-5, 2**63 - 1):
+        made.feed(ev.row(ev.FUNDING, symbol=0, recv_ns=2 * S, price=price, size=1))
+    assert int(made.engine.books.top[0, MARK_PRICE]) == 0
+
+
+def test_ends_by_the_clock_are_asked_for_once() -> None:
+    def requote(_: str, ctx: Context) -> None:
+        ctx.cancel_all()
+        ctx.order("BTCUSDT", BUY, 1, 95, time_in_force=TimeInForce.DAY)
+        ctx.order("BTCUSDT", BUY, 1, 96, time_in_force=TimeInForce.GTD, expires_ns=ctx.now_ns + MS)
+        ctx.timer("again", 0.01)
+
+    made = Rig(Script({"start": lambda _, ctx: ctx.timer("0", 1.0), "timer": requote}), instruments=(LINEAR,))
+    made.feed(snapshot(1 * MS, BIDS, ASKS), clock(9 * S))
+    assert len(made.facts(Expired)) == 800 and len(made.engine._due) < 10
+
+
+def test_sums_on_their_way_never_change_their_currency() -> None:
+    settlement = Settlement(lambda _: None, lambda *_: None)
+    for at in range(MOST_PENDING):
+        settlement.hold("USD", 1, at + 1)
+    settlement.hold("EUR", 5, 3)
+    settlement.hold("EUR", 5, 4)
+    assert (settlement.unsettled("USD"), settlement.unsettled("EUR")) == (MOST_PENDING, 10)

@@ -7,6 +7,7 @@ for that one is kept, and Python is woken to pay it if it has not been paid at i
 from __future__ import annotations
 
 from engine.core.book import TOP_FIELDS, Int64s
+from engine.core.events import MOST_UNITS
 from engine.core.jit import kernel
 
 # The last columns of a symbol's row in ``Books.top``.
@@ -25,6 +26,8 @@ from engine.core.jit import kernel
 @kernel
 def note_mark(top: Int64s, symbol: int, price: int, rate: int, next_ns: int, venue_ns: int, recv_ns: int) -> bool:
     """Keep what a FUNDING row says; whether it names another funding time than the one before."""
+    if not 0 <= price <= MOST_UNITS:
+        return False  # no market has such a mark: the row says nothing
     is_new = next_ns != top[symbol, FUNDING_NS]
     if is_new:
         top[symbol, PAST_MARK] = top[symbol, MARK_PRICE]

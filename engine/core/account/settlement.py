@@ -16,7 +16,7 @@ from engine.core.records import AnyFact
 
 DAY_NS = 86_400_000_000_000
 MOST_PENDING = 4096
-"""Sums on their way at once; further ones settle with the latest of them."""
+"""Sums on their way at once; further ones settle with the latest of their currency."""
 
 
 def settles_ns(ns: int, days: int, holidays: frozenset[int] = frozenset()) -> int:
@@ -49,10 +49,12 @@ class Settlement:
         if value <= 0:
             return
         key = due_ns, currency
-        if key not in self._pending and len(self._pending) >= MOST_PENDING:
-            key = max(self._pending)
-        elif key not in self._pending:
-            self._schedule(due_ns, "settled", key)
+        if key not in self._pending:
+            others = [one for one in self._pending if one[1] == currency] if len(self._pending) >= MOST_PENDING else []
+            if others:
+                key = max(others)
+            else:
+                self._schedule(due_ns, "settled", key)
         self._pending[key] = self._pending.get(key, 0) + value
 
     def due(self, key: tuple[int, str], ns: int) -> None:

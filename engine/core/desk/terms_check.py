@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from engine.core.desk.order_terms import PLAIN, Terms, TrailBy, Trigger
+from engine.core.events import MOST_UNITS
 from engine.core.types import Instrument, OrderKind, TimeInForce
+
+LAST_NS = 1 << 62
+"""The latest time that terms may name, ns UTC, in the year 2116; what follows from it stays within 64 bits."""
 
 
 def contradiction(
@@ -26,6 +30,9 @@ def contradiction(
         return f"expected gtd with expires_ns after {now_ns}, found {terms.expires_ns}"
     if terms is PLAIN:
         return ""
+    most = max(abs(number) for number in _numbers(terms))
+    if most > MOST_UNITS or terms.expires_ns > LAST_NS:
+        return f"expected numbers up to {MOST_UNITS} and expires_ns up to {LAST_NS}, found {terms}"
     if terms.expires_ns and time_in_force is not TimeInForce.GTD:
         return f"expected expires_ns with gtd, found it with {time_in_force}"
     if terms.trigger is not None:
@@ -41,6 +48,14 @@ def contradiction(
         least = max(1, instrument.min_size)
         return f"expected display in multiples of {instrument.lot} from {least} to {size}, found {terms.display}"
     return ""
+
+
+def _numbers(terms: Terms) -> tuple[int, ...]:
+    """All prices, sizes and distances of the terms."""
+    trigger, peg = terms.trigger, terms.peg
+    trail = trigger.trail if trigger is not None else None
+    of_trail = (trail.value, trail.activation, trail.first) if trail is not None else ()
+    return (terms.display, trigger.price if trigger is not None else 0, peg.offset if peg is not None else 0, *of_trail)
 
 
 def _of_trigger(trigger: Trigger, terms: Terms, side: int, instrument: Instrument) -> str:

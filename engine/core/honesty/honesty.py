@@ -248,6 +248,8 @@ class Honesty:
 
     def _keep(self, now_ns: int, fate: Fate, answer: Answer | None) -> None:
         until_ns = now_ns + self._grace_ns + 1
+        if len(self._open) >= MAX_FOLLOWED:
+            self._last_word(*self._open.popleft()[1:])
         if not self._open:
             self._schedule(until_ns, "settle", None)
         self._open.append((until_ns, fate, answer))
@@ -255,17 +257,19 @@ class Honesty:
     def _settle(self, ns: int) -> None:
         """The grace of the oldest open fills is over: what the book says now is the last word."""
         while self._open and self._open[0][0] <= ns:
-            _, fate, answer = self._open.popleft()
-            if answer is None:
-                fate.has_ended = True
-            elif not answer.is_settled:
-                answer.is_settled = True
-                reason = self._evidence(fate, answer) if answer.grade != CERTAIN else ""
-                if reason:
-                    self._regrade(fate, answer, reason)
-            self._drop(fate)
+            self._last_word(*self._open.popleft()[1:])
         if self._open:
             self._schedule(self._open[0][0], "settle", None)
+
+    def _last_word(self, fate: Fate, answer: Answer | None) -> None:
+        if answer is None:
+            fate.has_ended = True
+        elif not answer.is_settled:
+            answer.is_settled = True
+            reason = self._evidence(fate, answer) if answer.grade != CERTAIN else ""
+            if reason:
+                self._regrade(fate, answer, reason)
+        self._drop(fate)
 
     def _evidence(self, fate: Fate, answer: Answer) -> str:
         intent = fate.order.intent

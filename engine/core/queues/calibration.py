@@ -68,7 +68,9 @@ def posterior(likelihood: Float64s, settings: CalibrationSettings) -> Share:
     mean = float(weights @ SHARES)
     # A posterior narrower than the grid is no narrower than a step of it says.
     spread = SURE * math.sqrt(max(float(weights @ (SHARES - mean) ** 2), STEP * STEP / 12))
-    return Share(mean, _part(mean), _part(mean - spread), _part(mean + spread))
+    # Rounded, so that the last bits of another machine's sums and exponentials do not change a run.
+    logits = (mean, mean - spread, mean + spread)
+    return Share(round(mean, 6), *(round(_part(logit), 6) for logit in logits))
 
 
 def _part(logit: float) -> float:

@@ -17,7 +17,7 @@ class Expiries:
     def __init__(self, schedule: Callable[[int, str, object], None]) -> None:
         self._schedule = schedule
         self._heap: list[tuple[int, int, Working]] = []
-        self._next_ns = 0  # for when we asked to be called, 0: we did not
+        self._asked: list[int] = []  # when we are to be called, each earlier than the one before
 
     def __len__(self) -> int:
         return len(self._heap)
@@ -32,7 +32,8 @@ class Expiries:
 
     def due(self, ns: int) -> list[Working]:
         """Whose time is over at an engine time, soonest first, then by number."""
-        self._next_ns = 0
+        while self._asked and self._asked[-1] <= ns:
+            self._asked.pop()
         over = []
         while self._heap and self._heap[0][0] <= ns:
             over.append(heapq.heappop(self._heap)[2])
@@ -40,6 +41,6 @@ class Expiries:
         return over
 
     def _ask(self) -> None:
-        if self._heap and (not self._next_ns or self._heap[0][0] < self._next_ns):
-            self._next_ns = self._heap[0][0]
-            self._schedule(self._next_ns, "expire", None)
+        if self._heap and (not self._asked or self._heap[0][0] < self._asked[-1]):
+            self._asked.append(self._heap[0][0])
+            self._schedule(self._asked[-1], "expire", None)

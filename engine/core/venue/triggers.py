@@ -18,6 +18,9 @@ from engine.core.desk.orders import Working
 from engine.core.thresholds import BY_ASK, BY_BID, BY_LAST, BY_MARK, BY_MID2, LAST_PRICE, watch
 from engine.core.venue.venue_rules import VenueRules
 
+FARTHEST = 1 << 60
+"""No trigger stands farther away, in half price units: no price comes there, and it is whole in 64 bits."""
+
 
 @dataclass(slots=True)
 class Armed:
@@ -200,7 +203,7 @@ class Triggers:
             armed.best = price2
         stop = armed.best - sign * self._distance2(armed, trail)
         if not armed.stop or (stop - armed.stop) * sign > 0:
-            armed.stop = max(1, stop)
+            armed.stop = min(max(1, stop), FARTHEST)
 
     def _distance2(self, armed: Armed, trail: Trail) -> int:
         if trail.by is TrailBy.PRICE:
