@@ -120,7 +120,11 @@ class Symbols:
 
 def _units(value: int) -> int:
     """A size or price as a plain integer that a record can hold; whether it makes sense is for risk to say."""
-    number = whole(value)
+    try:
+        number = whole(value)
+    except TypeError:
+        here = "a whole number of the instrument's units (of text: ctx.instrument(symbol).price_units, size_units)"
+        raise TypeError(f"expected {here}, found {value!r}") from None
     if abs(number) > INT64_MAX:
         raise OverflowError(f"expected a size or price of 64 bits, found {number}")
     return number

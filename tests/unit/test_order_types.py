@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from engine.core.records import (
     Fill,
     Refusal,
     Rejected,
+    StrategyStopped,
     Triggered,
 )
 from engine.core.types import Side, TimeInForce
@@ -245,3 +247,26 @@ def test_terms_that_do_not_go_together_are_refused_in_words(terms: dict[str, Any
 def test_terms_of_another_kind_stop_the_strategy() -> None:
     made = rig(order(SELL, 4, trigger=98))
     assert "expected Trigger, found 98" in made.engine.roster.stopped["s"]
+
+
+# Words and numbers that are none.
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: stop(98, by="luck"), "expected one of last, mid, best, mark, found 'luck'"),
+        (lambda: take_profit(98, by="luck"), "expected one of last, mid, best, mark, found 'luck'"),
+        (lambda: trailing(3, "percent"), "expected one of price, bps, volatility, found 'percent'"),
+    ],
+)
+def test_a_word_that_is_none_is_told_with_those_that_are(call: Callable[[], Trigger], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
+def test_a_size_that_is_not_whole_stops_the_strategy_with_what_was_expected() -> None:
+    told: Any = 0.5  # what a strategy without types may say
+    made = rig(order(BUY, told))
+    (stopped,) = made.facts(StrategyStopped)
+    assert "expected a whole number of the instrument's units" in stopped.reason and "found 0.5" in stopped.reason

@@ -7,7 +7,7 @@ units, times in ns UTC of engine time.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -133,14 +133,24 @@ def terms(**asked: Any) -> Terms:
     return Terms(**told) if told else PLAIN
 
 
+WordT = TypeVar("WordT", bound=StrEnum)
+
+
+def _word(words: type[WordT], told: str) -> WordT:
+    try:
+        return words(told)
+    except ValueError:
+        raise ValueError(f"expected one of {', '.join(words)}, found {told!r}") from None
+
+
 def stop(price: int, by: str = TriggerBy.LAST) -> Trigger:
     """Wakes when the market moves against the holder: a sell at or below ``price``, a buy at or above it."""
-    return Trigger(TriggerKind.STOP, price, TriggerBy(by))
+    return Trigger(TriggerKind.STOP, price, _word(TriggerBy, by))
 
 
 def take_profit(price: int, by: str = TriggerBy.LAST) -> Trigger:
     """Wakes when the market moves for the holder: a sell at or above ``price``, a buy at or below it."""
-    return Trigger(TriggerKind.TAKE_PROFIT, price, TriggerBy(by))
+    return Trigger(TriggerKind.TAKE_PROFIT, price, _word(TriggerBy, by))
 
 
 def trailing(
@@ -156,7 +166,7 @@ def trailing(
     >>> trailing(50, "bps").trail
     Trail(by=<TrailBy.BPS: 'bps'>, value=50, activation=0, first=0)
     """
-    return Trigger(TriggerKind.STOP, 0, TriggerBy(by), Trail(TrailBy(unit), value, activation, first))
+    return Trigger(TriggerKind.STOP, 0, _word(TriggerBy, by), Trail(_word(TrailBy, unit), value, activation, first))
 
 
 def type_of(kind: OrderKind, asked: Terms) -> str:
