@@ -225,7 +225,8 @@ class StrategyContext:
                 self_trade=None if self_trade is None else SelfTrade(self_trade),
                 parent=_units(parent),
             )
-        intent = self._intent(symbol, side, size, price, TimeInForce(time_in_force), bool(post_only), asked)
+        tif = time_in_force if type(time_in_force) is TimeInForce else TimeInForce(time_in_force)
+        intent = self._intent(symbol, side, size, price, tif, bool(post_only), asked)
         self.said.append(intent)
         return intent.order
 
@@ -236,7 +237,7 @@ class StrategyContext:
             order=self._host.next_order_id(),
             strategy=self._name,
             symbol=self._symbols.index(symbol),
-            side=int(Side(side)),
+            side=int(side if type(side) is Side else Side(side)),
             kind=OrderKind.MARKET if price is None and asked.peg is None else OrderKind.LIMIT,
             time_in_force=tif,
             price=0 if price is None else _units(price),

@@ -83,6 +83,7 @@ class CorporateActions:
         self._days = [settings.settlement_days.get(one.name, settings.settlement_days.get(one.venue, 0))
                       for one in self._instruments]  # fmt: skip
         self._fees = [ratio(settings.short_fee.get(one.name, Decimal(0))) for one in self._instruments]
+        self._has_fees = any(numerator for numerator, _ in self._fees)
         self._fee_due = False
         for action in settings.actions:
             schedule(action.ns, "corporate", action)
@@ -103,9 +104,9 @@ class CorporateActions:
         self._watch_shorts(now_ns)
 
     def _watch_shorts(self, now_ns: int) -> None:
-        if not self._fee_due and any(
-            entry.size < 0 and self._fees[entry.symbol][0] for entry in self._ledger.entries()
-        ):
+        if not self._has_fees or self._fee_due:
+            return
+        if any(entry.size < 0 and self._fees[entry.symbol][0] for entry in self._ledger.entries()):
             self._fee_due = True
             self._schedule((now_ns // DAY_NS + 1) * DAY_NS, "short_fee", None)
 

@@ -260,8 +260,9 @@ class Risk:
         if settings.price_collar_bps:
             price = intent.price or (ask if intent.side > 0 else bid)
             # A limit behind a trigger is held against the trigger: far from the market is what both are for.
-            mid2 = 2 * waking_price(intent) or bid + ask
-            price = price if intent.price or not waking_price(intent) else waking_price(intent)
+            waking = 0 if intent.terms is PLAIN else waking_price(intent)
+            mid2 = 2 * waking or bid + ask
+            price = price if intent.price or not waking else waking
             if abs(2 * price - mid2) * 10_000 > settings.price_collar_bps * mid2:
                 return "price_collar", f"expected within {settings.price_collar_bps} bps of {mid2 / 2}, found {price}"
         return None
@@ -350,8 +351,9 @@ class Risk:
 
     def _notional2(self, symbol: int, size: int) -> int:
         book = self._books.views[symbol]
+        bid, ask = book.bid, book.ask
         # A book with a side missing is valued at its last mark.
-        price2 = book.bid + book.ask if book.bid and book.ask else self._ledger.mark2(symbol)
+        price2 = bid + ask if bid and ask else self._ledger.mark2(symbol)
         return self._ledger.worth[symbol].notional2(price2, size)
 
     def _others2(self, symbol: int) -> int:

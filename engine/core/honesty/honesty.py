@@ -31,6 +31,9 @@ from engine.core.venue.resting import BEYOND, TAKEN, Match, TwinMatch
 NOT_OPEN = SURE_CAUSES | {BEYOND}
 """Causes of fills that nothing later speaks for or against."""
 
+ENDS = (Cancelled, Expired, Rejected)
+"""The words with which the venue is done with an order."""
+
 MAX_FOLLOWED = 65_536
 """Fills and ended orders that are followed to their last horizon at once."""
 
@@ -132,7 +135,7 @@ class Honesty:
                 continue
             if isinstance(word, Match):
                 self._filled(fate, word, now_ns)
-            elif isinstance(word, Cancelled | Expired | Rejected):
+            elif isinstance(word, ENDS):
                 fate.has_ended = True
                 self._gone(fate, now_ns)
                 if not isinstance(word, Rejected) and word.left:
@@ -144,7 +147,9 @@ class Honesty:
         fate = self._fates.get(match.order)
         if fate is None:
             return None
-        answer = next(one for one in fate.answers if not one.is_told)
+        answer = fate.answers[0]
+        if answer.is_told:
+            answer = next(one for one in fate.answers if not one.is_told)
         answer.is_told = True
         self._drop(fate)
         return answer
