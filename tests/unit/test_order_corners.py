@@ -15,10 +15,10 @@ from engine.core.account.settlement import MOST_PENDING, Settlement
 from engine.core.desk.order_terms import Peg, PegTo, SelfTrade, TriggerBy, stop, trailing
 from engine.core.records import AmendRejected, Cancelled, Expired, Refusal, TwinFill
 from engine.core.strategy import Context
-from engine.core.types import TimeInForce
+from engine.core.types import Side, TimeInForce
 from engine.core.venue.gateway import Gate, Outage
 from engine.core.venue.venue_rules import VenueRules
-from tests.market import BTC, LOOSE, MS, NO_LATENCY, Rig, S, Script, clock, depth, snapshot, trade
+from tests.market import BTC, LOOSE, MS, NO_LATENCY, Rig, S, Script, clock, depth, gap, snapshot, trade
 from tests.orders import ASKS, BIDS, BUY, LATENT, LINEAR, SELL, fills, order, rig, states
 
 SHUT = msgspec.structs.replace(NO_LATENCY, gates={"v": Gate(outages=(Outage(3 * S, 2 * S),))})
@@ -237,3 +237,36 @@ def test_sums_on_their_way_never_change_their_currency() -> None:
     settlement.hold("EUR", 5, 3)
     settlement.hold("EUR", 5, 4)
     assert (settlement.unsettled("USD"), settlement.unsettled("EUR")) == (MOST_PENDING, 10)
+
+
+def a_little_lower(ctx: Context) -> None:
+    for one in ctx.orders():
+        if one.price:
+            ctx.amend(one.id, price=one.price - 1)
+
+
+@pytest.mark.parametrize("side", [BUY, SELL])
+def test_of_a_pair_risk_counts_the_larger_one(side: Side) -> None:
+    limits = msgspec.structs.replace(
+        LOOSE, allow_short=False, allow_debt=False, max_position_notional=Decimal("0.0055")
+    )
+    asked = (110, stop(90)) if side is SELL else (95, stop(106))
+    made = rig(
+        *([order(BUY, 5)] if side is SELL else [lambda _: None]),
+        lambda ctx: ctx.oco("BTCUSDT", side, 5, *asked),
+        a_little_lower,
+        instrument=BTC,
+        risk=limits,
+    )
+    made.feed(clock(4 * S))
+    assert made.facts(Refusal) == made.facts(AmendRejected) == []
+    assert set(states(made).values()) == {"open", "armed"}
+    assert made.engine.desk.working(0) == ((5, 0) if side is BUY else (0, 5))
+
+
+def test_a_stop_that_a_trade_reached_while_the_book_was_in_doubt_wakes_after_it() -> None:
+    made = rig(order(SELL, 3, trigger=stop(98)))
+    made.feed(clock(2 * S), gap(2 * S + 1), trade(2 * S + 2, 95, 5, sell=True))
+    assert states(made) == {1: "armed"}
+    made.feed(snapshot(2 * S + 3, [(97, 5)], [(98, 4)]))
+    assert fills(made) == [(1, 97, 3)]

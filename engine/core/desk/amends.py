@@ -69,10 +69,12 @@ class Amends:
         desk, held = self._desk, order.held
         if new.size <= order.filled:
             return None  # ends it, as the venue will
-        desk.exposure.hold(order, 0)
-        buying, selling = desk.exposure.working(new.symbol)
-        buying, selling = (buying - order.filled, selling) if new.side > 0 else (buying, selling - order.filled)
+        pair = new.terms.pair
         is_closing = not held and new.size <= order.size
-        decision = desk.risk.check(new, now_ns, buying, selling, len(desk.orders) - 1, is_closing=is_closing)
-        desk.exposure.hold(order, held)
+        here = [one for one in desk.orders.values() if one is order or (pair and one.intent.terms.pair == pair)]
+        with desk.exposure.without(here):
+            buying, selling = desk.exposure.working(new.symbol)
+            done = order.filled
+            buying, selling = (buying - done, selling) if new.side > 0 else (buying, selling - done)
+            decision = desk.risk.check(new, now_ns, buying, selling, len(desk.orders) - 1, is_closing=is_closing)
         return decision if isinstance(decision, Refused) else None

@@ -5,7 +5,8 @@ Two orders of which one cancels the other count once, as the larger of them: the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from engine.core.account.ledger import Ledger
 from engine.core.desk.orders import Working
@@ -49,6 +50,18 @@ class Exposure:
         if more_money:
             quote = self._quotes[intent.symbol]
             self._promised[quote] = self._promised.get(quote, 0) + more_money
+
+    @contextmanager
+    def without(self, orders: Iterable[Working]) -> Iterator[None]:
+        """Within it these orders do not count: risk looks at what takes their place."""
+        held = [(order, order.held) for order in orders]
+        for order, _ in held:
+            self.hold(order, 0)
+        try:
+            yield
+        finally:
+            for order, size in held:
+                self.hold(order, size)
 
 
 def _largest(legs: dict[int, tuple[int, int]]) -> tuple[int, int]:

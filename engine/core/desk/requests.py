@@ -74,9 +74,12 @@ class Requests:
             and parent.intent.side == -intent.side
             and self._with_siblings(intent, before) <= parent.size
         )
-        buying, selling = self._desk.exposure.working(intent.symbol)
+        pair = intent.terms.pair
         open_orders = len(self._desk.orders) + len(before)
-        decision = self._desk.risk.check(intent, now_ns, buying, selling, open_orders, is_closing=closes)
+        # Of a pair only one can fill: the second is looked at in the place of the first.
+        with self._desk.exposure.without([one for one in before if pair and one.intent.terms.pair == pair]):
+            buying, selling = self._desk.exposure.working(intent.symbol)
+            decision = self._desk.risk.check(intent, now_ns, buying, selling, open_orders, is_closing=closes)
         if isinstance(decision, Refused):
             return decision
         if intent.side > 0 and self._instruments[intent.symbol].kind is ContractKind.SPOT:

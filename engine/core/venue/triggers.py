@@ -179,7 +179,8 @@ class Triggers:
         woken: list[tuple[Armed, int]] = []
         for armed in self._armed[symbol]:
             if armed.by is TriggerBy.LAST:
-                seen = [2 * price for price in prices]
+                # Of trades while the book was in doubt the last one counts, once it is not any more.
+                seen = [2 * price for price in prices or [int(self._top[symbol, LAST_PRICE])] if price]
             else:
                 now2 = self.price2(symbol, armed.order.intent.side, armed.by)
                 seen = [now2] if now2 else []
