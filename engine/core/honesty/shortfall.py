@@ -58,6 +58,7 @@ class Shortfalls:
     def __init__(self, instruments: Sequence[Instrument], treasury: Treasury) -> None:
         self._instruments = tuple(instruments)
         self._worth = treasury.ledger.worth
+        self._settle = tuple(instrument.settle for instrument in instruments)
         self._convert = treasury.conversions.convert
         self.rows: dict[tuple[str, int], Trading] = {}
 
@@ -90,7 +91,8 @@ class Shortfalls:
         row.filled_size += size
         row.maker_fills += is_maker
         row.maker_size += size * is_maker
-        paid = self._convert(fee, currency, self._instruments[symbol].settle)
+        settle = self._settle[symbol]
+        paid = fee if currency == settle else self._convert(fee, currency, settle)
         if paid is None:
             row.fees_left_out += 1
         else:

@@ -174,14 +174,14 @@ class Resting:
         """What the rules beside the venue's own did since the last time."""
         if not self._control[TWIN_COUNT]:
             return []
-        rows = self._state.twins[: self._control[TWIN_COUNT]]
+        rows = self._state.twins[: self._control[TWIN_COUNT]].tolist()
         self._control[TWIN_COUNT] = 0
         alike: dict[tuple[int, int, int, int, int], list[int]] = {}
-        orders, by_lane, *others = rows.T.tolist()
-        for key, lane in zip(zip(orders, *others, strict=True), by_lane, strict=True):
-            if key[0] < 0:
-                self._state.on_ghost(key[0], lane)
+        for order, lane, price, size, cause, ns in rows:
+            if order < 0:
+                self._state.on_ghost(order, lane)
                 continue
+            key = (order, price, size, cause, ns)
             lanes = alike.get(key)
             if lanes is None:
                 alike[key] = [lane]
