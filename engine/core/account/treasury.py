@@ -31,7 +31,7 @@ class Treasury:
         """Twice a symbol's price now: the middle of a book that may be used, else the last one known, else 0."""
         book = self._books.views[symbol]
         bid, ask = book.bid, book.ask
-        return bid + ask if book.is_ready and bid and ask else self.ledger.mark2(symbol)
+        return bid + ask if bid and ask and book.is_ready else self.ledger.mark2(symbol)
 
     def reporting(self, strategies: Iterable[str]) -> dict[str, Any] | None:
         """Profit and equity in the reporting currency at the marks now, as exact text; None where none is set.

@@ -35,7 +35,9 @@ class Exposure:
     def hold(self, order: Working, size: int) -> None:
         """Count ``size`` of an order from now on, in place of what it counted before."""
         intent = order.intent
-        money = self._ledger.worth[intent.symbol].notional2(2 * order.promised, size) // 2 if order.promised else 0
+        money = 0
+        if order.promised and size:
+            money = self._ledger.worth[intent.symbol].notional2(2 * order.promised, size) // 2
         more, more_money = size - order.held, money - order.held_money
         if intent.terms.pair:
             legs = self._pairs.setdefault(intent.terms.pair, {})
