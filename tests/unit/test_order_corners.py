@@ -270,3 +270,16 @@ def test_a_stop_that_a_trade_reached_while_the_book_was_in_doubt_wakes_after_it(
     assert states(made) == {1: "armed"}
     made.feed(snapshot(2 * S + 3, [(97, 5)], [(98, 4)]))
     assert fills(made) == [(1, 97, 3)]
+
+
+def test_a_child_comes_in_once_all_was_said_of_who_ended_its_parent() -> None:
+    rules = VenueRules(self_trade=SelfTrade.EXPIRE_MAKER, lets_in_parts=True)
+    made = rig(
+        order(BUY, 5, 101),
+        order(BUY, 3, 94, parent=1),
+        order(SELL, 200, 94),
+        paper=msgspec.structs.replace(NO_LATENCY, rules=rules),
+    )
+    made.feed(trade(1 * S + MS, 101, 2, sell=True), clock(3 * S))
+    assert [(fact.order, fact.left) for fact in made.facts(Expired)] == [(1, 3), (3, 120)]
+    assert fills(made)[1:] == [(3, 100, 10), (3, 99, 20), (3, 95, 50)] and states(made) == {2: "open"}

@@ -289,6 +289,7 @@ class Exchange:
         if not self._special:
             return told
         out: list[Told] = []
+        over: list[Working] = []
         words = deque(told)
         traded: deque[Working | Expired] = deque()  # whose trades of this frame are looked at together
         while words or traded:
@@ -298,7 +299,7 @@ class Exchange:
                     words.appendleft(done)
                 else:
                     words.extendleft(reversed(self._after_match(done)))
-                    self._if_over(done, words, out)
+                    self._if_over(done, words, over)
                 continue
             word = words.popleft()
             order = self._orders.get(getattr(word, "order", 0))
@@ -314,15 +315,17 @@ class Exchange:
             if order is not None and isinstance(word, Triggered):
                 words.extendleft(reversed(self._close_pair(order)))
             if order is not None:
-                self._if_over(order, words, out)
+                self._if_over(order, words, over)
+        for order in over:
+            out += self._children_of(order)
         return out
 
-    def _if_over(self, order: Working, words: deque[Told], out: list[Told]) -> None:
-        """An order that is over ends the other of its pair, and its children come in or end."""
+    def _if_over(self, order: Working, words: deque[Told], over: list[Working]) -> None:
+        """An order that is over ends the other of its pair; its children come in or end once all else was said."""
         if order.ended and order.intent.order in self._special:
             self._special.discard(order.intent.order)
             words.extendleft(reversed(self._close_pair(order)))
-            out += self._children_of(order)
+            over.append(order)
 
     def _undo(self, order: Working, over: int) -> Expired:
         """So much of the order's trade did not stand: it never was, and the order is over."""
