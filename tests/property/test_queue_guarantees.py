@@ -92,8 +92,8 @@ def test_nothing_is_traded_twice_in_the_bounds_with_icebergs_too(seed: int) -> N
 
 @pytest.mark.xfail(
     strict=True,
-    reason="known fault: where an older order of ours is an iceberg whose part is used up in the pessimist's lane only, "
-    "the younger one is lifted to what the pessimist gave it, beyond the print",
+    reason="known fault: where an older order of ours is an iceberg whose part is used up in the pessimist's lane "
+    "only, the younger one is lifted to what the pessimist gave it, beyond the print",
 )
 def test_nothing_is_traded_twice_between_the_bounds_with_icebergs() -> None:
     nothing_twice(164, icebergs=True, exact=Queues().lanes)
