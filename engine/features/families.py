@@ -8,12 +8,37 @@ from types import MappingProxyType
 
 import msgspec
 
-from engine.features import book, flow, returns
+from engine.features import (
+    book,
+    calendar,
+    flow,
+    impact,
+    leaders,
+    levels,
+    order_flow,
+    queue,
+    returns,
+    staleness,
+    statistics,
+    trades,
+)
 from engine.features.family import Family
 
-FAMILIES: Mapping[str, Family] = MappingProxyType(
-    {name: Family(name, module) for name, module in (("book", book), ("flow", flow), ("returns", returns))}
-)
+_MODULES = {
+    "book": book,
+    "flow": flow,
+    "returns": returns,
+    "levels": levels,
+    "order_flow": order_flow,
+    "queue": queue,
+    "trades": trades,
+    "impact": impact,
+    "statistics": statistics,
+    "staleness": staleness,
+    "calendar": calendar,
+    "leaders": leaders,
+}
+FAMILIES: Mapping[str, Family] = MappingProxyType({name: Family(name, module) for name, module in _MODULES.items()})
 """All that there are; the order is that of the set ``wide``."""
 
 STANDARD = ("book", "flow", "returns")
