@@ -20,7 +20,27 @@ from engine.features.set import WARM_UP_NS, Vector
 
 SECOND_NS = 1_000_000_000
 
-BUILT_IN = {"river-linear": "engine.learn.online:RiverLinear", "mlp": "engine.learn.mlp:Mlp"}
+LABEL_LIMIT = 1e5
+"""bps; no market moves 22,000-fold within a horizon, so a label or prediction of this size is an error of the data."""
+
+BUILT_IN = {
+    "zero": "engine.learn.baselines:Zero",
+    "last": "engine.learn.baselines:Last",
+    "mean": "engine.learn.baselines:Mean",
+    "microprice": "engine.learn.baselines:Microprice",
+    "momentum": "engine.learn.baselines:Momentum",
+    "reversal": "engine.learn.baselines:Reversal",
+    "river-linear": "engine.learn.online:RiverLinear",
+    "linear": "engine.learn.linear.sgd:Linear",
+    "clipped-linear": "engine.learn.linear.sgd:ClippedLinear",
+    "elastic-net": "engine.learn.linear.sgd:ElasticNet",
+    "logistic": "engine.learn.linear.sgd:Logistic",
+    "passive-aggressive": "engine.learn.linear.passive_aggressive:PassiveAggressive",
+    "recursive-least-squares": "engine.learn.linear.least_squares:RecursiveLeastSquares",
+    "weighted-least-squares": "engine.learn.linear.least_squares:WeightedLeastSquares",
+    "rolling-ridge": "engine.learn.linear.rolling:RollingRidge",
+    "mlp": "engine.learn.mlp:Mlp",
+}
 """The registered names of our own models."""
 
 
@@ -153,6 +173,10 @@ class Model(abc.ABC):
             f"model {self.settings.name}: {type(self).__name__} learns from each label and takes no payload"
         )
 
+    def contained(self) -> dict[str, int]:
+        """How often bad input had to be contained, by kind; nothing for a model that does not count it."""
+        return {}
+
     def save(self) -> dict[str, Any]:
         """The state as plain values (numbers, text, bytes, lists, maps)."""
         return {}
@@ -169,7 +193,7 @@ def model_class(use: str) -> type[Model]:
     'RiverLinear'
     >>> model_class("oracle")
     Traceback (most recent call last):
-    engine.learn.contract.ModelError: model 'oracle': expected one of mlp, river-linear or module:Class
+    engine.learn.contract.ModelError: model 'oracle': expected one of clipped-linear, ... or module:Class
     """
     target = BUILT_IN.get(use, use)
     if ":" not in target:

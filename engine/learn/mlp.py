@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from engine.core.jit import kernel
 from engine.features.set import Vector
 from engine.learn.contract import Model, ModelError, ModelSettings, TrainJob
-from engine.learn.payload import Network, forward, probe, unpack
+from engine.learn.payload import INPUT_BOUND, Network, forward, probe, unpack
 
 TOLERANCE = 1e-5
 """How far two implementations may differ: in bps, or as a share of the largest output where that exceeds 1."""
@@ -93,6 +94,27 @@ def open_network(network: Network) -> Session:
     return session
 
 
+@kernel
+def tidy(
+    x: Vector,
+    mean: npt.NDArray[np.float32],
+    inverse_deviation: npt.NDArray[np.float32],
+    out: npt.NDArray[np.float32],
+) -> None:
+    """A row that a graph can take: what is missing, or never moved, reads as the usual, what is absurd is clipped.
+
+    The clip is wider than the graph's own, so that it changes no answer.
+    """
+    for i in range(x.shape[0]):
+        value, usual, inverse = x[i], float(mean[i]), float(inverse_deviation[i])
+        if value != value or inverse == 0.0:
+            value = usual
+        else:
+            reach = 2.0 * INPUT_BOUND / inverse
+            value = min(max(value, usual - reach), usual + reach)
+        out[i] = value
+
+
 class Mlp(Model):
     """A shallow, wide network with SiLU; it says nothing before its first training.
 
@@ -108,12 +130,15 @@ class Mlp(Model):
         self._payload = b""
         self._features = ""
         self._row: npt.NDArray[np.float32] = np.zeros((1, len(self.names)), np.float32)
+        self._mean: npt.NDArray[np.float32] = np.zeros(len(self.names), np.float32)
+        self._inverse: npt.NDArray[np.float32] = np.zeros(len(self.names), np.float32)
+        tidy(np.zeros(len(self.names)), self._mean, self._inverse, self._row[0])
         importlib.import_module("onnxruntime")  # at the start, and not at the first swap
 
     def predict_one(self, x: Vector) -> float | None:
         if self._session is None:
             return None
-        self._row[0] = x
+        tidy(x, self._mean, self._inverse, self._row[0])
         return float(self._session(self._row)[0])
 
     @classmethod
@@ -131,6 +156,7 @@ class Mlp(Model):
                 f"expected a horizon of {self.settings.horizon_ns} ns, found {network.card.horizon_ns}: train it again"
             )
         self._session = open_network(network)
+        self._mean, self._inverse = network.weights["mean"], network.weights["inverse_deviation"]
         self._payload, self._features = payload, features
 
     def save(self) -> dict[str, Any]:
