@@ -39,7 +39,7 @@ BUILT_IN = {
     "recursive-least-squares": "engine.learn.linear.least_squares:RecursiveLeastSquares",
     "weighted-least-squares": "engine.learn.linear.least_squares:WeightedLeastSquares",
     "rolling-ridge": "engine.learn.linear.rolling:RollingRidge",
-    "mlp": "engine.learn.mlp:Mlp",
+    "mlp": "engine.learn.networks.mlp:Mlp",
 }
 """The registered names of our own models."""
 

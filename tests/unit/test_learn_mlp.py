@@ -19,11 +19,11 @@ from engine.core.events import ModelReady
 from engine.core.records import ModelRefused, ModelSwapped
 from engine.features.set import FeatureSet
 from engine.learn.contract import ModelError, ModelSettings, TrainJob
-from engine.learn.graph import build_graph
-from engine.learn.mlp import TOLERANCE, Mlp, Session, difference
-from engine.learn.mlp_fit import Net, split
+from engine.learn.networks.graph import build_graph
+from engine.learn.networks.mlp import TOLERANCE, Mlp, Session, difference
+from engine.learn.networks.mlp_fit import Net, split
 from engine.learn.models import Models
-from engine.learn.payload import forward, pack, probe, unpack
+from engine.learn.networks.payload import forward, pack, probe, unpack
 from engine.learn.trainer import NICENESS, fit, make_pool
 from tests.frames import MS, SECOND
 from tests.learning import INSTRUMENTS, settings

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from engine.core.jit import kernel
 from engine.features.set import Vector
 from engine.learn.contract import Model, ModelError, ModelSettings, TrainJob
-from engine.learn.payload import INPUT_BOUND, Network, forward, probe, unpack
+from engine.learn.networks.payload import INPUT_BOUND, Network, forward, probe, unpack
 
 TOLERANCE = 1e-5
 """How far two implementations may differ: in bps, or as a share of the largest output where that exceeds 1."""
@@ -143,7 +143,7 @@ class Mlp(Model):
 
     @classmethod
     def fit(cls, job: TrainJob) -> bytes:
-        from engine.learn.mlp_fit import fit_mlp  # torch, wanted in the trainer process only
+        from engine.learn.networks.mlp_fit import fit_mlp  # torch, wanted in the trainer process only
 
         return fit_mlp(job)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, checker, helper, numpy_helper
 
-from engine.learn.payload import INPUT_BOUND, Weights
+from engine.learn.networks.payload import INPUT_BOUND, Weights
 
 OPSET = 17
 IR_VERSION = 8
@@ -14,7 +14,7 @@ IR_VERSION = 8
 def build_graph(weights: Weights) -> bytes:
     """The graph from ``x`` (float32, any rows of raw features) to ``y`` (float32, bps), scaler and all.
 
-    >>> from engine.learn.payload import shapes
+    >>> from engine.learn.networks.payload import shapes
     >>> graph = build_graph({name: np.ones(shape, np.float32) for name, shape in shapes(2, (3,)).items()})
     >>> len(graph) > 100
     True

@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 from engine.learn.contract import ModelError, TrainJob
-from engine.learn.graph import build_graph
-from engine.learn.mlp import TOLERANCE, Session, difference
-from engine.learn.payload import INPUT_BOUND, Card, Weights, pack, probe
+from engine.learn.networks.graph import build_graph
+from engine.learn.networks.mlp import TOLERANCE, Session, difference
+from engine.learn.networks.payload import INPUT_BOUND, Card, Weights, pack, probe
 from engine.learn.scoring import Scores
 
 LEARNING_RATE = 4e-4  # small, as labels overlap: what looks like many rows is the same noise again
