@@ -10,7 +10,7 @@ import abc
 import importlib
 import importlib.metadata
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 import numpy as np
@@ -42,6 +42,9 @@ BUILT_IN = {
     "mlp": "engine.learn.networks.mlp:Mlp",
 }
 """The registered names of our own models."""
+
+
+OptionsT = TypeVar("OptionsT", bound=msgspec.Struct)
 
 
 class ModelError(ValueError):
@@ -129,6 +132,8 @@ class TrainJob(msgspec.Struct, frozen=True):
     x: npt.NDArray[np.float32]
     y: npt.NDArray[np.float64]
     seed: int
+    ends_ns: npt.NDArray[np.int64] | None = None
+    weights: npt.NDArray[np.float64] | None = None
 
 
 class Model(abc.ABC):
@@ -148,6 +153,10 @@ class Model(abc.ABC):
     @abc.abstractmethod
     def predict_one(self, x: Vector) -> float | None:
         """Predict from one feature vector; None while it knows nothing. Changes nothing, keeps no view of ``x``."""
+
+    def observe_one(self, x: Vector) -> None:
+        """A sample was taken and predicted, and another one follows: what carries a state over samples moves it on."""
+        del x
 
     def learn_one(self, x: Vector, y: float) -> None:
         """Learn from one matured label ``y``, in bps."""
@@ -184,6 +193,25 @@ class Model(abc.ABC):
     def load(self, state: dict[str, Any]) -> None:
         """Take back what ``save`` gave."""
         del state
+
+
+def read_options(settings: ModelSettings, kind: type[OptionsT]) -> OptionsT:
+    """The model's own settings, strictly checked.
+
+    Raises:
+        ModelError: an unknown key, or a value that does not fit.
+
+    >>> class Speed(msgspec.Struct, forbid_unknown_fields=True):
+    ...     rate: float = 1.0
+    >>> read_options(ModelSettings(name="m", symbol="v:X", options={"rat": 2.0}), Speed)
+    Traceback (most recent call last):
+    engine.learn.contract.ModelError: model m: options: Object contains unknown field `rat`; expected rate
+    """
+    try:
+        return msgspec.convert(settings.options, kind)
+    except msgspec.ValidationError as error:
+        known = ", ".join(field.name for field in msgspec.structs.fields(kind))
+        raise ModelError(f"model {settings.name}: options: {error}; expected {known}") from error
 
 
 def model_class(use: str) -> type[Model]:

@@ -161,6 +161,7 @@ class Slot:
         if not self.features.read(self.symbol, now_ns, x):
             return
         prediction = self.model.predict_one(x)
+        self.model.observe_one(x)
         if prediction is not None and not abs(prediction) < float("inf"):
             prediction = None
         self.ids += 1
@@ -218,6 +219,7 @@ class Slot:
             "pending": len(self.labels),
             "void": self.labels.void,
             "stopped": self.stopped,
+            "contained": self.model.contained(),
             "training": self.in_flight_ns != NEVER_NS,
         }
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import abc
 import math
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -28,26 +27,6 @@ LEARNED, SQUARE, ABSOLUTE, MISSING, CLIPPED, LABELS_REFUSED, LABELS_CLIPPED, RES
 """Where the guard keeps: labels taken, their running mean square and mean size, and what it had to contain."""
 
 Array = npt.NDArray[np.float64]
-T = TypeVar("T", bound=msgspec.Struct)
-
-
-def read_options(settings: ModelSettings, kind: type[T]) -> T:
-    """The model's own settings, strictly checked.
-
-    Raises:
-        ModelError: an unknown key, or a value that does not fit.
-
-    >>> class Speed(msgspec.Struct, forbid_unknown_fields=True):
-    ...     rate: float = 1.0
-    >>> read_options(ModelSettings(name="m", symbol="v:X", options={"rat": 2.0}), Speed)
-    Traceback (most recent call last):
-    engine.learn.contract.ModelError: model m: options: Object contains unknown field `rat`; expected rate
-    """
-    try:
-        return msgspec.convert(settings.options, kind)
-    except msgspec.ValidationError as error:
-        known = ", ".join(field.name for field in msgspec.structs.fields(kind))
-        raise ModelError(f"model {settings.name}: options: {error}; expected {known}") from error
 
 
 @inlined

@@ -15,14 +15,13 @@ import numpy as np
 
 from engine.core.jit import kernel
 from engine.features.set import Vector
-from engine.learn.contract import ModelError, ModelSettings
+from engine.learn.contract import ModelError, ModelSettings, read_options
 from engine.learn.linear.guard import (
     RESTARTS,
     SQUARE,
     Array,
     Guarded,
     in_units,
-    read_options,
     runs_away,
     take_label,
     take_row,

@@ -9,8 +9,8 @@ import numpy as np
 
 from engine.core.jit import kernel
 from engine.features.set import Vector
-from engine.learn.contract import ModelError, ModelSettings
-from engine.learn.linear.guard import LEARNED, RESTARTS, Array, Guarded, read_options, runs_away, take_label, take_row
+from engine.learn.contract import ModelError, ModelSettings, read_options
+from engine.learn.linear.guard import LEARNED, RESTARTS, Array, Guarded, runs_away, take_label, take_row
 from engine.learn.linear.normal_equations import add_row, solve
 
 

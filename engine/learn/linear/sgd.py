@@ -13,7 +13,7 @@ import numpy as np
 
 from engine.core.jit import inlined, kernel
 from engine.features.set import Vector
-from engine.learn.contract import ModelSettings
+from engine.learn.contract import ModelSettings, read_options
 from engine.learn.linear.guard import (
     ABSOLUTE,
     RESTARTS,
@@ -22,7 +22,6 @@ from engine.learn.linear.guard import (
     Array,
     Guarded,
     in_units,
-    read_options,
     runs_away,
     take_label,
     take_row,
