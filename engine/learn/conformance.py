@@ -54,6 +54,7 @@ class Subject:
         if self.cls.trains:
             model.swap(self.payload, "features")
         for x, y in zip(self.x[:rows], self.y.tolist(), strict=False):
+            model.observe_one(x.copy())
             model.learn_one(x.copy(), y)
         return model
 
@@ -143,6 +144,7 @@ def _goes_on_the_same_after_load(subject: Subject) -> None:
     fresh.load(msgspec.msgpack.decode(msgspec.msgpack.encode(model.save())))
     for x, y in zip(subject.x[half:], subject.y[half:].tolist(), strict=True):
         for one in (model, fresh):
+            one.observe_one(x.copy())
             one.learn_one(x.copy(), y)
         first, second = model.predict_one(x), fresh.predict_one(x)
         if first != second:
@@ -155,10 +157,12 @@ def _contains_bad_input(subject: Subject) -> None:
         answer = model.predict_one(x.copy())
         if answer is not None and not abs(answer) <= LABEL_LIMIT:
             raise CardFailed(f"expected None or at most {LABEL_LIMIT} bps in either direction, found {answer}")
+        model.observe_one(x.copy())
         model.learn_one(x.copy(), y)
     # Rows as they were before: what answered then must answer again, and with numbers that a market could show.
     half = len(subject.x) // 2
     for x, y in zip(subject.x[half:], subject.y[half:].tolist(), strict=True):
+        model.observe_one(x.copy())
         model.learn_one(x.copy(), y)
     for answer in subject.answers(model):
         if answer is None or not abs(answer) <= LABEL_LIMIT:

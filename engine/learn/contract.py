@@ -40,6 +40,8 @@ BUILT_IN = {
     "weighted-least-squares": "engine.learn.linear.least_squares:WeightedLeastSquares",
     "rolling-ridge": "engine.learn.linear.rolling:RollingRidge",
     "mlp": "engine.learn.networks.mlp:Mlp",
+    "lstm": "engine.learn.networks.lstm:Lstm",
+    "conv": "engine.learn.networks.conv:Conv",
 }
 """The registered names of our own models."""
 
