@@ -27,7 +27,7 @@ def _differs(x: Vector, known: Vector) -> bool:
     """Whether a row is another one than the known, which it then becomes."""
     differs = False
     for i in range(x.shape[0]):
-        if not x[i] == known[i]:
+        if x[i] != known[i]:
             differs = True
             known[i] = x[i]
     return differs
