@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.features.set import WARM_UP_NS, Vector
+from engine.learn.targets import LabelError, LabelOptions, Target, targets
 
 SECOND_NS = 1_000_000_000
 
@@ -56,8 +57,9 @@ class ModelError(ValueError):
 class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One ``[[model]]`` of a run. Times are ns of engine time; predictions and labels bps of the mid's return.
 
-    ``learning_rate`` 0 means the model's own; ``retrain_every_ns`` 0 means on drift only; ``options`` are the own
-    settings of a model from elsewhere.
+    Another ``label`` has another unit (targets.py); ``labels`` names several, ``label`` at ``horizon_ns`` first.
+    ``taker_fee_bps`` is what an order that takes pays: scores tell what costs leave. ``learning_rate`` 0 means the
+    model's own; ``retrain_every_ns`` 0 means on drift only; ``options`` are the own settings of a model from elsewhere.
 
     >>> ModelSettings(name="m", symbol="sim:BTCUSDT", every_ns=0).check()
     Traceback (most recent call last):
@@ -68,6 +70,9 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     symbol: str
     use: str = "river-linear"
     horizon_ns: int = SECOND_NS
+    label: str = "return"
+    labels: tuple[str, ...] = ()
+    label_options: LabelOptions = LabelOptions()
     every_ns: int = SECOND_NS // 10
     warm_up_ns: int = WARM_UP_NS
     stale_ns: int = 10 * SECOND_NS
@@ -77,6 +82,7 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     min_rows: int = 150
     drift_delta: float = 0.0005
     drift_cooldown_ns: int = 30 * SECOND_NS
+    taker_fee_bps: float = 0.0
     seed: int = 0
     learning_rate: float = 0.0
     hidden: tuple[int, ...] = (64,)
@@ -85,8 +91,18 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     patience: int = 6
     options: dict[str, Any] = {}
 
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The labels, the one that ``predict_one`` speaks of first; raises ``LabelError``."""
+        return targets(self.label, self.horizon_ns, self.labels)
+
     def check(self) -> None:
         """Raise ``ModelError`` for a setting out of its bounds."""
+        try:
+            self.label_options.check(f"model {self.name}")
+            _ = self.targets if self.horizon_ns > 0 else ()
+        except LabelError as error:
+            raise ModelError(f"model {self.name}: {error}") from error
         least = {
             "horizon_ns": 1,
             "every_ns": 1,
@@ -124,7 +140,9 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 class TrainJob(msgspec.Struct, frozen=True):
     """All that a trainer needs, as plain picklable values: the rows are oldest first.
 
-    ``x[i]`` are the features at ``times_ns[i]`` and ``y[i]`` the return over the horizon from there, in bps.
+    ``x[i]`` are the features at ``times_ns[i]`` and ``y[i]`` the label from there, by default the return over the
+    horizon in bps; with several labels a row of them, as ``settings.targets`` names them. ``ends_ns`` says when each
+    row's last label was known, ``weights`` how unique it is (1: nothing overlaps); None where that is not told.
     """
 
     settings: ModelSettings
@@ -136,6 +154,13 @@ class TrainJob(msgspec.Struct, frozen=True):
     seed: int
     ends_ns: npt.NDArray[np.int64] | None = None
     weights: npt.NDArray[np.float64] | None = None
+
+    @property
+    def spans_ns(self) -> npt.NDArray[np.int64]:
+        """When each row's label ends: as told, else the longest horizon after the row."""
+        if self.ends_ns is not None:
+            return self.ends_ns
+        return self.times_ns + max(one.horizon_ns for one in self.settings.targets)
 
 
 class Model(abc.ABC):
@@ -163,6 +188,14 @@ class Model(abc.ABC):
     def learn_one(self, x: Vector, y: float) -> None:
         """Learn from one matured label ``y``, in bps."""
         del x, y
+
+    def predict_all(self, x: Vector) -> Sequence[float | None]:
+        """Predict each of ``settings.targets``; by default the first alone."""
+        return (self.predict_one(x), *(None for _ in self.settings.labels[1:]))
+
+    def learn_all(self, x: Vector, y: Vector) -> None:
+        """Learn from one sample's labels, as ``settings.targets`` names them; by default from the first alone."""
+        self.learn_one(x, float(y[0]))
 
     def score(self, prediction: float, label: float) -> float:
         """The error that the drift detector watches; by default the absolute one, in bps."""

@@ -1,78 +1,76 @@
-"""Labels that arrive late: what the mid did over the horizon after a sample, known only when that time has passed."""
+"""Labels that arrive late: what the market did after a sample, known only when that time has passed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from engine.core.events import FRAME, Frames
-from engine.core.jit import kernel
 from engine.core.types import NEVER_NS
-from engine.features.set import Vector, usable
+from engine.features.set import Vector
+from engine.learn import label_kernels as kernels
+from engine.learn.targets import LabelOptions, Target
 
-PENDING = np.dtype(
-    [
-        ("sample_ns", "i8"),
-        ("due_ns", "i8"),
-        ("id", "i8"),
-        ("epoch", "i8"),  # how often the book had been in doubt when the sample was taken
-        ("twice_mid", "f8"),  # bid + ask, price units
-        ("prediction", "f8"),  # bps; nan where the model said nothing
-        ("label", "f8"),  # bps, once matured; nan where void
-    ]
-)
-CURSOR = np.dtype([("head", "i8"), ("count", "i8"), ("matured", "i8"), ("epoch", "i8"), ("twice_mid", "f8")])
-"""Where the queue stands, and the book as of the last frame; ``twice_mid`` 0: it may not be used."""
+NAN = float("nan")
 
 
-@kernel
-def _mature(queue: npt.NDArray[np.void], cursor: npt.NDArray[np.void], before_ns: int) -> None:
-    """Give their label to all that are due before a time, from the mid as it stands."""
-    at = cursor[0]
-    while at["matured"] < at["count"]:
-        one = queue[(at["head"] + at["matured"]) % queue.shape[0]]
-        if one["due_ns"] >= before_ns:
-            break
-        whole = at["twice_mid"] > 0.0 and one["epoch"] == at["epoch"]
-        one["label"] = np.log(at["twice_mid"] / one["twice_mid"]) * 1e4 if whole else np.nan
-        at["matured"] += 1
+class Part(NamedTuple):
+    """One label of a sample as it came out of its queue; ``label`` is nan where it is void."""
 
-
-@kernel
-def _follow(queue: npt.NDArray[np.void], cursor: npt.NDArray[np.void], frames: Frames, symbol: int) -> None:
-    at = cursor[0]
-    for i in range(frames.shape[0]):
-        frame = frames[i]
-        if frame["symbol"] != symbol:
-            continue
-        if at["matured"] < at["count"]:
-            _mature(queue, cursor, frame["recv_ns"])
-        if usable(frame):
-            at["twice_mid"] = float(frame["bid"][0]) + float(frame["ask"][0])
-        elif at["twice_mid"] > 0.0:
-            at["twice_mid"] = 0.0
-            at["epoch"] += 1
+    slot: int
+    sample_ns: int
+    end_ns: int
+    id: int
+    regime: int
+    spread_bps: float
+    weight: float
+    last: float
+    prediction: float
+    label: float
 
 
 class Matured(msgspec.Struct, frozen=True):
-    """A sample whose label is known; ``prediction`` is None where the model said nothing. Both in bps."""
+    """A sample whose label is known; ``prediction`` is None where the model said nothing. Both in the label's unit.
+
+    ``end_ns``: when the label was known. ``weight``: its uniqueness, the mean of 1 / labels alive over its span.
+    ``spread_bps`` at the sample. ``last``: the label that had matured last by then, None before the first.
+    ``others``: prediction and label of the model's further labels.
+    """
 
     sample_ns: int
     id: int
     prediction: float | None
     label: float
     x: Vector
+    end_ns: int = 0
+    weight: float = 1.0
+    spread_bps: float = 0.0
+    last: float | None = None
+    regime: int = -1
+    others: tuple[tuple[float | None, float], ...] = ()
+
+    @property
+    def labels(self) -> Vector:
+        """All labels, the first of ``settings.labels`` first."""
+        return np.array([self.label, *(label for _, label in self.others)])
+
+
+def known(value: float) -> float | None:
+    """None for nan."""
+    return None if value != value else value
 
 
 class Labels:
-    """The samples of one model that wait for their label: a bounded queue, first in, first out.
+    """The samples of one model that wait for one label: a bounded queue.
 
-    The label of a sample at t is the log return of the mid from t to t + horizon, in bps, from the last mid at or
-    before each. It is void where the book was in doubt at any time between.
+    The label of a sample at t looks at the mid from t to t + horizon, by default its log return in bps, from the last
+    mid at or before each. It is void where the book was in doubt at any time between, and where it ends more than
+    ``stale_ns`` after the last frame. Labels come out in the order in which they were known, and carry their uniqueness
+    (Lopez de Prado, 2018, 4.4): the mean over their span of 1 / labels alive.
 
     >>> labels = Labels(symbol=0, horizon_ns=10, capacity=4, width=1)
     >>> from engine.core.events import FRAME_READY
@@ -83,78 +81,158 @@ class Labels:
     >>> labels.add(2, id=1, x=np.ones(1), prediction=0.5)
     True
     >>> labels.follow(frames[1:])
-    >>> [round(one.label) for one in labels.ripe(12)]
-    [6931]
+    >>> [(round(one.label), one.end_ns, one.weight) for one in labels.ripe(12)]
+    [(6931, 12, 1.0)]
     """
 
-    def __init__(self, symbol: int, horizon_ns: int, capacity: int, width: int) -> None:
+    def __init__(
+        self,
+        symbol: int,
+        horizon_ns: int,
+        capacity: int,
+        width: int,
+        kind: str = "return",
+        options: LabelOptions | None = None,
+        stale_ns: int = NEVER_NS,
+    ) -> None:
         self.symbol = symbol
         self.horizon_ns = horizon_ns
+        self.target = Target(kind, horizon_ns)
         self.void = 0
-        self.dropped = 0
-        self._queue: npt.NDArray[np.void] = np.zeros(capacity, PENDING)
-        self._cursor: npt.NDArray[np.void] = np.zeros(1, CURSOR)
+        self.dropped = 0  # the queue was full: time stood still, or ran backwards
+        self.unordered = 0  # a sample at or before the one before
+        self._queue: npt.NDArray[np.void] = np.zeros(capacity, kernels.PENDING)
+        self._order: npt.NDArray[np.int64] = np.zeros(capacity, np.int64)
+        self._cursor: npt.NDArray[np.void] = np.zeros(1, kernels.CURSOR)
+        self._cursor["last"] = NAN
+        self._cursor["frame_ns"] = -NEVER_NS // 2
+        self._newest_ns = -NEVER_NS
         self._x: npt.NDArray[np.float64] = np.zeros((capacity, width))
-        # Compiled here, at the start, and not at the first tick.
+        self._rules = _rules(self.target, options or LabelOptions(), stale_ns)
+        self._compile()
+
+    def _compile(self) -> None:
+        """Here, at the start, and not at the first tick."""
         self.follow(np.zeros(0, FRAME))
-        _mature(self._queue, self._cursor, 0)
+        cursor, queue = self._cursor.copy(), self._queue.copy()
+        kernels.begin(queue, cursor, self._rules, 0, 0, NAN, -1)
+        kernels.release(queue, self._order, cursor)
+        kernels.sweep(queue, cursor)
+        kernels.mature(self._queue, self._order, self._cursor, self._rules, 0)
 
     def __len__(self) -> int:
-        return int(self._cursor["count"][0])
+        at = self._cursor[0]
+        return int(at["alive"] + at["ready"])
 
     def follow(self, frames: Frames) -> None:
         """Take frames of any symbols, oldest first. A label that falls due between two frames sees the first."""
-        _follow(self._queue, self._cursor, frames, self.symbol)
+        kernels.follow(self._queue, self._order, self._cursor, self._rules, frames, self.symbol)
 
-    def add(self, now_ns: int, *, id: int, x: Vector, prediction: float | None) -> bool:  # noqa: A002 - the record's word
-        """Begin to wait for a label; False where the book may not be used or the queue is full (counted)."""
+    def add(
+        self,
+        now_ns: int,
+        *,
+        id: int,  # noqa: A002 - the record's word
+        x: Vector,
+        prediction: float | None,
+        regime: int = -1,
+    ) -> bool:
+        """Begin to wait for a label; False where the book may not be used, or (counted) the queue is full or now is not
+        after the sample before."""
         at = self._cursor[0]
         if at["twice_mid"] <= 0.0:
             return False
+        if now_ns <= self._newest_ns:
+            self.unordered += 1
+            return False
+        kernels.mature(self._queue, self._order, self._cursor, self._rules, now_ns + 1)
         if at["count"] == len(self._queue):
             self.dropped += 1
             return False
-        slot = int((at["head"] + at["count"]) % len(self._queue))
-        spoken = np.nan if prediction is None else prediction
-        self._queue[slot] = (now_ns, now_ns + self.horizon_ns, id, at["epoch"], at["twice_mid"], spoken, np.nan)
+        spoken = NAN if prediction is None else prediction
+        slot = kernels.begin(self._queue, self._cursor, self._rules, now_ns, id, spoken, regime)
         self._x[slot] = x
-        at["count"] += 1
+        self._newest_ns = now_ns
         return True
 
-    def ripe(self, now_ns: int) -> Iterator[Matured]:
-        """Take out what matured at or before now, oldest first; the void are counted and left out."""
-        _mature(self._queue, self._cursor, now_ns + 1)
-        at = self._cursor[0]
-        while at["matured"] > 0:
-            slot = int(at["head"])
-            sample_ns, _, id_, _, _, prediction, label = self._queue[slot].item()
-            at["head"] = (slot + 1) % len(self._queue)
-            at["count"] -= 1
-            at["matured"] -= 1
+    def drain(self, now_ns: int) -> Iterator[Part]:
+        """Take out what is known at or before now, the void too; what ``x`` gives for it is good until the next one."""
+        kernels.mature(self._queue, self._order, self._cursor, self._rules, now_ns + 1)
+        while (slot := kernels.release(self._queue, self._order, self._cursor)) >= 0:
+            sample_ns, _, end_ns, id_, _, _, regime, _, spread, *rest = self._queue[slot].item()
+            _, _, _, _, weight, last, prediction, label = rest
             if label != label:
                 self.void += 1
-                continue
-            spoken = None if prediction != prediction else prediction
-            yield Matured(sample_ns, id_, spoken, label, self._x[slot].copy())
+            yield Part(slot, sample_ns, end_ns, id_, regime, spread, weight, last, prediction, label)
+            kernels.sweep(self._queue, self._cursor)
+
+    def x(self, slot: int) -> Vector:
+        """The features of a sample that came out."""
+        row: Vector = self._x[slot].copy()
+        return row
+
+    def ripe(self, now_ns: int) -> Iterator[Matured]:
+        """Take out what is known at or before now, in the order of their ends; the void are counted and left out."""
+        for part in self.drain(now_ns):
+            if part.label == part.label:
+                yield matured(part, self.x(part.slot))
 
     def next_due_ns(self) -> int:
-        """When the oldest sample's label matures."""
+        """When the oldest sample's label matures at the latest."""
         at = self._cursor[0]
-        return int(self._queue[int(at["head"])]["due_ns"]) if at["count"] else NEVER_NS
+        if at["passed"] >= at["count"]:
+            return NEVER_NS
+        return int(self._queue[int(at["head"] + at["passed"]) % len(self._queue)]["due_ns"])
 
     def save(self) -> dict[str, Any]:
         """The state as plain values."""
         return {
             "queue": self._queue.tobytes(),
+            "order": self._order.tobytes(),
             "cursor": self._cursor.tobytes(),
             "x": self._x.tobytes(),
-            "void": self.void,
-            "dropped": self.dropped,
+            "counts": [self.void, self.dropped, self.unordered, self._newest_ns],
         }
 
     def load(self, state: dict[str, Any]) -> None:
         """Take back what ``save`` of a queue of the same size gave."""
-        self._queue[:] = np.frombuffer(state["queue"], PENDING)
-        self._cursor[:] = np.frombuffer(state["cursor"], CURSOR)
+        self._queue[:] = np.frombuffer(state["queue"], kernels.PENDING)
+        self._order[:] = np.frombuffer(state["order"], np.int64)
+        self._cursor[:] = np.frombuffer(state["cursor"], kernels.CURSOR)
         self._x[:] = np.frombuffer(state["x"]).reshape(self._x.shape)
-        self.void, self.dropped = state["void"], state["dropped"]
+        self.void, self.dropped, self.unordered, self._newest_ns = state["counts"]
+
+
+def matured(part: Part, x: Vector, others: tuple[tuple[float | None, float], ...] = ()) -> Matured:
+    """A label that is not void, with its sample's features."""
+    return Matured(
+        part.sample_ns,
+        part.id,
+        known(part.prediction),
+        part.label,
+        x,
+        part.end_ns,
+        part.weight,
+        part.spread_bps,
+        known(part.last),
+        part.regime,
+        others,
+    )
+
+
+def _rules(target: Target, options: LabelOptions, stale_ns: int) -> npt.NDArray[np.void]:
+    rules: npt.NDArray[np.void] = np.zeros(1, kernels.RULES)
+    rules[0] = (
+        target.about.code,
+        target.horizon_ns,
+        stale_ns,
+        kernels.fading(options.volatility_half_life_ns),
+        options.band_bps,
+        options.band_half_spreads,
+        options.profit,
+        options.stop,
+        options.barrier == "volatility",
+        options.outcome == "return",
+        options.least_volatility_bps,
+    )
+    return rules

@@ -12,7 +12,7 @@ from engine.features.set import FeatureSet
 from engine.learn.contract import ModelError, ModelSettings, TrainJob
 from engine.learn.slot import Slot
 
-SAVE_VERSION = 1
+SAVE_VERSION = 2
 
 
 class Models:

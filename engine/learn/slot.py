@@ -22,7 +22,8 @@ from engine.core.types import NEVER_NS
 from engine.features.set import FeatureSet
 from engine.learn.contract import ModelError, ModelSettings, TrainJob, model_class
 from engine.learn.drift import Adwin, DriftDetector
-from engine.learn.labels import Labels, Matured
+from engine.learn.label_sets import LabelSet
+from engine.learn.labels import Matured
 from engine.learn.scoring import Scores
 from engine.learn.window import Window
 
@@ -41,6 +42,7 @@ _COUNTERS = (
     "alarmed_ns",
     "watched_ns",
     "drifted",
+    "regime",
     "stopped",
 )
 
@@ -58,8 +60,11 @@ class Slot:
         self.inline_delay_ns = inline_delay_ns
         width = len(features.names)
         self.model = model_class(settings.use)(settings, features.names)
-        self.labels = Labels(symbol, settings.horizon_ns, settings.horizon_ns // settings.every_ns + 2, width)
-        self.window = Window(settings.window_rows if self.model.trains else 1, width)
+        self.targets = settings.targets
+        self.labels = LabelSet(
+            symbol, self.targets, settings.every_ns, width, settings.label_options, settings.stale_ns
+        )
+        self.window = Window(settings.window_rows if self.model.trains else 1, width, len(self.targets))
         self.scores = Scores()
         self.detector: DriftDetector = Adwin(settings.drift_delta)
         self.predictions = self.learned = self.retrains = self.swaps = self.refused = self.drift_alarms = 0
@@ -71,6 +76,7 @@ class Slot:
         self.alarmed_ns = -NEVER_NS
         self.watched_ns = -NEVER_NS  # the newest sample that the detector has seen
         self.drifted = False  # a retraining is wanted because of drift
+        self.regime = -1  # which regime samples are counted to; -1: none is told
         self.stopped = ""  # why the model is asked no more
         self._x = features.vector()
         self._trained: tuple[int, str, bytes, str] | None = None  # inline: due time, version, payload, why none
@@ -127,9 +133,13 @@ class Slot:
                     if now_ns - self.alarmed_ns >= settings.drift_cooldown_ns:
                         self.alarmed_ns = now_ns
                         self.drifted = True
-        self.model.learn_one(matured.x, matured.label)
+        if matured.others:
+            self.model.learn_all(matured.x, matured.labels)
+        else:
+            self.model.learn_one(matured.x, matured.label)
         if self.model.trains:
-            self.window.add(matured.sample_ns, matured.x, matured.label)
+            label = matured.labels if matured.others else matured.label
+            self.window.add(matured.sample_ns, matured.x, label, matured.end_ns, matured.weight)
         self.learned += 1
 
     def _retrain(self, now_ns: int, facts: list[AnyFact]) -> None:
@@ -160,22 +170,25 @@ class Slot:
             return
         if not self.features.read(self.symbol, now_ns, x):
             return
-        prediction = self.model.predict_one(x)
+        said = (self.model.predict_one(x),) if len(self.targets) == 1 else self.model.predict_all(x)
         self.model.observe_one(x)
-        if prediction is not None and not abs(prediction) < float("inf"):
-            prediction = None
+        predictions = [one if one is not None and abs(one) < float("inf") else None for one in said]
         self.ids += 1
-        if not self.labels.add(now_ns, id=self.ids, x=x, prediction=prediction) or prediction is None:
+        if not self.labels.add(now_ns, self.ids, x, predictions, self.regime):
             return
-        self.predictions += 1
-        facts.append(Signal(settings.symbol, settings.name, settings.name, prediction, self.ids, settings.horizon_ns))
+        self.predictions += predictions[0] is not None
+        for at, (target, prediction) in enumerate(zip(self.targets, predictions, strict=True)):
+            if prediction is not None:
+                name = f"{settings.name}/{target}" if at else settings.name
+                facts.append(Signal(settings.symbol, settings.name, name, prediction, self.ids, target.horizon_ns))
 
     def job(self) -> TrainJob:
         """The window as it stands, with the seed of this training."""
         times_ns, x, y = self.window.rows()
+        ends_ns, weights = self.window.spans()
         text = f"{self.seed}/{self.settings.seed}/{self.settings.name}/{self.retrains}"
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
-        return TrainJob(self.settings, self.features.hash, self.features.names, times_ns, x, y, seed)
+        return TrainJob(self.settings, self.features.hash, self.features.names, times_ns, x, y, seed, ends_ns, weights)
 
     def swap(self, version: str, payload: bytes, why: str = "") -> AnyFact:
         """Take a payload or refuse it; either way the training under way has ended."""
@@ -218,6 +231,8 @@ class Slot:
             "version": self.version,
             "pending": len(self.labels),
             "void": self.labels.void,
+            "dropped": self.labels.dropped,
+            "holes": self.window.holes,
             "stopped": self.stopped,
             "contained": self.model.contained(),
             "training": self.in_flight_ns != NEVER_NS,

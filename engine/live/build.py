@@ -20,9 +20,11 @@ from engine.core.types import Filters, Instrument, UnitsError
 from engine.core.venue.venue_families import ADAPTERS
 from engine.learn.contract import ModelError, ModelSettings
 from engine.learn.models import Models
+from engine.learn.targets import LabelError
 from engine.live.config import AppConfig, ConfigError, InstrumentSection, ModelSection, StrategySection
 from engine.live.config_gate import unknown_gates
-from engine.live.config_paper import paper_settings, unknown_money
+from engine.live.config_labels import label_values, taker_rate
+from engine.live.config_paper import PaperSection, paper_settings, unknown_money
 from engine.live.config_rules import unknown_rules, venue_rules
 from engine.live.plugins import PluginError, strategy_class
 
@@ -219,9 +221,11 @@ def build_models(config: AppConfig, instruments: Sequence[Instrument], *, inline
     symbols = Symbols(instruments)
     for number, section in enumerate(config.model):
         try:
-            settings += _model_settings(section, instruments, symbols)
+            settings += _model_settings(section, instruments, symbols, config.paper)
         except UnknownSymbol as error:
             raise ConfigError([f"model.{number}.symbol: {error}"]) from error
+        except LabelError as error:
+            raise ConfigError([f"model.{number}.labels: {error}"]) from error
     try:
         return Models(
             instruments,
@@ -233,19 +237,26 @@ def build_models(config: AppConfig, instruments: Sequence[Instrument], *, inline
         raise ConfigError([f"model: {error}"]) from error
 
 
-def _model_settings(section: ModelSection, instruments: Sequence[Instrument], symbols: Symbols) -> list[ModelSettings]:
-    durations = ("horizon", "every", "warm_up", "stale", "retrain_every", "retrain_timeout", "drift_cooldown")
+def _model_settings(
+    section: ModelSection, instruments: Sequence[Instrument], symbols: Symbols, paper: PaperSection
+) -> list[ModelSettings]:
+    durations = ("every", "warm_up", "stale", "retrain_every", "retrain_timeout", "drift_cooldown")
     plain = ("use", "drift_delta", "window_rows", "min_rows", "learning_rate", "hidden", "epochs", "batch", "patience")
     values: dict[str, Any] = {f"{key}_ns": getattr(section, key) for key in durations}
     values |= {key: getattr(section, key) for key in plain}
     values = {key: value for key, value in values.items() if value is not None}
     values["options"] = section.options
-    if section.symbol == "*":
-        return [
-            ModelSettings(name=f"{section.name}@{instrument.name}", symbol=instrument.name, **values)
-            for instrument in instruments
-        ]
-    return [ModelSettings(name=section.name, symbol=symbols.names[symbols.index(section.symbol)], **values)]
+    values |= label_values(section.label, section.labels, section.horizon, section.label_options)
+    is_all = section.symbol == "*"
+    return [
+        ModelSettings(
+            name=f"{section.name}@{one.name}" if is_all else section.name,
+            symbol=one.name,
+            taker_fee_bps=float(taker_rate(paper, one.venue) * 10_000),
+            **values,
+        )
+        for one in (instruments if is_all else [instruments[symbols.index(section.symbol)]])
+    ]
 
 
 def override(instrument: Instrument, section: InstrumentSection | None, where: str) -> Instrument:

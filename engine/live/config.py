@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine.core.types import ContractKind
+from engine.live.config_labels import LabelSection
 from engine.live.config_paper import PaperSection
 from engine.live.config_section import Money, Section
 from engine.live.durations import Duration, duration_text
@@ -106,12 +107,18 @@ class StrategySection(Section):
 
 
 class ModelSection(Section):
-    """One ``[[model]]``; ``symbol = "*"`` makes one a symbol. Horizon and the rest in engine time."""
+    """One ``[[model]]``; ``symbol = "*"`` makes one a symbol. Horizon and the rest in engine time.
+
+    ``labels`` (``["return@1s", "direction@5s"]``) stands for ``label`` and ``horizon`` where a model has several.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9._@:-]+$")
     use: str = "river-linear"
     symbol: str = "*"
+    label: str | None = None
     horizon: Duration = 1_000_000_000
+    labels: list[str] | None = Field(default=None, min_length=1)
+    label_options: LabelSection = LabelSection()
     every: Duration = 100_000_000
     warm_up: Duration | None = None
     stale: Duration | None = None

@@ -95,8 +95,10 @@ def test_the_export_says_what_torch_says(sizes: tuple[int, ...], skip: bool) -> 
 
 def test_several_labels_have_an_output_each(job: TrainJob) -> None:
     both = np.column_stack([job.y, -100.0 * job.y, np.zeros(len(job.y))])
-    model = Mlp(job.settings, job.names)
-    model.swap(fit(msgspec.structs.replace(job, y=both)), FEATURES.hash)
+    three = msgspec.structs.replace(job.settings, labels=("return@1s", "return@2s", "direction@1s"))
+    model = Mlp(three, job.names)
+    assert model.predict_all(job.x[0].astype(np.float64)) == (None, None, None)
+    model.swap(fit(msgspec.structs.replace(job, settings=three, y=both)), FEATURES.hash)
     unseen = planted(rows=300, seed=2)
     said = np.array([model.predict_all(row) for row in unseen.x.astype(np.float64)], np.float64)
     assert [model.predict_one(row) for row in unseen.x[:9].astype(np.float64)] == said[:9, 0].tolist()

@@ -192,7 +192,7 @@ def test_a_saved_run_goes_on_as_if_nothing_had_happened(frames: Frames) -> None:
     resumed.load(state)
     assert drive(whole, frames[1100:]) == drive(resumed, frames[1100:])
     assert whole.summary() == resumed.summary()
-    with pytest.raises(ModelError, match="saved models: expected version 1"):
+    with pytest.raises(ModelError, match="saved models: expected version 2"):
         Models(INSTRUMENTS, [settings(name="other")]).load(state)
 
 
@@ -215,7 +215,7 @@ def test_a_swap_into_nothing_is_refused(frames: Frames) -> None:
         ({"drift_delta": 1.0}, "drift_delta: expected between 0 and 1"),
         ({"learning_rate": -1.0}, "learning_rate: expected 0 to 1"),
         ({"hidden": ()}, "hidden: expected one or more sizes"),
-        ({"use": "oracle"}, "model 'oracle': expected one of clipped-linear, elastic-net"),
+        ({"use": "oracle"}, "model 'oracle': expected one of clipped-linear, conv, "),
         ({"use": "nowhere:Model"}, "expected an importable module:Class"),
         ({"use": "tests.learning:Missing"}, "expected an importable module:Class"),
         ({"use": "tests.learning:NotAModel"}, "expected a subclass of"),

@@ -174,8 +174,9 @@ def test_what_is_missing_or_absurd_spoils_no_state(use: str, payloads: dict[str,
 
 def test_several_labels_and_weights_are_learned_over_time() -> None:
     job = delayed("conv", rows=1200)
-    both = msgspec.structs.replace(job, y=np.column_stack([job.y, -2.0 * job.y]), weights=np.ones(1200))
-    model = Conv(job.settings, NAMES)
+    two = told("conv", labels=("return@1s", "return@2s"))
+    both = msgspec.structs.replace(job, settings=two, y=np.column_stack([job.y, -2.0 * job.y]), weights=np.ones(1200))
+    model = Conv(two, NAMES)
     model.swap(fit(both), FEATURES.hash)
     said = []
     for row in job.x[:300].astype(np.float64):
@@ -214,7 +215,7 @@ def test_a_bad_payload_is_refused_and_the_old_network_goes_on(use: str, payloads
         (with_card(good, hidden=[]), "expected layers"),
         (with_card(good, hidden=[10**9]), "expected"),
         (with_card(good, hidden=[16] * 40), "expected"),
-        (with_card(good, heads=0), "at least one output"),
+        (with_card(good, heads=0), "expected 1 outputs, one a label, found 0"),
         (with_card(good, names=["a"]), "expected features"),
         (with_card(good, shape={"taps": 10**6}), "expected") if use == "conv" else (b"", "expected"),
     ]

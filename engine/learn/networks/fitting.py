@@ -19,6 +19,7 @@ from torch import nn
 from engine.learn.contract import ModelError, TrainJob
 from engine.learn.networks.options import SequenceOptions, TrainingOptions
 from engine.learn.networks.payload import INPUT_BOUND, Weights
+from engine.learn.purge import overlaps
 from engine.learn.scoring import Scores
 
 LEARNING_RATE = 4e-4  # small, as labels overlap: what looks like many rows is the same noise again
@@ -82,17 +83,22 @@ def one_thread(seed: int) -> Iterator[None]:
         torch.use_deterministic_algorithms(strict)
 
 
-def split(times_ns: npt.NDArray[np.int64], horizon_ns: int) -> tuple[int, int]:
-    """Where the training rows end and the validation rows begin.
+def split(
+    times_ns: npt.NDArray[np.int64], horizon_ns: int, ends_ns: npt.NDArray[np.int64] | None = None
+) -> tuple[int, int]:
+    """Where the training rows end and the validation rows begin; ``ends_ns`` of the labels, else the horizon later.
 
-    Between the two, rows are purged whose label looks into the validation's time: they know its answers.
+    Between the two, rows are purged from the first on whose label looks into the validation's time: they know its
+    answers.
 
     >>> split(np.arange(0, 100, 10), horizon_ns=30)
     (6, 8)
     """
+    spans_ns = times_ns + horizon_ns if ends_ns is None else ends_ns
     begins = len(times_ns) - max(1, round(len(times_ns) * VALIDATION))
-    ends = int(np.searchsorted(times_ns, times_ns[begins] - horizon_ns, side="right"))
-    return ends, begins
+    from_ns, to_ns = int(times_ns[begins]), int(spans_ns[begins:].max())
+    looking = np.flatnonzero(overlaps(times_ns[:begins], spans_ns[:begins], from_ns, to_ns))
+    return (int(looking[0]) if len(looking) else begins), begins
 
 
 def check_job(job: TrainJob) -> tuple[int, int]:
@@ -104,7 +110,7 @@ def check_job(job: TrainJob) -> tuple[int, int]:
     name, rows = job.settings.name, len(job.y)
     if rows < 2 or not (np.isfinite(job.x).all() and np.isfinite(job.y).all()):
         raise ModelError(f"model {name}: expected at least 2 rows of finite numbers, found {rows} rows or others")
-    ends, begins = split(job.times_ns, job.settings.horizon_ns)
+    ends, begins = split(job.times_ns, job.settings.horizon_ns, job.spans_ns)
     if ends < 2:
         raise ModelError(
             f"model {name}: expected at least 2 rows before the validation, found {ends} of {rows}: "

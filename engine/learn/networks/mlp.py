@@ -64,8 +64,7 @@ class Mlp(Model):
         return self._answers(self._session, x)[0] if self._session else None
 
     def predict_all(self, x: Vector) -> Sequence[float | None]:
-        """Predict each label that the network was trained on."""
-        return self._answers(self._session, x) if self._session else (None,)
+        return self._answers(self._session, x) if self._session else (None,) * len(self.settings.targets)
 
     def _answers(self, session: Session, x: Vector) -> list[float]:
         tidy(x, self._mean, self._inverse, self._row[0])

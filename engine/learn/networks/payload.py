@@ -147,8 +147,8 @@ def check_card(card: Card, kind: str, settings: ModelSettings, names: tuple[str,
         raise ModelError(f"expected features {', '.join(names)}, found {', '.join(card.names)}")
     if card.horizon_ns != settings.horizon_ns:
         raise ModelError(f"expected a horizon of {settings.horizon_ns} ns, found {card.horizon_ns}: train it again")
-    if card.heads < 1:
-        raise ModelError(f"expected at least one output, found {card.heads}")
+    if card.heads != len(settings.targets):
+        raise ModelError(f"expected {len(settings.targets)} outputs, one a label, found {card.heads}: train it again")
 
 
 def check_tensors(weights: Weights, expected: Shapes) -> None:

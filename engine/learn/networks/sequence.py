@@ -132,8 +132,7 @@ class Remembering(Model):
         return self._answers(self._cell, x)[0] if self._cell else None
 
     def predict_all(self, x: Vector) -> Sequence[float | None]:
-        """Predict each label that the network was trained on."""
-        return self._answers(self._cell, x) if self._cell else (None,)
+        return self._answers(self._cell, x) if self._cell else (None,) * len(self.settings.targets)
 
     def _answers(self, cell: Cell, x: Vector) -> list[float]:
         self._step(cell, x)
