@@ -10,7 +10,7 @@ import abc
 import importlib
 import importlib.metadata
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 import numpy as np
@@ -21,8 +21,33 @@ from engine.learn.targets import LabelError, LabelOptions, Target, targets
 
 SECOND_NS = 1_000_000_000
 
-BUILT_IN = {"river-linear": "engine.learn.online:RiverLinear", "mlp": "engine.learn.mlp:Mlp"}
+LABEL_LIMIT = 1e5
+"""bps; no market moves 22,000-fold within a horizon, so a label or prediction of this size is an error of the data."""
+
+BUILT_IN = {
+    "zero": "engine.learn.baselines:Zero",
+    "last": "engine.learn.baselines:Last",
+    "mean": "engine.learn.baselines:Mean",
+    "microprice": "engine.learn.baselines:Microprice",
+    "momentum": "engine.learn.baselines:Momentum",
+    "reversal": "engine.learn.baselines:Reversal",
+    "river-linear": "engine.learn.online:RiverLinear",
+    "linear": "engine.learn.linear.sgd:Linear",
+    "clipped-linear": "engine.learn.linear.sgd:ClippedLinear",
+    "elastic-net": "engine.learn.linear.sgd:ElasticNet",
+    "logistic": "engine.learn.linear.sgd:Logistic",
+    "passive-aggressive": "engine.learn.linear.passive_aggressive:PassiveAggressive",
+    "recursive-least-squares": "engine.learn.linear.least_squares:RecursiveLeastSquares",
+    "weighted-least-squares": "engine.learn.linear.least_squares:WeightedLeastSquares",
+    "rolling-ridge": "engine.learn.linear.rolling:RollingRidge",
+    "mlp": "engine.learn.networks.mlp:Mlp",
+    "lstm": "engine.learn.networks.lstm:Lstm",
+    "conv": "engine.learn.networks.conv:Conv",
+}
 """The registered names of our own models."""
+
+
+OptionsT = TypeVar("OptionsT", bound=msgspec.Struct)
 
 
 class ModelError(ValueError):
@@ -160,6 +185,10 @@ class Model(abc.ABC):
     def predict_one(self, x: Vector) -> float | None:
         """Predict from one feature vector; None while it knows nothing. Changes nothing, keeps no view of ``x``."""
 
+    def observe_one(self, x: Vector) -> None:
+        """A sample was taken and predicted, and another one follows: what carries a state over samples moves it on."""
+        del x
+
     def learn_one(self, x: Vector, y: float) -> None:
         """Learn from one matured label ``y``, in bps."""
         del x, y
@@ -192,6 +221,10 @@ class Model(abc.ABC):
             f"model {self.settings.name}: {type(self).__name__} learns from each label and takes no payload"
         )
 
+    def contained(self) -> dict[str, int]:
+        """How often bad input had to be contained, by kind; nothing for a model that does not count it."""
+        return {}
+
     def save(self) -> dict[str, Any]:
         """The state as plain values (numbers, text, bytes, lists, maps)."""
         return {}
@@ -201,6 +234,25 @@ class Model(abc.ABC):
         del state
 
 
+def read_options(settings: ModelSettings, kind: type[OptionsT]) -> OptionsT:
+    """The model's own settings, strictly checked.
+
+    Raises:
+        ModelError: an unknown key, or a value that does not fit.
+
+    >>> class Speed(msgspec.Struct, forbid_unknown_fields=True):
+    ...     rate: float = 1.0
+    >>> read_options(ModelSettings(name="m", symbol="v:X", options={"rat": 2.0}), Speed)
+    Traceback (most recent call last):
+    engine.learn.contract.ModelError: model m: options: Object contains unknown field `rat`; expected rate
+    """
+    try:
+        return msgspec.convert(settings.options, kind)
+    except msgspec.ValidationError as error:
+        known = ", ".join(field.name for field in msgspec.structs.fields(kind))
+        raise ModelError(f"model {settings.name}: options: {error}; expected {known}") from error
+
+
 def model_class(use: str) -> type[Model]:
     """The model of a registered name or ``module:Class``.
 
@@ -208,7 +260,7 @@ def model_class(use: str) -> type[Model]:
     'RiverLinear'
     >>> model_class("oracle")
     Traceback (most recent call last):
-    engine.learn.contract.ModelError: model 'oracle': expected one of mlp, river-linear or module:Class
+    engine.learn.contract.ModelError: model 'oracle': expected one of clipped-linear, ... or module:Class
     """
     target = BUILT_IN.get(use, use)
     if ":" not in target:

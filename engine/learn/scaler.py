@@ -7,19 +7,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.core.jit import kernel
+from engine.core.jit import inlined, kernel
 from engine.features.set import Vector
 
 SETTLED_AFTER = 30  # rows; before that nothing is bounded while learning, as nothing is known
 LEARNING_BOUND = 8.0  # standard deviations; how far one row can pull the running scale
 MEMORY = 10_000  # rows; what is older is forgotten
+ABSURD = 1e100  # a value of this size or more says as little as nan: its square may not be a number any more
 
 
 @kernel
-def _learn(x: Vector, state: npt.NDArray[np.float64]) -> None:
+def learn_row(x: Vector, state: npt.NDArray[np.float64]) -> None:
+    """Move counts, means and variances, the three rows of ``state``, by one row; what is missing moves nothing."""
     for i in range(x.shape[0]):
         value, count, mean, variance = x[i], state[0, i], state[1, i], state[2, i]
-        if not np.isfinite(value):
+        if not abs(value) < ABSURD:
             continue
         if count >= SETTLED_AFTER and variance > 0.0:
             reach = LEARNING_BOUND * np.sqrt(variance)
@@ -31,12 +33,17 @@ def _learn(x: Vector, state: npt.NDArray[np.float64]) -> None:
         state[2, i] = variance + ((value - mean) * (value - moved) - variance) / count
 
 
+@inlined
+def scaled_by(value: float, mean: float, variance: float, bound: float) -> float:
+    """A value in standard deviations, clipped; 0 where it is missing, or where nothing ever moved."""
+    scaled = (value - mean) / np.sqrt(variance) if variance > 0.0 else 0.0
+    return min(max(scaled, -bound), bound) if scaled == scaled else 0.0
+
+
 @kernel
 def _scale(x: Vector, state: npt.NDArray[np.float64], bound: float, out: Vector) -> None:
     for i in range(x.shape[0]):
-        variance = state[2, i]
-        scaled = (x[i] - state[1, i]) / np.sqrt(variance) if variance > 0.0 else 0.0
-        out[i] = min(max(scaled, -bound), bound) if scaled == scaled else 0.0
+        out[i] = scaled_by(x[i], state[1, i], state[2, i], bound)
 
 
 class Scaler:
@@ -57,12 +64,12 @@ class Scaler:
         self._state: npt.NDArray[np.float64] = np.zeros((3, width))
         self._out: Vector = np.zeros(width)
         # Compiled here, at the start, and not at the first label.
-        _learn(np.zeros(0), self._state)
+        learn_row(np.zeros(0), self._state)
         self.scale(self._out)
 
     def learn(self, x: Vector) -> None:
         """Take one row."""
-        _learn(x, self._state)
+        learn_row(x, self._state)
 
     def scale(self, x: Vector) -> Vector:
         """One row in standard deviations; the array is written again by the next call."""

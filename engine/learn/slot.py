@@ -171,6 +171,7 @@ class Slot:
         if not self.features.read(self.symbol, now_ns, x):
             return
         said = (self.model.predict_one(x),) if len(self.targets) == 1 else self.model.predict_all(x)
+        self.model.observe_one(x)
         predictions = [one if one is not None and abs(one) < float("inf") else None for one in said]
         self.ids += 1
         if not self.labels.add(now_ns, self.ids, x, predictions, self.regime):
@@ -233,6 +234,7 @@ class Slot:
             "dropped": self.labels.dropped,
             "holes": self.window.holes,
             "stopped": self.stopped,
+            "contained": self.model.contained(),
             "training": self.in_flight_ns != NEVER_NS,
         }
 

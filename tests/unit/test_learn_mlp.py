@@ -19,11 +19,13 @@ from engine.core.events import ModelReady
 from engine.core.records import ModelRefused, ModelSwapped
 from engine.features.set import FeatureSet
 from engine.learn.contract import ModelError, ModelSettings, TrainJob
-from engine.learn.graph import build_graph
-from engine.learn.mlp import TOLERANCE, Mlp, Session, difference
-from engine.learn.mlp_fit import Net, split
 from engine.learn.models import Models
-from engine.learn.payload import forward, pack, probe, unpack
+from engine.learn.networks.fitting import split
+from engine.learn.networks.graph import build_graph, forward
+from engine.learn.networks.mlp import Mlp
+from engine.learn.networks.mlp_fit import MlpNet
+from engine.learn.networks.payload import TOLERANCE, difference, pack, probe, unpack
+from engine.learn.networks.session import Session
 from engine.learn.trainer import NICENESS, fit, make_pool
 from tests.frames import MS, SECOND
 from tests.learning import INSTRUMENTS, settings
@@ -70,18 +72,75 @@ def test_it_learns_what_is_linear_and_what_is_not(job: TrainJob, payload: bytes)
     assert card.validation["ic"] > 0.8 and card.rows == 2500 and 0 < card.epochs <= 25
 
 
-def test_the_export_says_what_torch_says() -> None:
+@pytest.mark.parametrize(
+    ("sizes", "skip"),
+    [((23, 40, 20, 1), False), ((23, 200, 1), True), ((23, 16, 16, 16, 3), True), ((23, 8, 8, 2), False)],
+)
+def test_the_export_says_what_torch_says(sizes: tuple[int, ...], skip: bool) -> None:
     torch.manual_seed(5)
-    net = Net((23, 40, 20, 1))
+    net = MlpNet(sizes, skip=skip, dropout=0.5)
+    net.eval()
     torch.nn.init.normal_(net.layers[-1].get_parameter("weight"))
+    if net.skip is not None:
+        torch.nn.init.normal_(net.skip)
     net.mean, net.inverse_deviation = torch.randn(23), torch.rand(23) + 0.5
-    net.label_scale = torch.tensor([0.3])
+    net.label_scale = torch.rand(sizes[-1]) + 0.1
     rows = probe(23, 256)
     with torch.no_grad():
-        expected = net(torch.from_numpy(rows))[:, 0].numpy()
+        expected = net(torch.from_numpy(rows)).numpy()
     assert np.abs(expected).max() > 0.1
     assert difference(Session(build_graph(net.weights()))(rows), expected) < TOLERANCE
     assert difference(forward(net.weights(), rows), expected) < TOLERANCE
+
+
+def test_several_labels_have_an_output_each(job: TrainJob) -> None:
+    both = np.column_stack([job.y, -100.0 * job.y, np.zeros(len(job.y))])
+    three = msgspec.structs.replace(job.settings, labels=("return@1s", "return@2s", "direction@1s"))
+    model = Mlp(three, job.names)
+    assert model.predict_all(job.x[0].astype(np.float64)) == (None, None, None)
+    model.swap(fit(msgspec.structs.replace(job, settings=three, y=both)), FEATURES.hash)
+    unseen = planted(rows=300, seed=2)
+    said = np.array([model.predict_all(row) for row in unseen.x.astype(np.float64)], np.float64)
+    assert [model.predict_one(row) for row in unseen.x[:9].astype(np.float64)] == said[:9, 0].tolist()
+    assert np.corrcoef(said[:, 0], unseen.y)[0, 1] > 0.75 and np.corrcoef(said[:, 1], -unseen.y)[0, 1] > 0.75
+    assert np.std(said[:, 1]) > 30 * np.std(said[:, 0]) and np.abs(said[:, 2]).max() < 0.3
+
+
+def test_rows_that_weigh_nothing_teach_nothing(job: TrainJob) -> None:
+    wrong = np.arange(len(job.y)) % 2 == 0
+    y = np.where(wrong, -3.0 * job.y, job.y)
+    weighted = msgspec.structs.replace(job, y=y, weights=np.where(wrong, 0.0, 1.0))
+    said = {}
+    for name, one in (("weighted", weighted), ("all", msgspec.structs.replace(job, y=y))):
+        model = Mlp(job.settings, job.names)
+        model.swap(fit(one), FEATURES.hash)
+        said[name] = [model.predict_one(row) or 0.0 for row in job.x[:300].astype(np.float64)]
+    assert float(np.dot(said["all"], job.y[:300])) <= 0.0
+    assert np.corrcoef(said["weighted"], job.y[:300])[0, 1] > 0.7
+
+
+def test_the_ways_of_training_are_settings(job: TrainJob) -> None:
+    quick = msgspec.structs.replace(job.settings, epochs=2)
+    ways: list[dict[str, Any]] = [
+        {},
+        {"dropout": 0.3},
+        {"loss": "squared"},
+        {"huber_delta": 0.1},
+        {"weight_decay": 0.5},
+    ]
+    ways += [{"schedule": "cosine"}, {"gradient_norm": 0.01}, {"skip": False}]
+    payloads = [fit(msgspec.structs.replace(job, settings=msgspec.structs.replace(quick, options=way))) for way in ways]
+    assert len({unpack(one, FEATURES.hash).weights["weight.0"].tobytes() for one in payloads}) == len(ways)
+    with pytest.raises(ModelError, match=r"options: Expected `float` < 1.0 - at `\$.dropout`; expected loss,"):
+        Mlp(msgspec.structs.replace(quick, options={"dropout": 1.0}), job.names)
+
+
+def test_the_best_weights_are_kept_and_patience_ends_it(job: TrainJob) -> None:
+    hasty = msgspec.structs.replace(job.settings, epochs=200, patience=3, learning_rate=0.05)
+    card = unpack(fit(msgspec.structs.replace(job, settings=hasty)), FEATURES.hash).card
+    again = msgspec.structs.replace(hasty, epochs=max(1, card.epochs))
+    assert 0 < card.epochs < 150
+    assert unpack(fit(msgspec.structs.replace(job, settings=again)), FEATURES.hash).card.validation == card.validation
 
 
 def test_the_same_job_gives_the_same_bytes_here_and_in_another_process(job: TrainJob, payload: bytes) -> None:

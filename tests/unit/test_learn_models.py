@@ -215,7 +215,7 @@ def test_a_swap_into_nothing_is_refused(frames: Frames) -> None:
         ({"drift_delta": 1.0}, "drift_delta: expected between 0 and 1"),
         ({"learning_rate": -1.0}, "learning_rate: expected 0 to 1"),
         ({"hidden": ()}, "hidden: expected one or more sizes"),
-        ({"use": "oracle"}, "expected one of mlp, river-linear"),
+        ({"use": "oracle"}, "model 'oracle': expected one of clipped-linear, conv, "),
         ({"use": "nowhere:Model"}, "expected an importable module:Class"),
         ({"use": "tests.learning:Missing"}, "expected an importable module:Class"),
         ({"use": "tests.learning:NotAModel"}, "expected a subclass of"),

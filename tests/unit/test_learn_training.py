@@ -12,7 +12,7 @@ import pytest
 from engine.core.events import Frames, ModelReady
 from engine.core.records import AnyFact, LabelScored, ModelRefused, ModelSwapped, RetrainRequested, Signal
 from engine.learn.models import Models
-from engine.learn.payload import unpack
+from engine.learn.networks.payload import unpack
 from tests.frames import MS, SECOND, walk
 from tests.learning import INSTRUMENTS, drive, settings
 

@@ -1,0 +1,1 @@
+"""Linear models that learn from every label, in compiled kernels."""
