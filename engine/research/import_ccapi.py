@@ -62,7 +62,7 @@ def open_ccapi(sources: Sequence[Path]) -> Recording:
         trades = _trades(stem.with_name(f"{stem.name}__trade.csv"), finest, tally)
         if not books:
             raise SourceError(stem, "the day", "rows of books", "none")
-        if rows and min(books[0][0], *(row[0] for row in trades[:1])) < rows[-1][0]:
+        if rows and min(part[0][0] for part in (books, trades) if part) < rows[-1][0]:
             raise SourceError(stem, "the day", "days in the order of time", "a time before the end of the day before")
         rows.extend(heapq.merge(trades, books, key=itemgetter(0, 1)))
     symbol = (base + quote).upper()

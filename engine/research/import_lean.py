@@ -241,14 +241,14 @@ def _table(path: Path, kind: str, day: str, ticker: str) -> tuple[str, pl.DataFr
         text = content.decode("ascii").replace("\r\n", "\n").removesuffix("\n")
     except UnicodeDecodeError as error:
         raise SourceError(path, f"{name}, byte {error.start}", "plain text", "other bytes") from error
+    types = {column: pl.String if column in WORDS else pl.Int64 for column in COLUMNS[kind]}
     if not text:
-        return found, pl.DataFrame(schema={"ns": pl.Int64} | dict.fromkeys(COLUMNS[kind], pl.Int64))
+        return found, pl.DataFrame(schema={**types, "ns": pl.Int64})
     lines = pl.Series([text]).str.split("\n").explode(empty_as_null=True)
     bad = (~lines.str.contains(ROWS[kind])).arg_true()
     if len(bad):
         at = int(bad[0])
         raise SourceError(path, f"{name}, line {at + 1}", ",".join(COLUMNS[kind]), repr(lines[at][:80]))
-    types = {column: pl.String if column in WORDS else pl.Int64 for column in COLUMNS[kind]}
     rows = pl.read_csv(text.encode(), has_header=False, schema=types, quote_char=None)
     time = pl.col("time").str.splitn(".", 2).struct
     fraction = time.field("field_1").fill_null("").str.pad_end(6, "0").cast(pl.Int64)
