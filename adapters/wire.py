@@ -275,8 +275,8 @@ class Scanner:
         end = self._levels(self.rows, start, bids, asks, scale.packed | flags << 32, last_id, venue_ns, recv_ns)
         if end < 0:
             if end != FULL:
-                raise _malformed(end, scale.instrument)
-            self._renew((len(bids) + len(asks)) // 9 + 1)  # the shortest level, ["1","0"], has nine bytes
+                raise malformed(end, scale.instrument)
+            self.renew((len(bids) + len(asks)) // 9 + 1)  # the shortest level, ["1","0"], has nine bytes
             return self.levels(scale, bids, asks, last_id, venue_ns, recv_ns, flags)
         self.at = end
         return self.rows[start:end]
@@ -291,15 +291,15 @@ class Scanner:
         """
         start = self.at
         if start + 1 > len(self.rows):
-            self._renew(1)
+            self.renew(1)
             start = 0
         packed = scale.packed
         end = self._pair(self.rows, start, TRADE, flags | LAST, price, size, packed, trade_id, venue_ns, recv_ns)
         if end < 0:
-            raise _malformed(end, scale.instrument)
+            raise malformed(end, scale.instrument)
         batch = self.rows[start:end]
         if batch["price"][0] == 0 or batch["size"][0] == 0:
-            raise _malformed(NO_PRICE, scale.instrument)
+            raise malformed(NO_PRICE, scale.instrument)
         self.at = end
         return batch
 
@@ -314,19 +314,21 @@ class Scanner:
         """
         start = self.at
         if start + 2 > len(self.rows):
-            self._renew(2)
+            self.renew(2)
             start = 0
         packed = scale.packed
         end = self._quote(self.rows, start, bid, bid_size, ask, ask_size, packed, update_id, venue_ns, recv_ns)
         if end < 0:
-            raise _malformed(end, scale.instrument)
+            raise malformed(end, scale.instrument)
         self.at = end
         return self.rows[start:end]
 
-    def _renew(self, rows: int) -> None:
+    def renew(self, rows: int) -> None:
+        """A fresh chunk with room for at least so many rows; what was handed out stays with its receivers."""
         self.rows = np.zeros(max(CHUNK_ROWS, rows), BATCH)
         self.at = 0
 
 
-def _malformed(code: int, instrument: Instrument) -> MalformedFrame:
+def malformed(code: int, instrument: Instrument) -> MalformedFrame:
+    """What a kernel's negative code says in words."""
     return MalformedFrame(f"{instrument.name}: expected {_WORDS[code].format(instrument)}; the frame is not used")

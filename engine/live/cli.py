@@ -6,7 +6,14 @@ import sys
 
 import typer
 
-from engine.live import commands_ask, commands_fidelity, commands_live, commands_plugins, commands_research
+from engine.live import (
+    commands_ask,
+    commands_fidelity,
+    commands_import,
+    commands_live,
+    commands_plugins,
+    commands_research,
+)
 
 app = typer.Typer(
     name="papertape",
@@ -16,7 +23,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
-for module in (commands_live, commands_ask, commands_research, commands_fidelity, commands_plugins):
+for module in (commands_live, commands_ask, commands_research, commands_fidelity, commands_import, commands_plugins):
     module.register(app)
 
 
