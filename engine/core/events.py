@@ -73,7 +73,7 @@ SEQUENCE, CONNECTION, STALE_SNAPSHOT, OVERFLOW, CHECKSUM, CROSSED, NEGATIVE, MAL
 MOST_UNITS = 1 << 53
 """A larger price or size is no market: sums and shares of what is below stay within 64 bits."""
 
-FRAME_LEVELS = 5
+FRAME_LEVELS = 10
 FRAME = np.dtype(
     [
         ("symbol", "i8"),

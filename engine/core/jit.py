@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import blake2b
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any, TypeVar, cast
 
 import numba
@@ -33,6 +33,19 @@ def kernel(function: F) -> F:
 def inlined(function: F) -> F:
     """As ``kernel``, and part of the machine code of whoever calls it: handing a dozen arrays on costs 50 ns a call."""
     return _compiled(function, is_inlined=True)
+
+
+def specialised(template: F, name: str, **kernels: object) -> F:
+    """A kernel from plain Python code that is written once for many: the globals named in ``kernels`` stand for them.
+
+    ``name`` tells its copy on disk from those of others made from the same template, as in
+    ``specialised(absorb, "book", start=book.start, update=book.update)``.
+    """
+    plain = cast("FunctionType", template)
+    copy = FunctionType(plain.__code__, {**plain.__globals__, **kernels}, plain.__name__, plain.__defaults__)
+    copy.__module__ = plain.__module__
+    copy.__qualname__ = f"{plain.__qualname__}_{name}"
+    return _compiled(cast("F", copy), is_inlined=False)
 
 
 def _compiled(function: F, *, is_inlined: bool) -> F:
@@ -84,8 +97,11 @@ def _fingerprint(function: FunctionType) -> str:
     digest = blake2b(code.co_code + repr((code.co_consts, code.co_names)).encode(), digest_size=16)
     # Machine code on disk names the modules of the kernels in it: one that moved must be compiled anew.
     digest.update(f"{function.__module__}.{function.__qualname__}".encode())
-    for name in code.co_names:
-        value = function.__globals__.get(name)
+    named = [function.__globals__.get(name) for name in code.co_names]
+    # What is taken from a module by a dot: every name in the code that the module has.
+    modules = [value for value in named if isinstance(value, ModuleType)]
+    named += [vars(module).get(name) for module in modules for name in code.co_names]
+    for value in named:
         if isinstance(value, int | float | str | tuple):
             digest.update(repr(value).encode())
         elif id(value) in _prints:

@@ -183,18 +183,15 @@ def write_frame(
     frame[FR_FLAGS] = flags
     for which in range(2):
         count = top[symbol, ASK_COUNT if which else BID_COUNT]
-        for i in range(FRAME_LEVELS):
-            price = 0
-            size = 0
-            if i < count:
-                price = levels[symbol, which, 0, count - 1 - i]
-                size = levels[symbol, which, 1, count - 1 - i]
-            if which:
-                frame[FR_ASK + i] = -price
-                frame[FR_ASK_SIZE + i] = size
-            else:
-                frame[FR_BID + i] = price
-                frame[FR_BID_SIZE + i] = size
+        shown = min(count, FRAME_LEVELS)
+        prices, sizes = levels[symbol, which, 0], levels[symbol, which, 1]
+        sign, at_price, at_size = (-1, FR_ASK, FR_ASK_SIZE) if which else (1, FR_BID, FR_BID_SIZE)
+        for i in range(shown):
+            frame[at_price + i] = sign * prices[count - 1 - i]
+            frame[at_size + i] = sizes[count - 1 - i]
+        for i in range(shown, FRAME_LEVELS):
+            frame[at_price + i] = 0
+            frame[at_size + i] = 0
     frame[FR_BUY_SIZE] = 0
     frame[FR_SELL_SIZE] = 0
     frame[FR_BUYS] = 0

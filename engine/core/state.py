@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.core.book import TOP_FIELDS, Books, Int64s
-from engine.core.events import FRAME, Frames
+from engine.core.events import FRAME, FRAME_LEVELS, Frames
 from engine.core.jit import borrowed, kernel
 from engine.core.queues.queue_models import BACK, FRONT, RULES
 from engine.core.queues.queue_settings import QueueSettings
@@ -174,22 +174,12 @@ T_SYMBOL, T_SIDE, T_PRICE, T_OWNER = range(TAKEN_FIELDS)
 
 FRAME_FIELDS = FRAME.itemsize // 8
 # Columns of ``ring``: the fields of FRAME, all int64.
-(
-    FR_SYMBOL,
-    FR_RECV_NS,
-    FR_VENUE_NS,
-    FR_ID,
-    FR_FLAGS,
-    FR_BID,
-    FR_BID_SIZE,
-    FR_ASK,
-    FR_ASK_SIZE,
-    FR_BUY_SIZE,
-    FR_SELL_SIZE,
-    FR_BUYS,
-    FR_SELLS,
-    FR_LAST_PRICE,
-) = (0, 1, 2, 3, 4, 5, 10, 15, 20, 25, 26, 27, 28, 29)
+FR_SYMBOL, FR_RECV_NS, FR_VENUE_NS, FR_ID, FR_FLAGS, FR_BID = range(6)
+FR_BID_SIZE = FR_BID + FRAME_LEVELS
+FR_ASK = FR_BID_SIZE + FRAME_LEVELS
+FR_ASK_SIZE = FR_ASK + FRAME_LEVELS
+FR_BUY_SIZE = FR_ASK_SIZE + FRAME_LEVELS
+FR_SELL_SIZE, FR_BUYS, FR_SELLS, FR_LAST_PRICE = range(FR_BUY_SIZE + 1, FR_BUY_SIZE + 5)
 
 FILL_FIELDS = 9
 F_ORDER, F_PRICE, F_SIZE, F_MAKER, F_AHEAD, F_AHEAD_NOW, F_RULE, F_CAUSE, F_CHANCE = range(FILL_FIELDS)

@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from engine.core.events import FRAME_LEVELS
 from engine.core.jit import kernel
 from engine.features.decay import LN2
 
+LEVELS = 5
 HALF_LIVES_S = (0.5, 5.0)
 DEPTH_HALF_LIFE_S = 30.0
 
@@ -29,6 +29,8 @@ FEATURES: tuple[tuple[str, str], ...] = (
     ("ofi_5_5s", "usual sizes of five levels"),
 )
 """Name and unit of each output, in order."""
+
+WARM_UP_S = 0.0
 
 # Slots of the family's memory.
 OFI_1_FAST, OFI_1_SLOW, OFI_5_FAST, OFI_5_SLOW, DEPTH_1, DEPTH_5 = range(6)
@@ -84,7 +86,7 @@ def start(now: np.void, memory: npt.NDArray[np.float64]) -> None:
     """Begin at the first frame of a usable book."""
     memory[:] = 0.0
     memory[DEPTH_1] = depth(now, 1)
-    memory[DEPTH_5] = depth(now, FRAME_LEVELS)
+    memory[DEPTH_5] = depth(now, LEVELS)
 
 
 @kernel
@@ -92,7 +94,7 @@ def update(last: np.void, now: np.void, seconds: float, memory: npt.NDArray[np.f
     """Take one frame; ``seconds`` since the one before."""
     first = order_flow(last, now, 0)
     whole = first
-    for level in range(1, FRAME_LEVELS):
+    for level in range(1, LEVELS):
         whole += order_flow(last, now, level)
     fast = np.exp(-_FAST * seconds)
     slow = np.exp(-_SLOW * seconds)
@@ -103,12 +105,17 @@ def update(last: np.void, now: np.void, seconds: float, memory: npt.NDArray[np.f
     # What was displayed held until this frame, so the average decays towards the frame before.
     keep = np.exp(-_DEPTH * seconds)
     memory[DEPTH_1] = memory[DEPTH_1] * keep + depth(last, 1) * (1.0 - keep)
-    memory[DEPTH_5] = memory[DEPTH_5] * keep + depth(last, FRAME_LEVELS) * (1.0 - keep)
+    memory[DEPTH_5] = memory[DEPTH_5] * keep + depth(last, LEVELS) * (1.0 - keep)
 
 
 @kernel
 def read(
-    last: np.void, tick: float, seconds: float, memory: npt.NDArray[np.float64], out: npt.NDArray[np.float64]
+    last: np.void,
+    tick: float,
+    seconds: float,
+    now_ns: int,
+    memory: npt.NDArray[np.float64],
+    out: npt.NDArray[np.float64],
 ) -> None:
     """Write the features as they stand ``seconds`` after the last frame."""
     bid, ask = float(last["bid"][0]), float(last["ask"][0])
@@ -120,13 +127,13 @@ def read(
     micro = (bid * ask_size + ask * bid_size) / sizes if sizes > 0.0 else mid
     out[2] = (micro - mid) / mid * 1e4
     out[3] = imbalance(last, 1)
-    out[4] = imbalance(last, FRAME_LEVELS)
+    out[4] = imbalance(last, LEVELS)
     fast = np.exp(-_FAST * seconds)
     slow = np.exp(-_SLOW * seconds)
     keep = np.exp(-_DEPTH * seconds)
     # At least one size unit, so that a book of empty levels divides by no zero.
     usual_1 = max(1.0, memory[DEPTH_1] * keep + depth(last, 1) * (1.0 - keep))
-    usual_5 = max(1.0, memory[DEPTH_5] * keep + depth(last, FRAME_LEVELS) * (1.0 - keep))
+    usual_5 = max(1.0, memory[DEPTH_5] * keep + depth(last, LEVELS) * (1.0 - keep))
     out[5] = memory[OFI_1_FAST] * fast / usual_1
     out[6] = memory[OFI_1_SLOW] * slow / usual_1
     out[7] = memory[OFI_5_FAST] * fast / usual_5

@@ -22,6 +22,8 @@ FEATURES: tuple[tuple[str, str], ...] = (
 )
 """Name and unit of each output, in order."""
 
+WARM_UP_S = 0.0
+
 # Slots of the family's memory: decayed sums over each half-life.
 SIGNED, VOLUME, VALUE = 0, 3, 6  # three each: signed size, size, price times size
 COUNT_FAST, COUNT_SLOW, COUNT_SIGNED = 9, 10, 11
@@ -32,13 +34,13 @@ _FADED = 1e-6  # size units; less is the memory of a trade long ago, no flow
 
 
 @kernel
-def start(memory: npt.NDArray[np.float64]) -> None:
+def start(now: np.void, memory: npt.NDArray[np.float64]) -> None:
     """Begin at the first frame of a usable book; its own trades are not counted, as the one before is unknown."""
     memory[:] = 0.0
 
 
 @kernel
-def update(now: np.void, seconds: float, memory: npt.NDArray[np.float64]) -> None:
+def update(last: np.void, now: np.void, seconds: float, memory: npt.NDArray[np.float64]) -> None:
     """Take one frame; ``seconds`` since the one before. The price of its trades is taken to be the last one's."""
     buy, sell = float(now["buy_size"]), float(now["sell_size"])
     buys, sells = float(now["buys"]), float(now["sells"])
@@ -56,7 +58,14 @@ def update(now: np.void, seconds: float, memory: npt.NDArray[np.float64]) -> Non
 
 
 @kernel
-def read(last: np.void, seconds: float, memory: npt.NDArray[np.float64], out: npt.NDArray[np.float64]) -> None:
+def read(
+    last: np.void,
+    tick: float,
+    seconds: float,
+    now_ns: int,
+    memory: npt.NDArray[np.float64],
+    out: npt.NDArray[np.float64],
+) -> None:
     """Write the features as they stand ``seconds`` after the last frame."""
     mid = (float(last["bid"][0]) + float(last["ask"][0])) / 2.0
     for k in range(3):

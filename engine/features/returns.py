@@ -21,6 +21,8 @@ FEATURES: tuple[tuple[str, str], ...] = (
 )
 """Name and unit of each output, in order."""
 
+WARM_UP_S = 0.0
+
 # Slots of the family's memory: the average distance of the log mid from today's, by half-life; variances; the weight
 # that the variances have gathered since the start, without which a young one would read too low.
 GAP, VARIANCE, WEIGHT = 0, 4, 6
@@ -39,7 +41,7 @@ def log_change(last: np.void, now: np.void) -> float:
 
 
 @kernel
-def start(memory: npt.NDArray[np.float64]) -> None:
+def start(now: np.void, memory: npt.NDArray[np.float64]) -> None:
     """Begin at the first frame of a usable book."""
     memory[:] = 0.0
 
@@ -60,7 +62,14 @@ def update(last: np.void, now: np.void, seconds: float, memory: npt.NDArray[np.f
 
 
 @kernel
-def read(seconds: float, memory: npt.NDArray[np.float64], out: npt.NDArray[np.float64]) -> None:
+def read(
+    last: np.void,
+    tick: float,
+    seconds: float,
+    now_ns: int,
+    memory: npt.NDArray[np.float64],
+    out: npt.NDArray[np.float64],
+) -> None:
     """Write the features as they stand ``seconds`` after the last frame."""
     for k in range(4):
         out[k] = memory[GAP + k] * np.exp(-_RATES[k] * seconds) * 1e4

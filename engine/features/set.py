@@ -1,4 +1,4 @@
-"""All features of a run: one state row a symbol, one compiled loop over the frames, one vector out.
+"""The features of a run: one state row a symbol, a pass over the frames for each family, one vector out.
 
 The state array is everything: copy it and put it back, and the features go on bit for bit as if nothing had happened.
 """
@@ -8,42 +8,42 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.core.events import FRAME, FRAME_READY, Frames
 from engine.core.jit import kernel
-from engine.features import book, flow, returns
+from engine.core.types import Instrument
+from engine.features.families import select
+from engine.features.family import (
+    DOUBTS,
+    HEAD,
+    LEADERS,
+    PLAN,
+    READY,
+    SEEN_NS,
+    SINCE_NS,
+    SKIP,
+    START,
+    TWINS,
+    UPDATE,
+    Indices,
+    Rows,
+)
+from engine.features.family import Vector as Vector
+from engine.features.held import FIELDS, hold
 
 VERSION = 1
-"""Raised when the same name begins to mean another number."""
+"""Raised when something in this file begins to mean other numbers; families have their own constants."""
 
 WARM_UP_NS = 5_000_000_000
 """How long a book must have been usable, without a break, before its features are read."""
 
-Vector: TypeAlias = npt.NDArray[np.float64]
+LIVE, HELD = TRADES = ("live", "held")
+"""When trades count: at once, or when the book shows them (``held.py``)."""
 
-FAMILIES = (("book", book.FEATURES), ("flow", flow.FEATURES), ("returns", returns.FEATURES))
-
-STATE = np.dtype(
-    [
-        ("last", FRAME),  # the frame before; its recv_ns is what the features stand at
-        ("ready", "i8"),  # 1: the last frame's book may be used
-        ("since_ns", "i8"),  # of the first frame since the book became usable
-        ("doubts", "i8"),  # how often the book went from usable to not
-        ("tick", "f8"),  # price units
-        ("book", "f8", (book.MEMORY,)),
-        ("flow", "f8", (flow.MEMORY,)),
-        ("returns", "f8", (returns.MEMORY,)),
-    ]
-)
-"""One symbol's memory."""
-
-_BOOK = len(book.FEATURES)
-_FLOW = _BOOK + len(flow.FEATURES)
-_ALL = _FLOW + len(returns.FEATURES)
+_FIRST_ROOM = 64  # frames of a block; grows
 
 
 @kernel
@@ -54,46 +54,61 @@ def usable(frame: np.void) -> bool:
 
 
 @kernel
-def _update(state: npt.NDArray[np.void], frames: Frames) -> None:
+def _prepare(frames: Frames, lasts: Frames, words: Indices, row: int, newest: Indices, plan: Rows) -> None:
+    """Say for each frame what the families do with it, and keep the heads of the rows."""
+    newest[:] = -1
     for i in range(frames.shape[0]):
         now = frames[i]
         symbol = now["symbol"]
-        mine = state[symbol]
-        was_ready = mine["ready"] != 0
+        head = symbol * row
+        todo = plan[i]
+        was = newest[symbol]
+        todo["was"] = was
+        newest[symbol] = i
+        was_ready = words[head + READY] != 0
         if not usable(now):
-            mine["ready"] = 0
+            todo["step"] = SKIP
+            words[head + READY] = 0
             if was_ready:
-                mine["doubts"] += 1
+                words[head + DOUBTS] += 1
         elif not was_ready:
-            mine["ready"] = 1
-            mine["since_ns"] = now["recv_ns"]
-            book.start(now, mine["book"])
-            flow.start(mine["flow"])
-            returns.start(mine["returns"])
+            todo["step"] = START
+            words[head + READY] = 1
+            words[head + SINCE_NS] = now["recv_ns"]
         else:
-            last = mine["last"]
-            seconds = max(0, now["recv_ns"] - last["recv_ns"]) * 1e-9
-            book.update(last, now, seconds, mine["book"])
-            flow.update(now, seconds, mine["flow"])
-            returns.update(last, now, seconds, mine["returns"])
-        state["last"][symbol] = now
+            todo["step"] = UPDATE
+            before_ns = frames[was]["recv_ns"] if was >= 0 else lasts[symbol]["recv_ns"]
+            todo["seconds"] = max(0, now["recv_ns"] - before_ns) * 1e-9
 
 
 @kernel
-def _read(state: npt.NDArray[np.void], symbol: int, now_ns: int, warm_up_ns: int, out: Vector) -> bool:
-    mine = state[symbol]
-    if mine["ready"] == 0 or now_ns - mine["since_ns"] < warm_up_ns:
-        return False
-    last = mine["last"]
-    seconds = max(0, now_ns - last["recv_ns"]) * 1e-9
-    book.read(last, mine["tick"], seconds, mine["book"], out[:_BOOK])
-    flow.read(last, seconds, mine["flow"], out[_BOOK:_FLOW])
-    returns.read(seconds, mine["returns"], out[_FLOW:])
-    return True
+def _finish(frames: Frames, heard: Frames, lasts: Frames, words: Indices, row: int, newest: Indices) -> None:
+    """Keep each symbol's last frame, and when it was last ``heard`` of."""
+    for symbol in range(newest.shape[0]):
+        if newest[symbol] >= 0:
+            lasts[symbol] = frames[newest[symbol]]
+    for i in range(heard.shape[0]):
+        words[heard[i]["symbol"] * row + SEEN_NS] = heard[i]["recv_ns"]
+
+
+@kernel
+def _show(found: Vector, columns: Indices, warm_up_ns: Indices, age_ns: int, out: Vector) -> None:
+    """Pick columns; nan where a number is not warm yet or not finite."""
+    for i in range(columns.shape[0]):
+        value = found[columns[i]]
+        out[i] = value if age_ns >= warm_up_ns[i] and np.isfinite(value) else np.nan
 
 
 class FeatureSet:
     """The streaming features of all symbols; ``ticks`` are the price steps in price units, one a symbol.
+
+    ``features`` is a set's name or a list of sets, families and features; ``trades`` says when trades count;
+    ``units`` is what one price unit is worth, and ``others`` says for each symbol who leads it and who is its twin
+    (``FeatureSet.of`` takes both from the instruments).
+
+    Raises:
+        UnknownFeature: a name in ``features`` that is none of them.
+        ValueError: ``trades`` is neither ``live`` nor ``held``.
 
     >>> features = FeatureSet(ticks=[1], warm_up_ns=0)
     >>> frame = np.zeros(1, FRAME)
@@ -108,37 +123,130 @@ class FeatureSet:
     (2.0, 2.0, 0.5, 0.5)
     """
 
-    names: tuple[str, ...] = tuple(name for _, family in FAMILIES for name, _ in family)
-    units: tuple[str, ...] = tuple(unit for _, family in FAMILIES for _, unit in family)
     version: int = VERSION
 
-    def __init__(self, ticks: Sequence[int], warm_up_ns: int = WARM_UP_NS) -> None:
+    def __init__(
+        self,
+        ticks: Sequence[int],
+        warm_up_ns: int = WARM_UP_NS,
+        features: str | Sequence[str] = "standard",
+        trades: str = LIVE,
+        *,
+        units: Sequence[float] | None = None,
+        others: Indices | None = None,
+        relations: Sequence[Sequence[str]] = (),
+    ) -> None:
+        if trades not in TRADES:
+            raise ValueError(f"trades: expected one of {', '.join(TRADES)}, found {trades!r}")
         self.warm_up_ns = warm_up_ns
-        self.state: npt.NDArray[np.void] = np.zeros(len(ticks), STATE)
+        self.trades = trades
+        chosen = select(features)
+        self.families = chosen.families
+        self.relations = tuple(tuple(each) for each in relations)
+        names = [name for one in chosen.families for name in one.names]
+        of_units = [unit for one in chosen.families for unit in one.units]
+        self.names: tuple[str, ...] = tuple(names[column] for column in chosen.columns)
+        self.units: tuple[str, ...] = tuple(of_units[column] for column in chosen.columns)
+        self._columns: Indices = np.array(chosen.columns, np.int64)
+        self._warm_ups: Indices = np.concatenate([one.warm_up_ns for one in chosen.families])[self._columns]
+        self._others = np.full((len(ticks), 2, len(ticks)), -1, np.int64) if others is None else others
+        layout = [*HEAD, *((one.name, "f8", (one.memory,)) for one in chosen.families)]
+        kind = np.dtype(layout + list(FIELDS) if trades == HELD else layout)
+        self.state: npt.NDArray[np.void] = np.zeros(len(ticks), kind)
         self.state["tick"] = ticks
+        self.state["unit"] = 1.0 if units is None else units
+        self._row = kind.itemsize // 8
+        self._words: Indices = self.state.view(np.int64)
+        self._flat: Vector = self.state.view(np.float64)
+        self._lasts: Frames = self.state["last"]
+        self._newest: Indices = np.zeros(len(ticks), np.int64)
+        self._plan: Rows = np.zeros(_FIRST_ROOM, PLAN)
+        self._held: Frames = np.zeros(_FIRST_ROOM, FRAME)
+        self._found: Vector = np.zeros(len(names))
+        starts = np.cumsum([np.dtype([*HEAD]).itemsize // 8, *(one.memory for one in chosen.families)]).tolist()
+        self._places = list(zip(starts, (one.memory for one in chosen.families), strict=False))
+        ends = np.cumsum([len(one.names) for one in chosen.families]).tolist()
+        self._parts = [self._found[end - len(one.names) : end] for end, one in zip(ends, chosen.families, strict=True)]
         # Compiled here, at the start, and not at the first tick.
         self.update(np.zeros(0, FRAME))
         if len(ticks):
-            self.read(0, 0, self.vector())
+            self._read(0, 0, 0, self.vector())
+
+    @classmethod
+    def of(
+        cls,
+        instruments: Sequence[Instrument],
+        warm_up_ns: int = WARM_UP_NS,
+        features: str | Sequence[str] = "standard",
+        trades: str = LIVE,
+        leaders: Sequence[str] = (),
+    ) -> FeatureSet:
+        """The set of a run's instruments; ``leaders`` are the names of those that may lead, none: all the others.
+
+        Raises:
+            UnknownFeature: as above.
+            ValueError: a leader that is no instrument of the run.
+        """
+        names = [one.name for one in instruments]
+        if unknown := [name for name in leaders if name not in names]:
+            raise ValueError(f"leaders: expected some of {', '.join(names)}, found {', '.join(unknown)}")
+        others = np.full((len(names), 2, len(names)), -1, np.int64)
+        relations = []
+        for index, mine in enumerate(instruments):
+            led = [names.index(name) for name in leaders or names if name != mine.name]
+            twins = [
+                at
+                for at, one in enumerate(instruments)
+                if (one.base, one.quote) == (mine.base, mine.quote) and one.venue != mine.venue
+            ]
+            others[index, LEADERS, : len(led)] = led
+            others[index, TWINS, : len(twins)] = twins
+            relations.append([mine.name, *(names[at] for at in led), "=", *(names[at] for at in twins)])
+        units = [10.0**-one.price_decimals for one in instruments]
+        ticks = [one.tick for one in instruments]
+        return cls(ticks, warm_up_ns, features, trades, units=units, others=others, relations=relations)
 
     def update(self, frames: Frames) -> None:
         """Take frames, oldest first. One that is not ready forgets its symbol, and the warm-up begins again."""
-        _update(self.state, frames)
+        heard = frames = np.ascontiguousarray(frames)
+        if self.trades == HELD:
+            room = len(frames) + int(self.state["waiting"].sum())
+            if room > len(self._held):
+                self._held = np.zeros(2 * room, FRAME)
+            waiting, trades = self.state["waiting"], self.state["trades"]
+            frames = self._held[: hold(frames, self._lasts, waiting, trades, self._newest, self._held)]
+        if len(frames) > len(self._plan):
+            self._plan = np.zeros(2 * len(frames), PLAN)
+        _prepare(frames, self._lasts, self._words, self._row, self._newest, self._plan)
+        for family, (at, size) in zip(self.families, self._places, strict=True):
+            family.loops[0](frames, self._plan, self._lasts, self._flat, self._row, at, size, self._others)
+        _finish(frames, heard, self._lasts, self._words, self._row, self._newest)
 
     def read(self, symbol: int, now_ns: int, out: Vector) -> bool:
         """Write a symbol's features as of ``now_ns`` into ``out``; False (and nothing written) while not warm.
 
+        A feature that needs longer than the set's warm-up, or that is undefined, is nan, and none is ever infinite.
         Reading changes nothing: read as often as you like, or never.
         """
-        return _read(self.state, symbol, now_ns, self.warm_up_ns, out)
+        head = symbol * self._row
+        age_ns = now_ns - int(self._words[head + SINCE_NS])
+        if not self._words[head + READY] or age_ns < self.warm_up_ns:
+            return False
+        self._read(symbol, now_ns, age_ns, out)
+        return True
+
+    def _read(self, symbol: int, now_ns: int, age_ns: int, out: Vector) -> None:
+        for family, (at, size), part in zip(self.families, self._places, self._parts, strict=True):
+            family.loops[1](self._lasts, symbol, now_ns, self._flat, self._row, at, size, self._others, part)
+        _show(self._found, self._columns, self._warm_ups, age_ns, out)
 
     def frame_ns(self, symbol: int) -> int:
         """Engine time of a symbol's last frame; 0 before the first."""
-        return int(self.state[symbol]["last"]["recv_ns"])
+        return int(self.state[symbol]["seen_ns"])
 
     def restore(self, state: bytes) -> None:
         """Go on from the bytes of another set's ``state``."""
-        self.state[:] = np.frombuffer(state, STATE)
+        self.state[:] = np.frombuffer(state, self.state.dtype)
 
     def vector(self) -> Vector:
         """A zeroed vector of the right length."""
@@ -146,21 +254,13 @@ class FeatureSet:
 
     @property
     def hash(self) -> str:
-        """SHA-256 over what the numbers mean: names, units, half-lives, warm-up, version. Models carry it."""
-        return _hash(self.warm_up_ns)
-
-
-def _hash(warm_up_ns: int) -> str:
-    meaning = {
-        "version": VERSION,
-        "features": [list(pair) for _, family in FAMILIES for pair in family],
-        "half_lives_s": [
-            list(book.HALF_LIVES_S),
-            book.DEPTH_HALF_LIFE_S,
-            list(flow.HALF_LIVES_S),
-            list(returns.HALF_LIVES_S),
-            list(returns.VOLATILITY_HALF_LIVES_S),
-        ],
-        "warm_up_ns": warm_up_ns,
-    }
-    return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
+        """SHA-256 over what the numbers mean: names, units, constants, warm-ups, version. Models carry it."""
+        meaning = {
+            "version": self.version,
+            "features": [list(pair) for pair in zip(self.names, self.units, strict=True)],
+            "families": {one.name: one.meaning for one in self.families},
+            "warm_up_ns": self.warm_up_ns,
+            "trades": self.trades,
+            "relations": self.relations if any(one.looks_around for one in self.families) else [],
+        }
+        return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from engine.features.set import WARM_UP_NS, Vector
+from engine.features.set import LIVE, WARM_UP_NS, Vector
 
 SECOND_NS = 1_000_000_000
 
@@ -31,6 +31,7 @@ class ModelError(ValueError):
 class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One ``[[model]]`` of a run. Times are ns of engine time; predictions and labels bps of the mid's return.
 
+    ``features``, ``trades`` and ``leaders`` say what the inputs are: see ``FeatureSet.of``.
     ``learning_rate`` 0 means the model's own; ``retrain_every_ns`` 0 means on drift only; ``options`` are the own
     settings of a model from elsewhere.
 
@@ -45,6 +46,9 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     horizon_ns: int = SECOND_NS
     every_ns: int = SECOND_NS // 10
     warm_up_ns: int = WARM_UP_NS
+    features: str | tuple[str, ...] = "standard"
+    trades: str = LIVE
+    leaders: tuple[str, ...] = ()
     stale_ns: int = 10 * SECOND_NS
     retrain_every_ns: int = 30 * SECOND_NS
     retrain_timeout_ns: int = 600 * SECOND_NS

@@ -12,7 +12,7 @@ from engine.features.set import FeatureSet
 from engine.learn.contract import ModelError, ModelSettings, TrainJob
 from engine.learn.slot import Slot
 
-SAVE_VERSION = 1
+SAVE_VERSION = 2
 
 
 class Models:
@@ -40,7 +40,7 @@ class Models:
         inline_delay_ns: int | None = None,
     ) -> None:
         symbols = {instrument.name: index for index, instrument in enumerate(instruments)}
-        self._features: dict[int, FeatureSet] = {}  # by warm-up
+        self._features: dict[str, FeatureSet] = {}  # by all that decides its numbers
         self._slots: dict[str, Slot] = {}
         for one in settings:
             one.check()
@@ -49,10 +49,14 @@ class Models:
             if one.symbol not in symbols:
                 known = ", ".join(symbols)
                 raise ModelError(f"model {one.name}: symbol: expected one of {known}, found {one.symbol!r}")
-            if one.warm_up_ns not in self._features:
-                ticks = [instrument.tick for instrument in instruments]
-                self._features[one.warm_up_ns] = FeatureSet(ticks, one.warm_up_ns)
-            features = self._features[one.warm_up_ns]
+            chosen = (one.warm_up_ns, one.features, one.trades, one.leaders)
+            key = repr(chosen)
+            if key not in self._features:
+                try:
+                    self._features[key] = FeatureSet.of(instruments, *chosen)
+                except ValueError as error:
+                    raise ModelError(f"model {one.name}: {error}") from error
+            features = self._features[key]
             self._slots[one.name] = Slot(one, symbols[one.symbol], features, seed, inline_delay_ns)
         self._next_ns = NEVER_NS
         self._begun = False
@@ -110,7 +114,7 @@ class Models:
         return {
             "version": SAVE_VERSION,
             "begun": self._begun,
-            "features": {str(warm_up): one.state.tobytes() for warm_up, one in self._features.items()},
+            "features": {key: one.state.tobytes() for key, one in self._features.items()},
             "slots": {name: slot.save() for name, slot in self._slots.items()},
         }
 
@@ -121,8 +125,8 @@ class Models:
                 f"saved models: expected version {SAVE_VERSION} with {sorted(self._slots)}, "
                 f"found version {state.get('version')} with {sorted(state.get('slots', {}))}"
             )
-        for warm_up, features in self._features.items():
-            features.restore(state["features"][str(warm_up)])
+        for key, features in self._features.items():
+            features.restore(state["features"][key])
         for name, slot in self._slots.items():
             slot.load(state["slots"][name])
         self._begun = state["begun"]

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -114,6 +114,9 @@ class ModelSection(Section):
     horizon: Duration = 1_000_000_000
     every: Duration = 100_000_000
     warm_up: Duration | None = None
+    features: str | tuple[str, ...] | None = None
+    trades: Literal["live", "held"] | None = None
+    leaders: tuple[str, ...] | None = None
     stale: Duration | None = None
     retrain_every: Duration | None = None
     retrain_timeout: Duration | None = None

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.core.events import FRAME, FRAME_READY, Frames
+from engine.core.events import FRAME, FRAME_LEVELS, FRAME_READY, Frames
 from engine.features.set import FeatureSet
 
 BIG = 2**61
@@ -26,12 +26,12 @@ def any_frames(draw: st.DrawFn) -> Frames:
     magnitude = 10.0 ** rng.uniform(0, 18)
     for i in range(count):
         mid = int(rng.integers(10, max(11, int(magnitude))))
-        steps = np.cumsum(rng.integers(1, 3, 5))
+        steps = np.cumsum(rng.integers(1, 3, FRAME_LEVELS))
         frames["bid"][i] = np.maximum(mid - steps, 0)
         frames["ask"][i] = mid + steps
-        gone = rng.integers(1, 6)
+        gone = rng.integers(1, FRAME_LEVELS + 1)
         for side in ("bid", "ask"):
-            sizes = (10.0 ** rng.uniform(0, 18.7, 5)).astype(np.int64)
+            sizes = (10.0 ** rng.uniform(0, 18.7, FRAME_LEVELS)).astype(np.int64)
             sizes[gone:] = 0
             frames[side][i, gone:] = 0
             frames[f"{side}_size"][i] = sizes

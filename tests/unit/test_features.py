@@ -65,7 +65,7 @@ def test_top_of_book_features_are_their_definitions(frames: Frames, found: dict[
     micro = (bid * ask_size + ask * bid_size) / (bid_size + ask_size)
     assert found["microprice_bps"] == pytest.approx((micro - mid) / mid * 1e4, rel=1e-6)
     assert found["imbalance_1"] == pytest.approx((bid_size - ask_size) / (bid_size + ask_size))
-    bids, asks = int(last["bid_size"].sum()), int(last["ask_size"].sum())
+    bids, asks = int(last["bid_size"][:5].sum()), int(last["ask_size"][:5].sum())
     assert found["imbalance_5"] == pytest.approx((bids - asks) / (bids + asks))
 
 
@@ -216,4 +216,4 @@ def test_the_state_is_everything(frames: Frames) -> None:
 def test_the_hash_says_what_the_numbers_mean() -> None:
     assert FeatureSet(ticks=[1]).hash == FeatureSet(ticks=[5, 5]).hash
     assert FeatureSet(ticks=[1]).hash != FeatureSet(ticks=[1], warm_up_ns=1).hash
-    assert len(FeatureSet(ticks=[1]).units) == len(FeatureSet(ticks=[1]).names) == len(set(FeatureSet.names))
+    assert len(FeatureSet(ticks=[1]).units) == len(FeatureSet(ticks=[1]).names) == len(set(FeatureSet(ticks=[1]).names))

@@ -33,6 +33,37 @@ def half(x):
 """
 
 
+DOTTED = """
+import inner
+from engine.core.jit import kernel
+
+@kernel
+def outer(x):
+    return inner.half(x) * inner.FACTOR
+
+print(outer(8), sum(outer.stats.cache_hits.values()))
+"""
+
+BOUND = """
+import inner
+from engine.core.jit import kernel, specialised
+
+def half(x):
+    return x
+
+def outer(x):
+    return half(x) * inner.FACTOR
+
+@kernel
+def whole(x):
+    return x
+
+outer, other = specialised(outer, "half", half=inner.half), specialised(outer, "whole", half=whole)
+assert other(8) == 8 * inner.FACTOR
+print(outer(8), sum(outer.stats.cache_hits.values()))
+"""
+
+
 def answer(folder: Path, factor: int, by: int) -> list[int]:
     (folder / "inner.py").write_text(INNER.format(factor=factor, by=by))
     os.utime(folder / "inner.py", ns=(1, 1))  # the age of the files says nothing
@@ -42,8 +73,9 @@ def answer(folder: Path, factor: int, by: int) -> list[int]:
 
 
 @pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="nothing is compiled")
-def test_a_kernel_is_compiled_anew_when_what_it_calls_or_names_changed(tmp_path: Path) -> None:
-    (tmp_path / "outer.py").write_text(OUTER)
+@pytest.mark.parametrize("outer", [OUTER, DOTTED, BOUND], ids=["imported", "dotted", "bound"])
+def test_a_kernel_is_compiled_anew_when_what_it_calls_or_names_changed(tmp_path: Path, outer: str) -> None:
+    (tmp_path / "outer.py").write_text(outer)
     assert answer(tmp_path, factor=3, by=2) == [12, 0]
     assert answer(tmp_path, factor=3, by=2) == [12, 1]
     assert answer(tmp_path, factor=5, by=2) == [20, 0]

@@ -192,7 +192,7 @@ def test_a_saved_run_goes_on_as_if_nothing_had_happened(frames: Frames) -> None:
     resumed.load(state)
     assert drive(whole, frames[1100:]) == drive(resumed, frames[1100:])
     assert whole.summary() == resumed.summary()
-    with pytest.raises(ModelError, match="saved models: expected version 1"):
+    with pytest.raises(ModelError, match="saved models: expected version 2"):
         Models(INSTRUMENTS, [settings(name="other")]).load(state)
 
 

@@ -1,0 +1,77 @@
+"""Every family by name, and what the name of a feature set stands for."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import msgspec
+
+from engine.features import book, flow, returns
+from engine.features.family import Family
+
+FAMILIES: Mapping[str, Family] = MappingProxyType(
+    {name: Family(name, module) for name, module in (("book", book), ("flow", flow), ("returns", returns))}
+)
+"""All that there are; the order is that of the set ``wide``."""
+
+STANDARD = ("book", "flow", "returns")
+"""The families of the default set: 23 features that are never nan once the set's warm-up is over."""
+
+SETS: Mapping[str, tuple[str, ...]] = MappingProxyType({"standard": STANDARD, "wide": tuple(FAMILIES)})
+"""Names that stand for several families."""
+
+OWNERS: Mapping[str, str] = MappingProxyType({each: name for name, one in FAMILIES.items() for each in one.names})
+"""The family of each feature."""
+
+
+class UnknownFeature(ValueError):
+    """A name that is no set, family or feature, or a feature named twice; the text says which there are."""
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """Families to be computed, and which of their features to show: indices into all of theirs, one after the other."""
+
+    families: tuple[Family, ...]
+    columns: tuple[int, ...]
+
+
+def select(features: str | Sequence[str]) -> Selection:
+    """What a name, or a list of names of sets, families and features, stands for; columns in the order of the list.
+
+    Raises:
+        UnknownFeature: a name that is none of them, or a feature that is named twice.
+
+    >>> [one.name for one in select("standard").families]
+    ['book', 'flow', 'returns']
+    >>> chosen = select(["volatility_5s", "spread_bps"])
+    >>> [one.name for one in chosen.families], chosen.columns
+    (['book', 'returns'], (13, 0))
+    >>> select(["volatility"])
+    Traceback (most recent call last):
+    engine.features.families.UnknownFeature: features: expected a set (standard, wide), a family (...) or a feature...
+    """
+    names: list[str] = []
+    for name in [features] if isinstance(features, str) else features:
+        if name in SETS:
+            names += [each for family in SETS[name] for each in FAMILIES[family].names]
+        elif name in FAMILIES:
+            names += FAMILIES[name].names
+        elif name in OWNERS:
+            names.append(name)
+        else:
+            close = difflib.get_close_matches(name, OWNERS, n=3)
+            near = f" (close to it: {', '.join(close)})" if close else ""
+            raise UnknownFeature(
+                f"features: expected a set ({', '.join(SETS)}), a family ({', '.join(FAMILIES)}) "
+                f"or a feature of one{near}, found {name!r}"
+            )
+    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if twice or not names:
+        found = f"{', '.join(twice)} twice" if twice else "none"
+        raise UnknownFeature(f"features: expected at least one, each once, found {found}")
+    owners = {OWNERS[name] for name in names}
+    families = tuple(one for name, one in FAMILIES.items() if name in owners)
+    every = [name for one in families for name in one.names]
+    return Selection(families, tuple(every.index(name) for name in names))
