@@ -44,11 +44,32 @@ FEATURES: tuple[tuple[str, str], ...] = tuple(
 )
 """Name and unit of each output, in order."""
 
+WARM_UP_S: tuple[float, ...] = tuple(
+    bars * step_ns * 1e-9
+    for step_ns in STEPS_NS
+    for bars in (20, 20, 15, 34, 34, 34, 20, 20, 15, 18, 18, 11, 15, 28, 20)
+)
+"""The bars of TA-Lib's warm-up; up to one bar more is the step that was seen in part."""
+
+INDICATORS = (
+    indicators.AVERAGE,
+    indicators.BAND_WIDTH,
+    indicators.WILDER,
+    indicators.FAST,
+    indicators.SLOW,
+    indicators.SIGNAL,
+    indicators.STOCHASTIC,
+    indicators.SMOOTHING,
+    indicators.CHANGE,
+)
+"""What the numbers depend on besides this file."""
+
 # Slots of one step's part of the memory; after them the indicators'.
 STEP, WHOLE, HIGH, LOW, VOLUME = range(5)
 BARS = 5
 _PART = BARS + indicators.MEMORY
 _EACH = len(_FEATURES)
+_STILL = 1e-12  # of the close; Wilder's averages below it are the memory of moves hundreds of bars ago
 MEMORY = len(STEPS_NS) * _PART
 
 
@@ -119,8 +140,8 @@ def _read_one(bars: Vector, out: Vector) -> None:
     close = bars[indicators.VOLUMES - 1]
     out[0] = (close / raw[0] - 1.0) * 1e4
     out[1] = (close / raw[1] - 1.0) * 1e4
-    # TA-Lib's RSI is 0 after falls alone, and where nothing moved too.
-    moved = bars[indicators.GAIN] + bars[indicators.LOSS] >= indicators.ZERO
+    # TA-Lib's RSI is 0 after falls alone, and where nothing moved too; and it repeats itself while nothing moves.
+    moved = bars[indicators.GAIN] + bars[indicators.LOSS] > _STILL * close
     out[2] = raw[2] / 50.0 - 1.0 if moved or np.isnan(raw[2]) else 0.0
     for k in range(3, 6):
         out[k] = raw[k] / close * 1e4
@@ -132,7 +153,8 @@ def _read_one(bars: Vector, out: Vector) -> None:
         slow, slower = indicators.stochastic(50.0, bars)
         out[9], out[10] = slow / 50.0 - 1.0, slower / 50.0 - 1.0
     out[11] = raw[11] * 100.0
-    out[12] = (raw[12] - raw[13]) / 100.0
+    ranged = bars[indicators.ATR] > _STILL * close
+    out[12] = (raw[12] - raw[13]) / 100.0 if ranged or np.isnan(raw[12]) else 0.0
     out[13] = raw[14] / 100.0
     if not np.isnan(raw[0]):
         volumes = bars[indicators.OTHERS - indicators.AVERAGE : indicators.OTHERS]

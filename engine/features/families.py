@@ -8,11 +8,21 @@ from types import MappingProxyType
 
 import msgspec
 
-from engine.features import book, flow, returns
+from engine.features import bars, book, flow, returns, spectral, wavelet
 from engine.features.family import Family
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(
-    {name: Family(name, module) for name, module in (("book", book), ("flow", flow), ("returns", returns))}
+    {
+        name: Family(name, module)
+        for name, module in (
+            ("book", book),
+            ("flow", flow),
+            ("returns", returns),
+            ("bars", bars),
+            ("spectral", spectral),
+            ("wavelet", wavelet),
+        )
+    }
 )
 """All that there are; the order is that of the set ``wide``."""
 

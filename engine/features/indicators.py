@@ -44,10 +44,8 @@ WINDOW = SLOW
 COUNT = 0
 HIGHS, LOWS, CLOSES, VOLUMES = 1, 1 + WINDOW, 1 + 2 * WINDOW, 1 + 3 * WINDOW
 OTHERS = 1 + 4 * WINDOW
-_EMA, GAIN, LOSS, _FAST, _SLOW, _SIGNAL, _ATR, _PLUS, _MINUS, _RANGE, _ADX = range(OTHERS, OTHERS + 11)
+_EMA, GAIN, LOSS, _FAST, _SLOW, _SIGNAL, ATR, _PLUS, _MINUS, _RANGE, _ADX = range(OTHERS, OTHERS + 11)
 MEMORY = OTHERS + 11
-
-ZERO = 1e-14  # TA-Lib's: less than this is no movement
 
 
 @kernel
@@ -76,11 +74,11 @@ def moved_average(average: float, value: float, count: int) -> float:
 @kernel
 def directions(memory: Vector) -> tuple[float, float, float]:
     """Plus and minus directional indicator in percent, and the share of their difference, -1 where undefined."""
-    if memory[_RANGE] < ZERO:
+    if not memory[_RANGE] > 0.0:
         return 0.0, 0.0, -1.0
     plus = 100.0 * memory[_PLUS] / memory[_RANGE]
     minus = 100.0 * memory[_MINUS] / memory[_RANGE]
-    return plus, minus, 100.0 * abs(minus - plus) / (plus + minus) if plus + minus >= ZERO else -1.0
+    return plus, minus, 100.0 * abs(minus - plus) / (plus + minus) if plus + minus > 0.0 else -1.0
 
 
 @kernel
@@ -90,7 +88,7 @@ def _move(high: float, low: float, close: float, bars: int, memory: Vector) -> N
     memory[GAIN] = moved_average(memory[GAIN], max(close - was, 0.0), bars - 1)
     memory[LOSS] = moved_average(memory[LOSS], max(was - close, 0.0), bars - 1)
     true_range = max(high - low, abs(was - high), abs(was - low))
-    memory[_ATR] = moved_average(memory[_ATR], true_range, bars - 1)
+    memory[ATR] = moved_average(memory[ATR], true_range, bars - 1)
     up, down = high - was_high, was_low - low
     # The first sums hold one movement less than the period: TA-Lib smooths from the period's last bar on.
     keep = 1.0 if bars <= WILDER else 1.0 - 1.0 / WILDER
@@ -186,8 +184,8 @@ def values(memory: Vector, out: Vector) -> None:
         out[6], out[7] = out[0] + wide, out[0] - wide
     if bars > WILDER:
         moved = memory[GAIN] + memory[LOSS]
-        out[2] = 100.0 * memory[GAIN] / moved if moved >= ZERO else 0.0
-        out[8] = memory[_ATR]
+        out[2] = 100.0 * memory[GAIN] / moved if moved > 0.0 else 0.0
+        out[8] = memory[ATR]
         out[12], out[13], _ = directions(memory)
     if bars >= SLOW + SIGNAL - 1:
         out[3] = memory[_FAST] - memory[_SLOW]

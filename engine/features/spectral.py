@@ -46,6 +46,13 @@ FEATURES: tuple[tuple[str, str], ...] = tuple(
 )
 """Name and unit of each output, in order."""
 
+WARM_UP_S: tuple[float, ...] = tuple(
+    steps * step_ns * 1e-9
+    for step_ns in STEPS_NS
+    for steps in (*(_BANDS + 3) * (SEGMENT,), *PERIODS, *PERIODS)
+)
+"""A whole segment, and a whole period."""
+
 # Slots of one step's part of the memory.
 STEP, LEVEL, SAMPLES, SPECTRA = range(4)  # LEVEL: the doubled mid at the last sample, 0 before the first
 RETURNS = 4  # the last SEGMENT ones, oldest first

@@ -49,6 +49,11 @@ FEATURES: tuple[tuple[str, str], ...] = tuple(
 )
 """Name and unit of each output, in order."""
 
+WARM = 2**LEVELS + MEDIAN
+"""Samples before anything is known: what stands in the smooths and in the median came from the market by then."""
+
+WARM_UP_S: tuple[float, ...] = tuple(WARM * step_ns * 1e-9 for step_ns in STEPS_NS for _ in _FEATURES)
+
 # Slots of one step's part of the memory.
 STEP, BASE, SAMPLES, NOISE, WEIGHT = range(5)  # BASE: the doubled mid of the first sample, 0 before it
 SMOOTH = 5  # rings of 2^j smooths of each level j below LEVELS, one after the other
@@ -59,9 +64,6 @@ DENOISED = POWER + LEVELS  # the last ones, oldest first
 _PART = DENOISED + SLOPE + 1
 _EACH = len(_FEATURES)
 MEMORY = len(STEPS_NS) * _PART
-
-WARM = 2**LEVELS + MEDIAN
-"""Samples before anything is known: what stands in the smooths and in the median came from the market by then."""
 
 LONGEST = WARM + SLOPE
 """Steps after which a mid that does not move has left everything but the decayed powers."""
