@@ -1,4 +1,4 @@
-"""A family of features by itself: one memory row, frame after frame, and the plain sampling that its tests compare to."""
+"""A family of features by itself, frame after frame, and the plain sampling that its tests compare to."""
 
 from __future__ import annotations
 

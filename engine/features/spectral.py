@@ -47,9 +47,7 @@ FEATURES: tuple[tuple[str, str], ...] = tuple(
 """Name and unit of each output, in order."""
 
 WARM_UP_S: tuple[float, ...] = tuple(
-    steps * step_ns * 1e-9
-    for step_ns in STEPS_NS
-    for steps in (*(_BANDS + 3) * (SEGMENT,), *PERIODS, *PERIODS)
+    steps * step_ns * 1e-9 for step_ns in STEPS_NS for steps in (*(_BANDS + 3) * (SEGMENT,), *PERIODS, *PERIODS)
 )
 """A whole segment, and a whole period."""
 
@@ -65,6 +63,9 @@ WEIGHT = ENERGY + len(PERIODS)
 _PART = WEIGHT + len(PERIODS)
 _EACH = len(_FEATURES)
 MEMORY = len(STEPS_NS) * _PART
+
+LARGEST = 0.05
+"""The log return that a larger one in a step counts as: a price that was no price must not ring for an hour."""
 
 LONGEST = SEGMENT + SEGMENTS * HOP
 """Steps after which a mid that does not move has left every segment."""
@@ -120,13 +121,15 @@ def sample(mid: float, step: float, part: Vector) -> None:
     if part[LEVEL] == 0.0:
         passed -= 1
     elif mid != part[LEVEL]:
-        value = np.log(mid / part[LEVEL])
+        value = max(-LARGEST, min(LARGEST, np.log(mid / part[LEVEL])))
     part[LEVEL] = mid
     if passed > 0:
         swing(value, passed - 1, part)
     for _ in range(min(passed, LONGEST)):
         add_return(value, part)
         value = 0.0
+    # Every segment is flat by then, and more of them change nothing but where the next one ends.
+    part[SAMPLES] += max(0, passed - LONGEST)
 
 
 @kernel

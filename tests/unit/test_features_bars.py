@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -94,7 +96,7 @@ def plain_bars(frames: Frames, step_ns: int, now_ns: int) -> tuple[Vector, Vecto
     times, prices = frames["recv_ns"], mids(frames)
     sizes = (frames["buy_size"] + frames["sell_size"]).astype(np.float64)
     found = []
-    for begin, end in zip(ends[:-1], ends[1:], strict=True):
+    for begin, end in pairwise(ends.tolist()):
         inside = (times >= begin) & (times < end)
         before = prices[np.flatnonzero(times < begin)[-1]]
         seen = np.concatenate([[before], prices[inside]])
