@@ -36,4 +36,5 @@ def recorded(name: str = SPOT) -> Frames:
     player.finish()
     frames = np.concatenate(kept)
     usable = (frames["flags"] & FRAME_READY != 0) & (frames["bid"][:, 0] > 0) & (frames["ask"][:, 0] > 0)
-    return frames[usable & (frames["ask"][:, 0] > frames["bid"][:, 0]) & (frames["symbol"] == 0)]
+    chosen: Frames = frames[usable & (frames["ask"][:, 0] > frames["bid"][:, 0]) & (frames["symbol"] == 0)]
+    return chosen

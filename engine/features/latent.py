@@ -13,7 +13,6 @@ components, so that it needs no chance, and its rate and radius fall to floors, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +51,7 @@ FEATURES: tuple[tuple[str, str], ...] = (
 """Name and unit of each output, in order."""
 
 _KEPT = 0.5 ** (1.0 / HALF_LIFE)
+_ROUNDING = 1e-20  # of a vector's square; what is left of it after its own direction was taken off
 _LEAST = 1e-12  # of the mean's square; a variance below it is rounding
 
 # Slots of the memory; after them, each ``width`` long: means, variances and weights of the numbers, the components with
@@ -59,8 +59,8 @@ _LEAST = 1e-12  # of the mean's square; a variance below it is rounding
 SAMPLES = 0
 HEAD = 1
 _COMPONENTS = 3
-_BASIS = _COMPONENTS + COMPONENTS
-_MAP = _BASIS + COMPONENTS
+BASIS = _COMPONENTS + COMPONENTS
+_MAP = BASIS + COMPONENTS
 _ROWS = _MAP + UNITS
 
 
@@ -142,7 +142,7 @@ def _turn(z: Vector, memory: Vector) -> None:
     share = (1.0 - _KEPT) / (1.0 - _KEPT ** memory[SAMPLES])
     for k in range(COMPONENTS):
         own = memory[HEAD + (_COMPONENTS + k) * width : HEAD + (_COMPONENTS + k + 1) * width]
-        basis = memory[HEAD + (_BASIS + k) * width : HEAD + (_BASIS + k + 1) * width]
+        basis = memory[HEAD + (BASIS + k) * width : HEAD + (BASIS + k + 1) * width]
         length = np.sqrt(dot(own, own))
         along = dot(rest, own) / length if length > 0.0 else 1.0
         for i in range(width):
@@ -153,8 +153,10 @@ def _turn(z: Vector, memory: Vector) -> None:
             along = dot(rest, own) / length
             for i in range(width):
                 rest[i] -= along * own[i] / length
+            if dot(rest, rest) <= _ROUNDING * dot(z, z):
+                rest[:] = 0.0
         for j in range(k):
-            before = memory[HEAD + (_BASIS + j) * width : HEAD + (_BASIS + j + 1) * width]
+            before = memory[HEAD + (BASIS + j) * width : HEAD + (BASIS + j + 1) * width]
             along = dot(basis, before)
             for i in range(width):
                 basis[i] -= along * before[i]
@@ -198,7 +200,7 @@ def _map(z: Vector, memory: Vector) -> None:
                     cell = (unit // SIDE if k == 0 else unit % SIDE) - (SIDE - 1) / 2.0
                     component = memory[HEAD + (_COMPONENTS + k) * width : HEAD + (_COMPONENTS + k + 1) * width]
                     spread = np.sqrt(np.sqrt(dot(component, component)))
-                    place += cell * spread * memory[HEAD + (_BASIS + k) * width + i]
+                    place += cell * spread * memory[HEAD + (BASIS + k) * width + i]
                 memory[HEAD + (_MAP + unit) * width + i] = place
     fading = np.exp(-age / MAP_SAMPLES)
     rate, radius = max(MAP_RATE_FLOOR, MAP_RATE * fading), max(MAP_RADIUS_FLOOR, MAP_RADIUS * fading)
@@ -277,7 +279,7 @@ def encode(x: Vector, memory: Vector, weights: Vector, out: Vector) -> None:
         out[COMPONENTS + 2] = unit % SIDE * 2.0 / (SIDE - 1) - 1.0
         out[COMPONENTS + 3] = np.sqrt(apart / width)
         for k in range(COMPONENTS):
-            basis = memory[HEAD + (_BASIS + k) * width : HEAD + (_BASIS + k + 1) * width]
+            basis = memory[HEAD + (BASIS + k) * width : HEAD + (BASIS + k + 1) * width]
             along = dot(z, basis)
             out[k] = along
             for i in range(width):
@@ -325,7 +327,7 @@ class Latent:
         """Write the features of a vector into ``out``."""
         encode(x, self.memory[symbol], self.weights, out)
 
-    def load(self, weights: Mapping[str, npt.NDArray[np.floating[Any]]]) -> None:
+    def load(self, weights: Mapping[str, npt.NDArray[np.floating]]) -> None:
         """Take a trained autoencoder (``engine.learn.autoencoder.fit_autoencoder``).
 
         Raises:

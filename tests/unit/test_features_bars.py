@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-import talib
 
 from engine.core.events import Frames
 from engine.features import bars, indicators
 from tests.frames import MS, SECOND, START_NS, walk
 from tests.recorded import COINM, SPOT, recorded
 from tests.streams import Stream, Vector, mids, of_mids, step_ends
+
+talib: Any = pytest.importorskip("talib", reason="TA-Lib is in the dev extra")
 
 
 def reference(high: Vector, low: Vector, close: Vector) -> dict[str, Vector]:
@@ -72,8 +74,8 @@ def assert_same(found: dict[str, Vector], expected: dict[str, Vector], scale: fl
 @pytest.mark.parametrize("unit", [1.0, 1e9, 1e-20])
 @pytest.mark.parametrize("seed", range(5))
 def test_indicators_are_those_of_ta_lib_with_its_warm_up(seed: int, unit: float) -> None:
-    bars_of = [unit * each for each in random_bars(600, seed)]
-    assert_same(pushed(*bars_of), reference(*bars_of), 100.0 * max(unit, 1.0))
+    high, low, close = (np.asarray(unit * each, np.float64) for each in random_bars(600, seed))
+    assert_same(pushed(high, low, close), reference(high, low, close), 100.0 * max(unit, 1.0))
 
 
 @pytest.mark.parametrize("count", [1, 10, 11, 14, 15, 18, 20, 27, 28, 33, 34])
