@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 from engine.core.events import FRAME, FRAME_BOOK, FRAME_READY, Frames
 from tests.frames import START_NS
+from tests.recorded import recorded
+
+COINM = ("binance/cm-btcusd_perp_20240808.gz",)
 
 Vector = npt.NDArray[np.float64]
 
@@ -42,6 +45,14 @@ class Stream:
 
     def read(self, now_ns: int) -> dict[str, float]:
         return dict(zip(self.names, self.vector(now_ns).tolist(), strict=True))
+
+
+def usable(files: tuple[str, ...], count: int = 12_000) -> Frames:
+    """The first frames of a recording that a family sees: both sides are there, and the book is not in doubt."""
+    frames = recorded(files, 0, count)
+    bid, ask = frames["bid"][:, 0], frames["ask"][:, 0]
+    found: Frames = frames[(frames["flags"] & FRAME_READY != 0) & (bid > 0) & (ask > bid)]
+    return found
 
 
 def mids(frames: Frames) -> Vector:

@@ -8,22 +8,43 @@ from types import MappingProxyType
 
 import msgspec
 
-from engine.features import bars, book, flow, returns, spectral, wavelet
+from engine.features import (
+    bars,
+    book,
+    calendar,
+    flow,
+    impact,
+    leaders,
+    levels,
+    order_flow,
+    queue,
+    returns,
+    spectral,
+    staleness,
+    statistics,
+    trades,
+    wavelet,
+)
 from engine.features.family import Family
 
-FAMILIES: Mapping[str, Family] = MappingProxyType(
-    {
-        name: Family(name, module)
-        for name, module in (
-            ("book", book),
-            ("flow", flow),
-            ("returns", returns),
-            ("bars", bars),
-            ("spectral", spectral),
-            ("wavelet", wavelet),
-        )
-    }
-)
+_MODULES = {
+    "book": book,
+    "flow": flow,
+    "returns": returns,
+    "levels": levels,
+    "order_flow": order_flow,
+    "queue": queue,
+    "trades": trades,
+    "impact": impact,
+    "statistics": statistics,
+    "staleness": staleness,
+    "calendar": calendar,
+    "leaders": leaders,
+    "bars": bars,
+    "spectral": spectral,
+    "wavelet": wavelet,
+}
+FAMILIES: Mapping[str, Family] = MappingProxyType({name: Family(name, module) for name, module in _MODULES.items()})
 """All that there are; the order is that of the set ``wide``."""
 
 STANDARD = ("book", "flow", "returns")

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.core.events import FRAME, FRAME_READY, Frames
-from engine.core.jit import kernel
+from engine.core.jit import entry_point, kernel
 from engine.core.types import Instrument
 from engine.features.families import select
 from engine.features.family import (
@@ -152,25 +152,42 @@ class FeatureSet:
         self._others = np.full((len(ticks), 2, len(ticks)), -1, np.int64) if others is None else others
         layout = [*HEAD, *((one.name, "f8", (one.memory,)) for one in chosen.families)]
         kind = np.dtype(layout + list(FIELDS) if trades == HELD else layout)
-        self.state: npt.NDArray[np.void] = np.zeros(len(ticks), kind)
+        # One row more than there are symbols: the views of a single row would be of another type to the compiler.
+        rows = np.zeros(max(1, len(ticks)) + 1, kind)
+        self.state: npt.NDArray[np.void] = rows[: len(ticks)]
         self.state["tick"] = ticks
         self.state["unit"] = 1.0 if units is None else units
         self._row = kind.itemsize // 8
-        self._words: Indices = self.state.view(np.int64)
-        self._flat: Vector = self.state.view(np.float64)
-        self._lasts: Frames = self.state["last"]
+        self._words: Indices = rows.view(np.int64)
+        self._lasts: Frames = rows["last"]
+        self._waiting = (rows["waiting"], rows["trades"]) if trades == HELD else None
         self._newest: Indices = np.zeros(len(ticks), np.int64)
         self._plan: Rows = np.zeros(_FIRST_ROOM, PLAN)
         self._held: Frames = np.zeros(_FIRST_ROOM, FRAME)
         self._found: Vector = np.zeros(len(names))
-        starts = np.cumsum([np.dtype([*HEAD]).itemsize // 8, *(one.memory for one in chosen.families)]).tolist()
-        self._places = list(zip(starts, (one.memory for one in chosen.families), strict=False))
-        ends = np.cumsum([len(one.names) for one in chosen.families]).tolist()
-        self._parts = [self._found[end - len(one.names) : end] for end, one in zip(ends, chosen.families, strict=True)]
         # Compiled here, at the start, and not at the first tick.
+        self._absorbs, self._reads = self._compiled(rows.view(np.float64))
         self.update(np.zeros(0, FRAME))
-        if len(ticks):
-            self._read(0, 0, 0, self.vector())
+        _show(self._found, self._columns, self._warm_ups, 0, self.vector())
+
+    def _compiled(self, flat: Vector) -> tuple[list[Callable[..., None]], list[Callable[..., None]]]:
+        """The loops of each family with all that stays the same bound to them."""
+        absorbs: list[Callable[..., None]] = []
+        reads: list[Callable[..., None]] = []
+        at, first = np.dtype([*HEAD]).itemsize // 8, 0
+        for family in self.families:
+            absorb, read = family.loops
+            place = (flat, self._row, at, family.memory, self._others)
+            out = self._found[first : first + len(family.names)]
+            absorb = entry_point(absorb, np.zeros(0, FRAME), self._plan, self._lasts, *place)
+            read = entry_point(read, self._lasts, 0, 0, *place, out)
+            absorbs.append(lambda frames, plan, absorb=absorb, place=place: absorb(frames, plan, self._lasts, *place))
+            reads.append(
+                lambda symbol, now_ns, read=read, place=place, out=out: read(self._lasts, symbol, now_ns, *place, out)
+            )
+            at += family.memory
+            first += len(family.names)
+        return absorbs, reads
 
     @classmethod
     def of(
@@ -208,18 +225,20 @@ class FeatureSet:
 
     def update(self, frames: Frames) -> None:
         """Take frames, oldest first. One that is not ready forgets its symbol, and the warm-up begins again."""
+        if frames.dtype is not FRAME and frames.dtype != FRAME:
+            raise TypeError(f"frames: expected an array of FRAME, found one of {frames.dtype}")
         heard = frames = np.ascontiguousarray(frames)
-        if self.trades == HELD:
-            room = len(frames) + int(self.state["waiting"].sum())
+        if self._waiting is not None:
+            waiting, trades = self._waiting
+            room = len(frames) + int(waiting.sum())
             if room > len(self._held):
                 self._held = np.zeros(2 * room, FRAME)
-            waiting, trades = self.state["waiting"], self.state["trades"]
             frames = self._held[: hold(frames, self._lasts, waiting, trades, self._newest, self._held)]
         if len(frames) > len(self._plan):
             self._plan = np.zeros(2 * len(frames), PLAN)
         _prepare(frames, self._lasts, self._words, self._row, self._newest, self._plan)
-        for family, (at, size) in zip(self.families, self._places, strict=True):
-            family.loops[0](frames, self._plan, self._lasts, self._flat, self._row, at, size, self._others)
+        for absorb in self._absorbs:
+            absorb(frames, self._plan)
         _finish(frames, heard, self._lasts, self._words, self._row, self._newest)
 
     def read(self, symbol: int, now_ns: int, out: Vector) -> bool:
@@ -232,13 +251,10 @@ class FeatureSet:
         age_ns = now_ns - int(self._words[head + SINCE_NS])
         if not self._words[head + READY] or age_ns < self.warm_up_ns:
             return False
-        self._read(symbol, now_ns, age_ns, out)
-        return True
-
-    def _read(self, symbol: int, now_ns: int, age_ns: int, out: Vector) -> None:
-        for family, (at, size), part in zip(self.families, self._places, self._parts, strict=True):
-            family.loops[1](self._lasts, symbol, now_ns, self._flat, self._row, at, size, self._others, part)
+        for family in self._reads:
+            family(symbol, now_ns)
         _show(self._found, self._columns, self._warm_ups, age_ns, out)
+        return True
 
     def frame_ns(self, symbol: int) -> int:
         """Engine time of a symbol's last frame; 0 before the first."""

@@ -12,8 +12,8 @@ import pytest
 from engine.core.events import Frames
 from engine.features import bars, indicators
 from tests.frames import MS, SECOND, START_NS, walk
-from tests.recorded import COINM, SPOT, recorded
-from tests.streams import Stream, Vector, mids, of_mids, step_ends
+from tests.recorded import SPOT
+from tests.streams import COINM, Stream, Vector, mids, of_mids, step_ends, usable
 
 talib: Any = pytest.importorskip("talib", reason="TA-Lib is in the dev extra")
 
@@ -150,9 +150,9 @@ def test_features_are_ratios_of_the_indicators_of_plain_bars() -> None:
                 assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
-@pytest.mark.parametrize("name", [SPOT, COINM])
-def test_features_of_a_recording_are_those_of_ta_lib(name: str) -> None:
-    frames = recorded(name)
+@pytest.mark.parametrize("files", [SPOT, COINM], ids=["spot", "coinm"])
+def test_features_of_a_recording_are_those_of_ta_lib(files: tuple[str, ...]) -> None:
+    frames = usable(files)
     stream = Stream(bars)
     compared, done = 0, 0
     # Flat stretches, where the features differ from TA-Lib on purpose, have a test of their own.

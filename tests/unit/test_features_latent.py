@@ -13,8 +13,8 @@ from engine.features.latent import COMPONENTS, SIDE, UNITS, WARM, Latent
 from engine.features.set import FeatureSet
 from engine.learn.autoencoder import Autoencoder, fit_autoencoder, scales
 from engine.learn.contract import ModelError
-from tests.recorded import recorded
-from tests.streams import Vector
+from tests.recorded import SPOT
+from tests.streams import Vector, usable
 
 KEPT = 0.5 ** (1 / latent.HALF_LIFE)
 CODES_AT = COMPONENTS + 4
@@ -123,7 +123,7 @@ def test_codes_are_their_definitions(width: int, seed: int) -> None:
 
 def base_rows(count: int) -> Vector:
     """The standard features of a recording, four times a second."""
-    frames = recorded()
+    frames = usable(SPOT)
     features = FeatureSet(ticks=[1])
     found, out, done = [], features.vector(), 0
     for now_ns in range(int(frames["recv_ns"][0]), int(frames["recv_ns"][-1]), 250_000_000):

@@ -13,8 +13,8 @@ import pytest
 from engine.core.events import Frames
 from engine.features import fourier, spectral
 from tests.frames import MS, SECOND, START_NS, walk
-from tests.recorded import COINM, SPOT, recorded
-from tests.streams import Stream, Vector, of_mids, sampled
+from tests.recorded import SPOT
+from tests.streams import COINM, Stream, Vector, of_mids, sampled, usable
 
 signal: Any = importlib.import_module("scipy.signal")
 
@@ -99,9 +99,9 @@ def test_spectra_are_those_of_scipy_and_resonators_their_sums(count: int) -> Non
         assert_reference(stream, frames, int(frames["recv_ns"][-1]) + later)
 
 
-@pytest.mark.parametrize("name", [SPOT, COINM])
-def test_spectra_of_a_recording_are_those_of_scipy(name: str) -> None:
-    frames = recorded(name)
+@pytest.mark.parametrize("files", [SPOT, COINM], ids=["spot", "coinm"])
+def test_spectra_of_a_recording_are_those_of_scipy(files: tuple[str, ...]) -> None:
+    frames = usable(files)
     stream = Stream(spectral)
     done = 0
     for count in (len(frames) // 9, len(frames) // 3, len(frames)):

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from engine.core.events import Frames
 from engine.features import wavelet
 from tests.frames import MS, SECOND, START_NS, walk
-from tests.recorded import COINM, SPOT, recorded
-from tests.streams import Stream, Vector, mids, of_mids, sampled
+from tests.recorded import SPOT
+from tests.streams import COINM, Stream, Vector, mids, of_mids, sampled, usable
 
 FEW = 1e-7  # the logarithm of a price has 13 digits behind the point, bps four less
 
@@ -78,9 +78,9 @@ def test_features_are_their_definitions(count: int) -> None:
         assert_reference(stream, frames, int(frames["recv_ns"][-1]) + later)
 
 
-@pytest.mark.parametrize("name", [SPOT, COINM])
-def test_features_of_a_recording_are_their_definitions(name: str) -> None:
-    frames = recorded(name)
+@pytest.mark.parametrize("files", [SPOT, COINM], ids=["spot", "coinm"])
+def test_features_of_a_recording_are_their_definitions(files: tuple[str, ...]) -> None:
+    frames = usable(files)
     stream = Stream(wavelet)
     done = 0
     for count in (len(frames) // 9, len(frames) // 2, len(frames)):
