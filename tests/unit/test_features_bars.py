@@ -74,7 +74,8 @@ def assert_same(found: dict[str, Vector], expected: dict[str, Vector], scale: fl
 @pytest.mark.parametrize("unit", [1.0, 1e9, 1e-20])
 @pytest.mark.parametrize("seed", range(5))
 def test_indicators_are_those_of_ta_lib_with_its_warm_up(seed: int, unit: float) -> None:
-    high, low, close = (np.asarray(unit * each, np.float64) for each in random_bars(600, seed))
+    made: list[Vector] = [np.asarray(unit * each, np.float64) for each in random_bars(600, seed)]
+    high, low, close = made
     assert_same(pushed(high, low, close), reference(high, low, close), 100.0 * max(unit, 1.0))
 
 
