@@ -28,7 +28,7 @@ TRADES = np.dtype(
 )
 """The trades of a frame that waits, as in ``FRAME``."""
 
-FIELDS: tuple[tuple[object, ...], ...] = (("waiting", "i8"), ("trades", TRADES, (ROOM,)))
+FIELDS: tuple[tuple[object, ...], ...] = (("waiting", "i8"), ("held", TRADES, (ROOM,)))
 """What a symbol's row has more where trades are held: how many wait, and they, oldest first."""
 
 

@@ -160,7 +160,7 @@ class FeatureSet:
         self._row = kind.itemsize // 8
         self._words: Indices = rows.view(np.int64)
         self._lasts: Frames = rows["last"]
-        self._waiting = (rows["waiting"], rows["trades"]) if trades == HELD else None
+        self._waiting = (rows["waiting"], rows["held"]) if trades == HELD else None
         self._newest: Indices = np.zeros(len(ticks), np.int64)
         self._plan: Rows = np.zeros(_FIRST_ROOM, PLAN)
         self._held: Frames = np.zeros(_FIRST_ROOM, FRAME)

@@ -169,7 +169,8 @@ def read(last: np.void, tick: float, seconds: float, now_ns: int, memory: Vector
         out[n + 6 + h] = np.sqrt(memory[at + BIPOWER] * _BIPOWER / weight) * 1e4
         out[n + 9 + h] = memory[at + DOWN] / square if moved else np.nan
         out[n + 12 + h] = max(0.0, 1.0 - memory[at + BIPOWER] * _BIPOWER / square) if moved else np.nan
-        out[n + 15 + h] = memory[at + LAGGED] / square if moved else np.nan
+        # The neighbour weighs a little more than the return itself: the bound of a correlation needs a hand.
+        out[n + 15 + h] = min(1.0, max(-1.0, memory[at + LAGGED] / square)) if moved else np.nan
         out[n + 18 + h] = memory[at + GAP] / np.sqrt(memory[at + SPREAD]) if memory[at + SPREAD] > _FADED else np.nan
         out[n + 21 + h] = memory[at + LONG] / (LAGS * square) if moved else np.nan
         out[n + 24 + h] = abs(memory[at + NET]) / memory[at + PATH] if moved else np.nan

@@ -113,7 +113,9 @@ def doctor(
 
 
 def bench(
-    name: Annotated[str | None, typer.Argument(help="wire, replay, decide or train; all of them without it.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="wire, replay, orders, decide, features, train; none: all.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure what the engine costs on this machine."""

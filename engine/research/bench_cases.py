@@ -1,4 +1,4 @@
-"""The benchmarks themselves: wire, replay, decide, train; orders is in bench_orders.py."""
+"""The benchmarks themselves: wire, replay, decide, train; orders and features have files of their own."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from engine.learn.contract import ModelSettings
 from engine.learn.models import Models
 from engine.learn.trainer import fit
 from engine.research.bench_data import BTC, MID, START_NS, STEP_NS, SYMBOL, change_tape, depth_frames, snapshot_frame
+from engine.research.bench_features import features
 from engine.research.bench_orders import orders
 from engine.research.bench_row import Row, row
 from engine.research.player import DEFAULT_BLOCK
@@ -244,6 +245,7 @@ BENCHES: Final[Mapping[str, Bench]] = {
     "replay": replay,
     "orders": orders,
     "decide": decide,
+    "features": features,
     "train": train,
 }
 """Every benchmark by name."""

@@ -89,7 +89,7 @@ def test_indicators_of_few_bars_are_those_of_ta_lib(count: int) -> None:
 
 @pytest.mark.parametrize("climb", [0.0, 1.0, -1.0])
 def test_indicators_of_a_straight_line_are_those_of_ta_lib(climb: float) -> None:
-    close = 100.0 + climb * np.arange(60)
+    close: Vector = np.asarray(100.0 + climb * np.arange(60), np.float64)
     assert_same(pushed(close, close, close), reference(close, close, close), 100.0)
 
 

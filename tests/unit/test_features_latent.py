@@ -94,9 +94,8 @@ def rows_of(count: int, width: int, seed: int) -> Vector:
     """Rows of a few common factors with their own noise, of different sizes, some numbers missing."""
     rng = np.random.default_rng(seed)
     loads = rng.normal(size=(3, width)) * np.array([[3.0], [1.5], [0.8]])
-    rows: Vector = (rng.normal(size=(count, 3)) @ loads + 0.5 * rng.normal(size=(count, width))) * 10.0 ** rng.uniform(
-        -3, 3, width
-    ) + rng.normal(size=width)
+    common = rng.normal(size=(count, 3)) @ loads + 0.5 * rng.normal(size=(count, width))
+    rows: Vector = np.asarray(common * 10.0 ** rng.uniform(-3, 3, width) + rng.normal(size=width), np.float64)
     rows[rng.random((count, width)) < 0.01] = np.nan
     return rows
 

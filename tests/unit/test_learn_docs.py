@@ -22,8 +22,14 @@ def first_column(text: str) -> list[str]:
 
 
 def test_the_table_of_features_is_what_the_families_say() -> None:
-    text = (ENGINE / "features/README.md").read_text()
-    assert first_column(text) == [name for one in FAMILIES.values() for name in one.names]
+    text = (ENGINE / "features/README.md").read_text().partition("## All features")[2]
+    rows = re.findall(r"^\| `([a-z0-9_]+)` \| ([^|]+) \| [^|]{5,} \|$", text, re.MULTILINE)
+    told = {"−1 … 1": "[-1, 1]", "0 … 1": "[0, 1]"}
+    assert [(name, told.get(unit, unit)) for name, unit in rows] == [
+        pair for one in FAMILIES.values() for pair in zip(one.names, one.units, strict=True)
+    ]
+    sections = re.findall(r"^### `([a-z_]+)`: (\d+)$", text, re.MULTILINE)
+    assert sections == [(name, str(len(one.names))) for name, one in FAMILIES.items()]
 
 
 def test_the_table_of_settings_is_the_struct() -> None:
