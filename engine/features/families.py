@@ -9,6 +9,7 @@ from types import MappingProxyType
 import msgspec
 
 from engine.features import (
+    bars,
     book,
     calendar,
     flow,
@@ -18,9 +19,11 @@ from engine.features import (
     order_flow,
     queue,
     returns,
+    spectral,
     staleness,
     statistics,
     trades,
+    wavelet,
 )
 from engine.features.family import Family
 
@@ -37,6 +40,9 @@ _MODULES = {
     "staleness": staleness,
     "calendar": calendar,
     "leaders": leaders,
+    "bars": bars,
+    "spectral": spectral,
+    "wavelet": wavelet,
 }
 FAMILIES: Mapping[str, Family] = MappingProxyType({name: Family(name, module) for name, module in _MODULES.items()})
 """All that there are; the order is that of the set ``wide``."""
