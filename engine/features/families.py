@@ -22,6 +22,7 @@ from engine.features import (
     spectral,
     staleness,
     statistics,
+    touch,
     trades,
     wavelet,
 )
@@ -40,6 +41,7 @@ _MODULES = {
     "staleness": staleness,
     "calendar": calendar,
     "leaders": leaders,
+    "touch": touch,
     "bars": bars,
     "spectral": spectral,
     "wavelet": wavelet,
@@ -50,7 +52,12 @@ FAMILIES: Mapping[str, Family] = MappingProxyType({name: Family(name, module) fo
 STANDARD = ("book", "flow", "returns")
 """The families of the default set: 23 features that are never nan once the set's warm-up is over."""
 
-SETS: Mapping[str, tuple[str, ...]] = MappingProxyType({"standard": STANDARD, "wide": tuple(FAMILIES)})
+ALPHA = (*STANDARD, "touch")
+"""What the model ``primary`` reads."""
+
+SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"standard": STANDARD, "alpha": ALPHA, "wide": tuple(FAMILIES)}
+)
 """Names that stand for several families."""
 
 OWNERS: Mapping[str, str] = MappingProxyType({each: name for name, one in FAMILIES.items() for each in one.names})
