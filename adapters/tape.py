@@ -86,20 +86,23 @@ class TapeWriter:
     """Writes one new tape; entries are appended on the caller's thread, compressed and stored on another.
 
     ``write`` costs about a microsecond. It waits only when the disk is 64 MiB behind. What was written more than
-    about a second ago is in the file even if the process is killed.
+    about a second ago is in the file even if the process is killed. With ``flush_s`` None frames are cut by size alone,
+    so the same entries make the same bytes.
 
     Raises:
         FileExistsError: a tape is never overwritten.
         TapeNotWritten: the disk refuses; raised by the next ``write`` or by ``close``.
     """
 
-    def __init__(self, path: Path | str, header: TapeHeader, *, flush_s: float = FLUSH_SECONDS) -> None:
+    def __init__(self, path: Path | str, header: TapeHeader, *, flush_s: float | None = FLUSH_SECONDS) -> None:
         self.path = Path(path)
         self.entries = 0
         self._file: BinaryIO = self.path.open("xb")
         self._changed = threading.Condition()
-        self._pending: list[bytes] = []
-        self._pending_bytes = 0
+        self._full: list[list[bytes]] = []  # blocks of FLUSH_BYTES
+        self._pending: list[bytes] = []  # the block that still fills
+        self._filled = 0
+        self._pending_bytes = 0  # of all of them
         self._closing = False
         self._failure: OSError | None = None
         self._flush_s = flush_s
@@ -125,8 +128,11 @@ class TapeWriter:
                 raise self._refusal(self._failure)
             self._pending.append(line)
             self._pending_bytes += len(line)
+            self._filled += len(line)
             self.entries += 1
-            if self._pending_bytes >= FLUSH_BYTES:
+            if self._filled >= FLUSH_BYTES:
+                self._full.append(self._pending)
+                self._pending, self._filled = [], 0
                 self._changed.notify_all()
 
     def close(self) -> None:
@@ -159,16 +165,18 @@ class TapeWriter:
         closing = False
         while not closing:
             with self._changed:
-                if not self._closing and self._pending_bytes < FLUSH_BYTES:
+                if not self._closing and not self._full:
                     self._changed.wait(self._flush_s)
-                taken, self._pending = self._pending, []
-                self._pending_bytes = 0
                 closing = self._closing
+                taken, self._full = self._full, []
+                if self._pending and (closing or not (taken or self._flush_s is None)):
+                    taken.append(self._pending)
+                    self._pending, self._filled = [], 0
+                self._pending_bytes = self._filled
                 self._changed.notify_all()
-            if not taken:
-                continue
             try:
-                self._store(b"".join(taken))
+                for block in taken:
+                    self._store(b"".join(block))
             except OSError as error:
                 with self._changed:
                     self._failure = error

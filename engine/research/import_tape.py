@@ -78,7 +78,7 @@ def import_tape(
     )
     part = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        with TapeWriter(part, header) as writer:
+        with TapeWriter(part, header, flush_s=None) as writer:
             last_ns = first.ns
             for entry in _counted(chain([first], entries), progress):
                 writer.write(entry)

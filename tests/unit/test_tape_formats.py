@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from adapters.entry import Entry, EntryKind
-from adapters.tape import TapeError, TapeHeader, TapeWriter, VenueHeader, read_tape, read_tapes
-from adapters.tape_bytes import compress_frame
+from adapters.tape import FLUSH_BYTES, TapeError, TapeHeader, TapeWriter, VenueHeader, read_tape, read_tapes
+from adapters.tape_bytes import ZSTD_MAGIC, compress_frame
 
 DEPTH = b'{"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","E":1,"s":"BTCUSDT","U":2,"u":3,"b":[],"a":[]}}'
 TRADE = b'{"stream":"btcusdt@trade","data":{"e":"trade","E":1,"s":"BTCUSDT","t":1,"p":"1.0","q":"2.0","T":1,"m":true}}'
@@ -189,3 +189,22 @@ def test_entries_keep_their_order_over_many_blocks(tmp_path: Path) -> None:
     read = list(read_tape(path)[1])
     assert read == entries
     assert all(one.ns < two.ns for one, two in pairwise(read))
+
+
+def test_frames_when_cut_by_size_alone_then_no_pause_of_the_writer_shows_in_the_bytes(tmp_path: Path) -> None:
+    class Paused(TapeWriter):
+        """Its thread is woken at every entry, as a slow machine might."""
+
+        def write(self, entry: Entry) -> None:
+            super().write(entry)
+            with self._changed:
+                self._changed.notify_all()
+
+    for name, kind in (("a", TapeWriter), ("b", Paused)):
+        with kind(tmp_path / name, TapeHeader(started_ns=1, venues={}), flush_s=None) as writer:
+            for ns in range(20_000):
+                writer.write(Entry(EntryKind.RECEIVED, ns, "sim", "", DEPTH))
+    content = (tmp_path / "a").read_bytes()
+    assert content == (tmp_path / "b").read_bytes()
+    line_bytes = 20_000 * len(DEPTH)
+    assert content.count(ZSTD_MAGIC) >= 2 + line_bytes // FLUSH_BYTES  # the header's, the end's, a block's each
