@@ -27,9 +27,12 @@ SLOW: dict[str, Callable[[Frames, int, float], dict[str, float]]] = {
 
 
 def ragged(count: int, seed: int) -> Frames:
-    """A walk with pauses from none to a quarter of a minute, frames of trades only, and missing levels."""
+    """A walk with pauses from none to a quarter of a minute, frames of trades only, and levels far apart or missing."""
     frames = walk(count, seed=seed)
     rng = np.random.default_rng(seed)
+    for i in range(count):  # up to 30 bps from the best
+        for side, way in (("bid", -1), ("ask", 1)):
+            frames[side][i] = frames[side][i, 0] + way * np.append(0, np.cumsum(rng.integers(1, 700, 9)))
     pauses = rng.choice([0, 3 * MS, 40 * MS, 700 * MS, 15 * SECOND], count, p=[0.1, 0.5, 0.3, 0.09, 0.01])
     frames["recv_ns"] = START_NS + np.cumsum(pauses)
     for i in np.flatnonzero(rng.random(count) < 0.3).tolist()[1:]:
