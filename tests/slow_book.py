@@ -110,8 +110,9 @@ def queue(frames: Frames, now_ns: int, tick: float) -> dict[str, float]:
     events: dict[str, Floats] = {}
     for side in ("bid", "ask"):
         move = np.diff(frames[side][:, 0], prepend=frames[side][0, 0])
-        more = np.diff(frames[f"{side}_size"][:, 0], prepend=frames[f"{side}_size"][0, 0]) * (move == 0.0)
-        events |= {f"{side}_added": more.clip(0) / usual, f"{side}_removed": (-more).clip(0) / usual}
+        grown = np.diff(frames[f"{side}_size"][:, 0], prepend=frames[f"{side}_size"][0, 0])
+        more = np.asarray(grown * (move == 0.0), np.float64)
+        events |= {f"{side}_added": np.maximum(more, 0.0) / usual, f"{side}_removed": np.maximum(-more, 0.0) / usual}
         events |= {f"{side}_up": (move > 0) * 1.0, f"{side}_down": (move < 0) * 1.0}
     for label, half_life_s in (("1s", 1.0), ("10s", 10.0)):
         sums = {name: (one * left(frames, now_ns, half_life_s)).sum() for name, one in events.items()}

@@ -31,7 +31,8 @@ class ModelError(ValueError):
 class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One ``[[model]]`` of a run. Times are ns of engine time; predictions and labels bps of the mid's return.
 
-    ``features``, ``trades`` and ``leaders`` say what the inputs are: see ``FeatureSet.of``.
+    ``features``, ``trades`` and ``leaders`` say what the inputs are (``FeatureSet.of``), ``prepare`` and ``masks`` how
+    they are prepared (``Preparation``).
     ``learning_rate`` 0 means the model's own; ``retrain_every_ns`` 0 means on drift only; ``options`` are the own
     settings of a model from elsewhere.
 
@@ -49,6 +50,8 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     features: str | tuple[str, ...] = "standard"
     trades: str = LIVE
     leaders: tuple[str, ...] = ()
+    prepare: str = "none"
+    masks: bool = False
     stale_ns: int = 10 * SECOND_NS
     retrain_every_ns: int = 30 * SECOND_NS
     retrain_timeout_ns: int = 600 * SECOND_NS

@@ -10,6 +10,7 @@ from engine.core.records import AnyFact, ModelRefused
 from engine.core.types import NEVER_NS, Instrument
 from engine.features.set import FeatureSet
 from engine.learn.contract import ModelError, ModelSettings, TrainJob
+from engine.learn.inputs import Inputs
 from engine.learn.slot import Slot
 
 SAVE_VERSION = 2
@@ -49,17 +50,21 @@ class Models:
             if one.symbol not in symbols:
                 known = ", ".join(symbols)
                 raise ModelError(f"model {one.name}: symbol: expected one of {known}, found {one.symbol!r}")
-            chosen = (one.warm_up_ns, one.features, one.trades, one.leaders)
-            key = repr(chosen)
-            if key not in self._features:
-                try:
-                    self._features[key] = FeatureSet.of(instruments, *chosen)
-                except ValueError as error:
-                    raise ModelError(f"model {one.name}: {error}") from error
-            features = self._features[key]
-            self._slots[one.name] = Slot(one, symbols[one.symbol], features, seed, inline_delay_ns)
+            inputs = self._inputs(one, instruments)
+            self._slots[one.name] = Slot(one, symbols[one.symbol], inputs, seed, inline_delay_ns)
         self._next_ns = NEVER_NS
         self._begun = False
+
+    def _inputs(self, one: ModelSettings, instruments: Sequence[Instrument]) -> Inputs:
+        """What a model sees; the features behind it are shared with all models that want the same."""
+        chosen = (one.warm_up_ns, one.features, one.trades, one.leaders)
+        key = repr(chosen)
+        try:
+            if key not in self._features:
+                self._features[key] = FeatureSet.of(instruments, *chosen)
+            return Inputs(self._features[key], one.prepare, masks=one.masks)
+        except ValueError as error:
+            raise ModelError(f"model {one.name}: {error}") from error
 
     def next_due_ns(self) -> int:
         """The next grid time or label; ``NEVER_NS`` before the first frames, which tell what time it is."""
@@ -115,6 +120,7 @@ class Models:
             "version": SAVE_VERSION,
             "begun": self._begun,
             "features": {key: one.state.tobytes() for key, one in self._features.items()},
+            "inputs": {name: slot.features.save() for name, slot in self._slots.items()},
             "slots": {name: slot.save() for name, slot in self._slots.items()},
         }
 
@@ -128,6 +134,7 @@ class Models:
         for key, features in self._features.items():
             features.restore(state["features"][key])
         for name, slot in self._slots.items():
+            slot.features.load(state["inputs"][name])
             slot.load(state["slots"][name])
         self._begun = state["begun"]
         self._plan()

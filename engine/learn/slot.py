@@ -19,9 +19,9 @@ from engine.core.records import (
     Signal,
 )
 from engine.core.types import NEVER_NS
-from engine.features.set import FeatureSet
 from engine.learn.contract import ModelError, ModelSettings, TrainJob, model_class
 from engine.learn.drift import Adwin, DriftDetector
+from engine.learn.inputs import Inputs
 from engine.learn.labels import Labels, Matured
 from engine.learn.scoring import Scores
 from engine.learn.window import Window
@@ -49,7 +49,7 @@ class Slot:
     """Everything about one model of a run."""
 
     def __init__(
-        self, settings: ModelSettings, symbol: int, features: FeatureSet, seed: int, inline_delay_ns: int | None
+        self, settings: ModelSettings, symbol: int, features: Inputs, seed: int, inline_delay_ns: int | None
     ) -> None:
         self.settings = settings
         self.symbol = symbol

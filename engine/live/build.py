@@ -235,7 +235,7 @@ def build_models(config: AppConfig, instruments: Sequence[Instrument], *, inline
 
 def _model_settings(section: ModelSection, instruments: Sequence[Instrument], symbols: Symbols) -> list[ModelSettings]:
     durations = ("horizon", "every", "warm_up", "stale", "retrain_every", "retrain_timeout", "drift_cooldown")
-    inputs = ("features", "trades", "leaders")
+    inputs = ("features", "trades", "leaders", "prepare", "masks")
     plain = ("use", "drift_delta", "window_rows", "min_rows", "learning_rate", "hidden", "epochs", "batch", "patience")
     values: dict[str, Any] = {f"{key}_ns": getattr(section, key) for key in durations}
     values |= {key: getattr(section, key) for key in (*plain, *inputs)}

@@ -117,6 +117,8 @@ class ModelSection(Section):
     features: str | tuple[str, ...] | None = None
     trades: Literal["live", "held"] | None = None
     leaders: tuple[str, ...] | None = None
+    prepare: Literal["none", "z", "robust", "rank"] | None = None
+    masks: bool | None = None
     stale: Duration | None = None
     retrain_every: Duration | None = None
     retrain_timeout: Duration | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,7 +111,7 @@ def test_models_with_the_same_inputs_share_them() -> None:
             settings(name="e", leaders=("sim:Y",)),
         ],
     )
-    a, b, c, d, e = (models.slot(name).features for name in "abcde")
+    a, b, c, d, e = (models.slot(name).features.features for name in "abcde")
     assert a is b and len({id(one) for one in (a, c, d, e)}) == 4
     assert c.names == FAMILIES["book"].names
 
@@ -122,14 +123,15 @@ def test_models_with_the_same_inputs_share_them() -> None:
         ({"leaders": ("sim:Z",)}, "leaders: expected some of sim:X, sim:Y, found sim:Z"),
     ],
 )
-def test_wrong_inputs_are_refused(wrong: dict[str, object], message: str) -> None:
+def test_wrong_inputs_are_refused(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ModelError, match=message):
         Models(INSTRUMENTS, [settings(**wrong)])
 
 
 def test_only_frames_are_taken() -> None:
+    wrong: Any = np.zeros(3)
     with pytest.raises(TypeError, match="expected an array of FRAME, found one of float64"):
-        FeatureSet(ticks=[1]).update(np.zeros(3))
+        FeatureSet(ticks=[1]).update(wrong)
 
 
 def test_a_saved_run_with_many_inputs_goes_on_as_if_nothing_had_happened(frames: Frames) -> None:
