@@ -7,8 +7,9 @@ so it needs no sample of the future, and no past output ever changes. Centred fi
 what they have seen already.
 
 Denoising is soft thresholding (Donoho 1995): details smaller than what noise makes are dropped, larger ones drawn in by
-as much. The noise is read off the finest details' running median (Donoho and Johnstone 1994) and fades by the root of
-two from scale to scale, as white noise does under Haar's filter.
+as much. The noise is read off the running median of the finest details' sizes (Donoho and Johnstone 1994) and fades by
+the root of two from scale to scale, as white noise does under Haar's filter. Prices move in ticks and often not at all,
+and most of those medians would be 0: so it is the median of the details that are not, times the root of their share.
 """
 
 from __future__ import annotations
@@ -73,6 +74,38 @@ _STILL = 1e-20  # a squared log return; less power is no movement but the memory
 
 
 @kernel
+def first_not_below(value: float, ordered: Vector) -> int:
+    """The index of the first number of an ascending array that is not below ``value``.
+
+    >>> first_not_below(2.0, np.array([1.0, 2.0, 2.0, 5.0]))
+    1
+    """
+    at, end = 0, len(ordered)
+    while at < end:
+        middle = (at + end) // 2
+        if ordered[middle] < value:
+            at = middle + 1
+        else:
+            end = middle
+    return at
+
+
+@kernel
+def noise(ordered: Vector) -> float:
+    """The standard deviation of noise in details of these sizes, ascending, of which some may be 0.
+
+    >>> noise(np.array([0.0, NORMAL, NORMAL, NORMAL])) ** 2
+    0.75
+    """
+    size = len(ordered)
+    still = first_not_below(5e-324, ordered)
+    if still == size:
+        return 0.0
+    middle = (ordered[(still + size - 1) // 2] + ordered[(still + size) // 2]) / 2.0
+    return float(middle / NORMAL * np.sqrt((size - still) / size))
+
+
+@kernel
 def replace(old: float, new: float, ordered: Vector) -> None:
     """Put ``new`` in the place of ``old`` in an ascending array that holds it, and keep the order.
 
@@ -81,13 +114,7 @@ def replace(old: float, new: float, ordered: Vector) -> None:
     >>> ordered.tolist()
     [1.0, 2.0, 5.0, 9.0]
     """
-    at, end = 0, len(ordered)
-    while at < end:
-        middle = (at + end) // 2
-        if ordered[middle] < old:
-            at = middle + 1
-        else:
-            end = middle
+    at = first_not_below(old, ordered)
     while at + 1 < len(ordered) and ordered[at + 1] < new:
         ordered[at] = ordered[at + 1]
         at += 1
@@ -122,9 +149,10 @@ def add_sample(value: float, part: Vector) -> float:
         detail = smooth - wider
         if j == 0:
             slot = SIZES + count % MEDIAN
-            replace(part[slot], abs(detail), part[SORTED : SORTED + MEDIAN])
+            ordered = part[SORTED : SORTED + MEDIAN]
+            replace(part[slot], abs(detail), ordered)
             part[slot] = abs(detail)
-            part[NOISE] = (part[SORTED + MEDIAN // 2 - 1] + part[SORTED + MEDIAN // 2]) / 2.0 / NORMAL
+            part[NOISE] = noise(ordered)
         part[POWER + j] = part[POWER + j] * ENERGY_DECAY + detail * detail * (1.0 - ENERGY_DECAY)
         denoised += shrunk(detail, THRESHOLD * part[NOISE] * fading)
         fading /= math.sqrt(2.0)

@@ -35,7 +35,8 @@ def denoised(x: Vector) -> tuple[Vector, Vector]:
     details, smooth = decomposed(x)
     sizes = np.concatenate([np.zeros(wavelet.MEDIAN), np.abs(details[0])])
     windows = np.lib.stride_tricks.sliding_window_view(sizes, wavelet.MEDIAN)[1:]
-    noise = np.median(windows, axis=1) / wavelet.NORMAL
+    medians = [np.median(window[window > 0]) if window.any() else 0.0 for window in windows]
+    noise = np.array(medians) / wavelet.NORMAL * np.sqrt((windows > 0).mean(axis=1))
     result = smooth.copy()
     for j, detail in enumerate(details):
         limit = math.sqrt(2 * math.log(64)) * noise / math.sqrt(2) ** j
@@ -108,6 +109,15 @@ def test_white_noise_fades_from_scale_to_scale_as_the_threshold_does() -> None:
     deviations = [float(detail[64:].std()) for detail in details]
     expected = [1 / math.sqrt(2) ** (j + 1) for j in range(wavelet.LEVELS)]
     assert deviations == pytest.approx(expected, rel=0.03)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.3, 0.05])
+def test_the_noise_is_that_of_prices_that_mostly_stand_still(share: float) -> None:
+    rng = np.random.default_rng(7)
+    x = np.cumsum(rng.normal(size=20_000) * (rng.random(20_000) < share))
+    _, noise = denoised(x)
+    # The finest detail is half of a move.
+    assert noise[100:].mean() == pytest.approx(0.5 * math.sqrt(share), rel=0.1)
 
 
 def test_noise_is_taken_off_a_steady_price() -> None:
