@@ -24,8 +24,9 @@ The local book; the steps are marked in the code:
    is gone. A side without a level is an empty array.
 2. A frame whose ``seq`` is not above the last one was seen before.
 3. After a hole in ``seq`` the book is in doubt; the next ``book`` makes it ready again.
-4. A book whose best bid is not below its best ask (national best quotes lock and cross for moments) is no market to
-   trade on: it is in doubt until the next ``book`` that is none. Nothing is asked for, as the next one is whole.
+4. A book whose best bid is not below its best ask is not taken. National best quotes lock and cross for some
+   milliseconds thousands of times a day, as the two sides come from feeds that race: the book before stands on for a
+   second. After that it is in doubt until the next ``book`` that is none; nothing is asked for, as that one is whole.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ from engine.core.events import CROSSED, GAP, SELL, SEQUENCE, UNSIDED, UP, Batch,
 from engine.core.types import Instrument
 
 NOTHING: tuple[Output, ...] = ()
+CROSSED_FOR_NS = 1_000_000_000
+"""How long a locked or crossed book is taken for a race of two feeds."""
 SIDES = {"buy": 0, "sell": SELL, "none": UNSIDED}
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the last: brackets nested without end
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 2)]
@@ -152,16 +155,27 @@ class Plain(Venue):
         seq = message.seq
         if seq <= book.seq:  # step 2
             return NOTHING
-        is_hole, was_ready = 0 < book.seq < seq - 1, book.is_ready  # step 3
+        is_hole = 0 < book.seq < seq - 1  # step 3
         bids, asks = bytes(message.bids), bytes(message.asks)
         batch = book.replace(self._scanner, self._found, bids, asks, seq, time_ns, recv_ns, is_hole)  # step 1
         book.seq = seq
         if is_hole:
+            if batch is None:
+                book.doubt()
             gap = self._gap(book, SEQUENCE, recv_ns)
             return (gap,) if batch is None else (gap, batch)
         if batch is None:  # step 4
-            return (self._gap(book, CROSSED, recv_ns),) if was_ready else NOTHING
+            book.crossed_ns = book.crossed_ns or recv_ns
+            return self._late(book, recv_ns)
+        book.crossed_ns = 0
         return (batch,)
+
+    def _late(self, book: PlainBook, now_ns: int) -> Sequence[Output]:
+        """Doubt a book that has been locked or crossed for too long."""
+        if not book.crossed_ns or not book.is_ready or now_ns - book.crossed_ns < CROSSED_FOR_NS:
+            return NOTHING
+        book.doubt()
+        return (self._gap(book, CROSSED, now_ns),)
 
     def _trade(self, book: PlainBook, message: _Frame, time_ns: int, recv_ns: int) -> Sequence[Output]:
         side, seq = SIDES.get(message.side), message.seq
@@ -198,8 +212,7 @@ class Plain(Venue):
         return NOTHING
 
     def ticked(self, now_ns: int) -> Sequence[Output]:
-        del now_ns
-        return NOTHING
+        return [output for book in self._books.values() for output in self._late(book, now_ns)]
 
     def doubted(self, symbol: int, now_ns: int) -> Sequence[Output]:
         del now_ns

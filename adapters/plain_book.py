@@ -106,7 +106,7 @@ def _plain_book(
     """A whole book frame into rows from ``start`` on: the row behind the last, or a code.
 
     ``held[side, 0 prices | 1 sizes]`` is what the engine's book holds, ``state`` the levels of each side and whether
-    the book is ready. Both change only where the frame is taken; a crossed one leaves the book not ready. Bit 48 of
+    the book is ready. Both change only where the frame is taken, and a crossed one is not. Bit 48 of
     ``scale``: the book is in doubt, take the frame whole.
     """
     bid_end, at = scan_side(found, 0, bids, 0, 0, scale, seq, venue_ns, recv_ns)
@@ -127,7 +127,6 @@ def _plain_book(
     if flaw != 0:
         return flaw
     if bid_end > 0 and end > bid_end and found[0]["price"] >= found[bid_end]["price"]:
-        state[_IS_READY] = 0
         return CROSSED
     if start + end + state[0] + state[1] + 2 > len(rows):
         return FULL
@@ -173,7 +172,7 @@ def flaw(code: int, instrument: Instrument) -> MalformedFrame:
 class PlainBook:
     """One symbol: which frame was the last, and what the engine's book holds."""
 
-    __slots__ = ("_held", "_kernel", "_state", "index", "instrument", "packed", "seq")
+    __slots__ = ("_held", "_kernel", "_state", "crossed_ns", "index", "instrument", "packed", "seq")
 
     def __init__(self, index: int, instrument: Instrument, packed: int) -> None:
         self.index = index
@@ -181,6 +180,8 @@ class PlainBook:
         self.packed = packed
         self.seq = 0
         """The last frame's number; 0 before the first."""
+        self.crossed_ns = 0
+        """Since when the source shows a locked or crossed book that is not taken; 0: it does not."""
         self._held: Int64s = np.zeros((2, 2, DEPTH), np.int64)
         self._state: Int64s = np.zeros(3, np.int64)
         self._kernel = plain_book()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from adapters.contract import MalformedFrame
 from adapters.entry import Entry, EntryKind
 from adapters.feed import Feed
-from adapters.plain import Plain
+from adapters.plain import CROSSED_FOR_NS, Plain
 from adapters.plain_book import DEPTH
 from engine.core.events import (
     ASK,
@@ -66,7 +66,7 @@ def kinds(batches: Sequence[Batch]) -> list[list[int]]:
     return [batch["kind"].tolist() for batch in batches]
 
 
-def test_a_crossed_moment_when_replayed_then_the_next_good_frame_is_ready_and_nobody_was_asked() -> None:
+def test_a_crossed_moment_when_replayed_then_the_book_before_stands_on_until_the_next_good_frame() -> None:
     good, next_good = [("10.00", "1"), ("9.00", "2")], [("10.01", "1")]
     frames = [
         book(1, good, [("10.02", "1")]),
@@ -83,21 +83,33 @@ def test_a_crossed_moment_when_replayed_then_the_next_good_frame_is_ready_and_no
         player.apply(Entry(EntryKind.RECEIVED, NS + at, "v", data=frame))
         states.append(rig.engine.books.views[0].is_ready)
     view = rig.engine.books.views[0]
-    assert states == [True, False, False, False, True]
+    assert states == [True] * 5
     assert (view.levels("bid"), view.levels("ask")) == ([(1001, 1000)], [(1002, 4000)])
-    assert player.doubts == 1  # the engine asked for the book anew; in a recording nobody answers, and nobody has to
-    assert player.feeds["v"].stats.gaps == 1
+    assert (player.doubts, player.feeds["v"].stats.gaps) == (0, 0)
     assert player.feeds["v"].stats.malformed == 0
 
 
-def test_a_crossed_moment_when_heard_by_a_strategy_then_it_is_a_gap_with_its_reason() -> None:
+def test_a_crossed_second_when_heard_by_a_strategy_then_it_is_a_gap_with_its_reason() -> None:
     script = Script()
     rig = Rig(script, instruments=(ETH,))
     venue = plain()
-    for seq, bid in enumerate(("10.00", "10.05", "10.00"), 1):
-        rig.feed(*rows(venue, book(seq, [(bid, "1")], [("10.02", "1")]), NS + seq))
+    moments = (("10.00", 0), ("10.05", 1), ("10.04", CROSSED_FOR_NS), ("10.05", CROSSED_FOR_NS + 1), ("10.00", 2 * CROSSED_FOR_NS))
+    for seq, (bid, after_ns) in enumerate(moments, 1):
+        rig.feed(*rows(venue, book(seq, [(bid, "1")], [("10.02", "1")]), NS + after_ns))
+        assert rig.engine.books.views[0].is_ready == (seq not in (4,))
     assert [one.reason for one in script.all("gap")] == ["crossed"]
     assert [(fact.ready, fact.reason) for fact in rig.facts(FeedState)] == [(True, ""), (False, "crossed"), (True, "")]
+
+
+def test_a_crossed_second_when_nothing_more_comes_then_the_clock_says_so() -> None:
+    venue = plain()
+    rows(venue, book(1, [("10.00", "1")], [("10.02", "1")]))
+    assert rows(venue, book(2, [("10.02", "1")], [("10.02", "1")])) == []
+    assert venue.ticked(NS + CROSSED_FOR_NS - 1) == []
+    (gap,) = venue.ticked(NS + CROSSED_FOR_NS)
+    assert isinstance(gap, np.ndarray)
+    assert (gap["kind"][0], gap["reason"][0]) == (GAP, CROSSED)
+    assert venue.ticked(NS + 2 * CROSSED_FOR_NS) == []
 
 
 def test_frames_of_a_ready_book_when_nothing_is_wrong_then_it_is_never_taken_out_of_use() -> None:
@@ -221,6 +233,6 @@ def test_any_frames_when_applied_row_by_row_then_the_book_is_what_the_last_one_s
                     assert is_ready != bool(flags & SNAPSHOT)
                     side.update({price: size}) if size else side.pop(price)
         crossed = bool(bids and asks and max(bids) >= min(asks))
-        assert is_ready is not crossed
-        if is_ready:
+        assert is_ready or crossed  # a book in doubt waits for one that is not crossed
+        if not crossed:
             assert held == tuple({100 * price: 1000 * size for price, size in side.items()} for side in (bids, asks))
