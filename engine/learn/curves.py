@@ -131,6 +131,28 @@ def _follow(
             at["epoch"] += 1
 
 
+@kernel
+def _add(
+    samples: npt.NDArray[np.void],
+    entries: npt.NDArray[np.float64],
+    spans: npt.NDArray[np.void],
+    cursor: npt.NDArray[np.void],
+    now_ns: int,
+    prediction: float,
+) -> bool:
+    at = cursor[0]
+    if at["twice_mid"] <= 0.0:
+        return False
+    _pass(samples, entries, spans, cursor, now_ns + 1)
+    if at["added"] - at["kept"] >= samples.shape[0]:
+        return False
+    one = samples[at["added"] % samples.shape[0]]
+    one["ns"], one["epoch"], one["prediction"] = now_ns, at["epoch"], prediction
+    at["added"] += 1
+    _pass(samples, entries, spans, cursor, now_ns + 1)
+    return True
+
+
 class Point(NamedTuple):
     """The information coefficient of one span, ``begins_ns`` to ``ends_ns`` after the sample; None: not known yet."""
 
@@ -173,7 +195,7 @@ class Curves:
         self._cursor["frame_ns"] = -NEVER_NS // 2
         # Compiled here, at the start, and not at the first tick.
         self.follow(np.zeros(0, FRAME))
-        _pass(self._samples, self._entries, self._spans, self._cursor, 0)
+        _add(self._samples, self._entries, self._spans, self._cursor, 0, 0.0)  # no book yet: nothing is added
 
     def follow(self, frames: Frames) -> None:
         """Take frames of any symbols, oldest first."""
@@ -181,17 +203,10 @@ class Curves:
 
     def add(self, now_ns: int, prediction: float) -> bool:
         """Follow a sample, or pass it over (False): not its turn, no usable book, or no room."""
-        at = self._cursor[0]
         self.offered += 1
-        if (self.offered - 1) % self.stride or at["twice_mid"] <= 0.0:
+        if (self.offered - 1) % self.stride:
             return False
-        _pass(self._samples, self._entries, self._spans, self._cursor, now_ns + 1)
-        if at["added"] - at["kept"] >= len(self._samples):
-            return False
-        self._samples[int(at["added"]) % len(self._samples)] = (now_ns, at["epoch"], prediction)
-        at["added"] += 1
-        _pass(self._samples, self._entries, self._spans, self._cursor, now_ns + 1)
-        return True
+        return _add(self._samples, self._entries, self._spans, self._cursor, now_ns, prediction)
 
     def decay(self) -> list[Point]:
         """By horizon, ``FACTORS`` of the model's own: the correlation of the prediction with the return so far."""

@@ -8,6 +8,8 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from engine.core.jit import kernel
+
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 NORMAL: Final = 1.959963984540054
@@ -30,10 +32,19 @@ def ranks(values: Floats) -> Floats:
     >>> ranks(np.array([3.0, 1.0, 3.0])).tolist()
     [2.5, 1.0, 2.5]
     """
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    shared: Floats = (ends - (counts - 1) / 2.0)[place.ravel()]
-    return shared
+    found: Floats = np.zeros(len(values))
+    _share(values, np.argsort(values), found)
+    return found
+
+
+@kernel
+def _share(values: Floats, order: npt.NDArray[np.int64], found: Floats) -> None:
+    first = 0
+    for at in range(1, len(order) + 1):
+        if at == len(order) or values[order[at]] != values[order[first]]:
+            for tied in range(first, at):
+                found[order[tied]] = (first + 1 + at) / 2.0
+            first = at
 
 
 def pearson(one: Floats, other: Floats) -> float:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from engine.learn.estimates import Interval, correlation_interval, moments, pearson, ranks
 
-CAPACITY: Final = 2048
+CAPACITY: Final = 1024
 BLOCKS: Final = 32
 TENTHS: Final = 10
 
@@ -48,8 +48,8 @@ class Recent:
         return self._pairs[np.arange(last - kept, last) % CAPACITY]
 
     def spearman(self) -> tuple[float | None, Interval | None]:
-        """The rank correlation and its interval, as of now or of up to 64 pairs ago; None where they cannot be told."""
-        if self._told is not None and self._told[0] == self.seen // 64:
+        """The rank correlation and its interval; None where they cannot be told."""
+        if self._told is not None and self._told[0] == self.seen:
             return self._told[1]
         p, y = self.pairs().T
         p, y = ranks(p), ranks(y)
@@ -57,7 +57,7 @@ class Recent:
         count = min(BLOCKS, len(p) // self.block) or 1
         sums = np.array([part.sum(axis=0) for part in np.array_split(moments(p, y), count)])
         found = (None, None) if rho != rho else (rho, correlation_interval(sums))
-        self._told = (self.seen // 64, found)
+        self._told = (self.seen, found)
         return found
 
     def reliability(self) -> list[tuple[float, float, int]]:

@@ -148,7 +148,7 @@ TABLE: Final[tuple[Metric, ...]] = (
     Metric("model_ic", "gauge", _MODEL, "Information coefficient: correlation of predictions with labels."),
     Metric("model_ic_low", "gauge", _MODEL, "Lower end of its 95 % interval, from blocks of several horizons."),
     Metric("model_ic_high", "gauge", _MODEL, "Upper end of it."),
-    Metric("model_spearman", "gauge", _MODEL, "Rank correlation of the last 2,048 kept pairs."),
+    Metric("model_spearman", "gauge", _MODEL, "Rank correlation of the last 1,024 kept pairs."),
     Metric("model_r2", "gauge", _MODEL, "1 - squared error / that of always saying 0; 1 is perfect."),
     Metric("model_r2_last", "gauge", _MODEL, "1 - squared error / that of saying the last label known again."),
     Metric("model_slope", "gauge", _MODEL, "Of the label on the prediction; 1 where sizes are right."),
