@@ -166,14 +166,18 @@ class Missed(Fact, frozen=True, tag=True):
     mids2: list[int]
 
 
-class LabelScored(Fact, frozen=True, tag=True):
-    """A prediction's label matured: it was scored, and only then learned."""
+class LabelScored(Fact, frozen=True, tag=True, omit_defaults=True):
+    """A prediction's label matured: it was scored, and only then learned.
+
+    ``name``: which label, such as ``direction@5s``, where it is not the model's first. ``label`` in its unit.
+    """
 
     model: str
     symbol: str
     id: int
     prediction: float
     label: float
+    name: str = ""
 
 
 class DriftAlarm(Fact, frozen=True, tag=True):

@@ -31,6 +31,8 @@ PENDING: Final = np.dtype(
         ("last", "f8"),  # the label that had matured last when the sample was taken; nan: none
         ("prediction", "f8"),  # in the label's unit; nan where the model said nothing
         ("label", "f8"),  # once matured; nan where void
+        ("move", "f8"),  # bps that the mid moved until the label was known
+        ("unit", "f8"),  # bps that a prediction of 1 means; nan where it means no move
     ]
 )
 
@@ -101,6 +103,7 @@ def _settle(
     one = queue[slot]
     _live(at, end_ns)
     one["label"], one["end_ns"], one["known"] = label, end_ns, 1
+    one["move"] = np.log(at["twice_mid"] / one["twice_mid"]) * 1e4 if label == label else np.nan
     span = end_ns - one["sample_ns"]
     one["weight"] = min(1.0, (at["shared"] - one["shared"]) / span) if span > 0 else 1.0 / at["alive"]
     at["alive"] -= 1
@@ -260,15 +263,18 @@ def begin(
     one["spread"] = 2e4 * (at["ask"] - at["bid"]) / at["twice_mid"]
     one["shared"], one["weight"], one["last"] = at["shared"], 0.0, at["last"]
     one["upper"] = one["lower"] = np.nan
-    one["scale"] = 0.0
+    one["scale"], one["move"], one["unit"] = 0.0, np.nan, np.nan
     kind = rule["kind"]
-    if kind == SCALED:
-        one["scale"] = _volatility_bps(at, rule, now_ns)
+    if kind == RETURN:
+        one["unit"] = 1.0
+    elif kind == SCALED:
+        one["unit"] = one["scale"] = _volatility_bps(at, rule, now_ns)
     elif kind == DIRECTION:
         one["scale"] = rule["band_bps"] + rule["band_half_spreads"] * one["spread"] / 2.0
     elif kind == VOLATILITY:
         one["scale"] = at["squares"]
     elif kind == BARRIER:
+        one["unit"] = 1.0 if rule["as_return"] != 0 else np.nan
         unit = _volatility_bps(at, rule, now_ns) if rule["in_volatility"] != 0 else 1.0
         if rule["profit"] > 0.0:
             one["upper"] = at["twice_mid"] * np.exp(rule["profit"] * unit * 1e-4)

@@ -10,7 +10,7 @@ import numpy as np
 from engine.core.events import Frames
 from engine.core.types import NEVER_NS
 from engine.features.set import Vector
-from engine.learn.labels import NAN, Labels, Matured, Part, known, matured
+from engine.learn.labels import NAN, Labels, Matured, Part, matured
 from engine.learn.targets import LabelOptions, Target
 
 
@@ -31,8 +31,8 @@ class LabelSet:
     >>> both.follow(frames[1:])
     >>> list(both.ripe(24))
     []
-    >>> [(round(one.label), one.others, one.end_ns) for one in both.ripe(25)]
-    [(6931, ((None, 1.0),), 25)]
+    >>> [(round(one.label), one.others[0].label, one.end_ns) for one in both.ripe(25)]
+    [(6931, 1.0, 25)]
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class LabelSet:
                 self.void += 1
                 continue
             end_ns, weight = max(part.end_ns for part in whole), sum(part.weight for part in whole) / len(whole)
-            others = tuple((known(part.prediction), part.label) for part in whole[1:])
+            others = tuple(matured(part, x) for part in whole[1:])
             yield matured(whole[0]._replace(end_ns=end_ns, weight=weight), x, others)
 
     def next_due_ns(self) -> int:

@@ -31,6 +31,8 @@ class Part(NamedTuple):
     last: float
     prediction: float
     label: float
+    move_bps: float = NAN
+    unit_bps: float = NAN
 
 
 class Matured(msgspec.Struct, frozen=True):
@@ -38,7 +40,8 @@ class Matured(msgspec.Struct, frozen=True):
 
     ``end_ns``: when the label was known. ``weight``: its uniqueness, the mean of 1 / labels alive over its span.
     ``spread_bps`` at the sample. ``last``: the label that had matured last by then, None before the first.
-    ``others``: prediction and label of the model's further labels.
+    ``move_bps``: what the mid moved until ``end_ns``. ``unit_bps``: what a prediction of 1 means, None where it is no
+    move. ``others``: the same of the model's further labels.
     """
 
     sample_ns: int
@@ -51,12 +54,14 @@ class Matured(msgspec.Struct, frozen=True):
     spread_bps: float = 0.0
     last: float | None = None
     regime: int = -1
-    others: tuple[tuple[float | None, float], ...] = ()
+    move_bps: float = 0.0
+    unit_bps: float | None = None
+    others: tuple[Matured, ...] = ()
 
     @property
     def labels(self) -> Vector:
         """All labels, the first of ``settings.labels`` first."""
-        return np.array([self.label, *(label for _, label in self.others)])
+        return np.array([self.label, *(one.label for one in self.others)])
 
 
 def known(value: float) -> float | None:
@@ -160,10 +165,10 @@ class Labels:
         kernels.mature(self._queue, self._order, self._cursor, self._rules, now_ns + 1)
         while (slot := kernels.release(self._queue, self._order, self._cursor)) >= 0:
             sample_ns, _, end_ns, id_, _, _, regime, _, spread, *rest = self._queue[slot].item()
-            _, _, _, _, weight, last, prediction, label = rest
+            _, _, _, _, weight, last, prediction, label, move, unit = rest
             if label != label:
                 self.void += 1
-            yield Part(slot, sample_ns, end_ns, id_, regime, spread, weight, last, prediction, label)
+            yield Part(slot, sample_ns, end_ns, id_, regime, spread, weight, last, prediction, label, move, unit)
             kernels.sweep(self._queue, self._cursor)
 
     def x(self, slot: int) -> Vector:
@@ -203,7 +208,7 @@ class Labels:
         self.void, self.dropped, self.unordered, self._newest_ns = state["counts"]
 
 
-def matured(part: Part, x: Vector, others: tuple[tuple[float | None, float], ...] = ()) -> Matured:
+def matured(part: Part, x: Vector, others: tuple[Matured, ...] = ()) -> Matured:
     """A label that is not void, with its sample's features."""
     return Matured(
         part.sample_ns,
@@ -216,6 +221,8 @@ def matured(part: Part, x: Vector, others: tuple[tuple[float | None, float], ...
         part.spread_bps,
         known(part.last),
         part.regime,
+        part.move_bps,
+        known(part.unit_bps),
         others,
     )
 

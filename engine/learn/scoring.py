@@ -64,6 +64,16 @@ class Scores(msgspec.Struct):
         return max(-1.0, min(1.0, self.covariance / scale)) if scale > 0.0 else 0.0
 
     @property
+    def slope(self) -> float:
+        """Of the label on the prediction: 1 where the size of predictions is right; 0 before predictions differ."""
+        return self.covariance / self.var_p if self.var_p > 0.0 else 0.0
+
+    @property
+    def intercept(self) -> float:
+        """Of the same line: the label where the prediction is 0."""
+        return self.mean_y - self.slope * self.mean_p
+
+    @property
     def hit_rate(self) -> float:
         """Share of right signs where both prediction and label have one; 0 before the first."""
         return self.hits / self.calls if self.calls else 0.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from engine.core.events import Frames
 from engine.core.records import (
     AnyFact,
     DriftAlarm,
@@ -21,9 +22,12 @@ from engine.core.records import (
 from engine.core.types import NEVER_NS
 from engine.features.set import FeatureSet
 from engine.learn.contract import ModelError, ModelSettings, TrainJob, model_class
+from engine.learn.curves import Curves
+from engine.learn.curves import told as curves_told
 from engine.learn.drift import Adwin, DriftDetector
 from engine.learn.label_sets import LabelSet
 from engine.learn.labels import Matured
+from engine.learn.scorebook import Scorebook
 from engine.learn.scoring import Scores
 from engine.learn.window import Window
 
@@ -65,7 +69,10 @@ class Slot:
             symbol, self.targets, settings.every_ns, width, settings.label_options, settings.stale_ns
         )
         self.window = Window(settings.window_rows if self.model.trains else 1, width, len(self.targets))
-        self.scores = Scores()
+        self.books = [Scorebook(one, settings.every_ns, settings.taker_fee_bps) for one in self.targets]
+        self.curves: Curves | None = None
+        if self.targets[0].about.is_direction:
+            self.curves = Curves(symbol, settings.horizon_ns, settings.every_ns, settings.stale_ns)
         self.detector: DriftDetector = Adwin(settings.drift_delta)
         self.predictions = self.learned = self.retrains = self.swaps = self.refused = self.drift_alarms = 0
         self.version = ""
@@ -80,6 +87,17 @@ class Slot:
         self.stopped = ""  # why the model is asked no more
         self._x = features.vector()
         self._trained: tuple[int, str, bytes, str] | None = None  # inline: due time, version, payload, why none
+
+    @property
+    def scores(self) -> Scores:
+        """The running scores of the first label."""
+        return self.books[0].scores
+
+    def follow(self, frames: Frames) -> None:
+        """Take frames of any symbols, oldest first: labels and curves are made of them."""
+        self.labels.follow(frames)
+        if self.curves is not None:
+            self.curves.follow(frames)
 
     def next_due_ns(self) -> int:
         """When to call ``due`` next."""
@@ -119,20 +137,22 @@ class Slot:
     def _judge(self, matured: Matured, now_ns: int, facts: list[AnyFact]) -> None:
         """Score, watch for drift, and only then learn."""
         settings = self.settings
-        if matured.prediction is not None:
-            self.scores.update(matured.prediction, matured.label)
-            facts.append(LabelScored(settings.name, settings.symbol, matured.id, matured.prediction, matured.label))
-            # Labels of neighbouring samples overlap and their errors are nearly the same one: the detector, which
-            # counts them as evidence, sees one a horizon.
-            if matured.sample_ns - self.watched_ns >= settings.horizon_ns:
-                self.watched_ns = matured.sample_ns
-                error = self.model.score(matured.prediction, matured.label)
-                if self.detector.update(error):
-                    self.drift_alarms += 1
-                    facts.append(DriftAlarm(settings.name, settings.symbol, self.detector.name, error))
-                    if now_ns - self.alarmed_ns >= settings.drift_cooldown_ns:
-                        self.alarmed_ns = now_ns
-                        self.drifted = True
+        for target, book, one in zip(self.targets, self.books, (matured, *matured.others), strict=True):
+            if one.prediction is not None:
+                book.update(one)
+                name = "" if one is matured else str(target)
+                facts.append(LabelScored(settings.name, settings.symbol, one.id, one.prediction, one.label, name))
+        # Labels of neighbouring samples overlap and their errors are nearly the same one: the detector, which counts
+        # them as evidence, sees one a horizon.
+        if matured.prediction is not None and matured.sample_ns - self.watched_ns >= settings.horizon_ns:
+            self.watched_ns = matured.sample_ns
+            error = self.model.score(matured.prediction, matured.label)
+            if self.detector.update(error):
+                self.drift_alarms += 1
+                facts.append(DriftAlarm(settings.name, settings.symbol, self.detector.name, error))
+                if now_ns - self.alarmed_ns >= settings.drift_cooldown_ns:
+                    self.alarmed_ns = now_ns
+                    self.drifted = True
         if matured.others:
             self.model.learn_all(matured.x, matured.labels)
         else:
@@ -176,7 +196,10 @@ class Slot:
         self.ids += 1
         if not self.labels.add(now_ns, self.ids, x, predictions, self.regime):
             return
-        self.predictions += predictions[0] is not None
+        if predictions[0] is not None:
+            self.predictions += 1
+            if self.curves is not None:
+                self.curves.add(now_ns, predictions[0])
         for at, (target, prediction) in enumerate(zip(self.targets, predictions, strict=True)):
             if prediction is not None:
                 name = f"{settings.name}/{target}" if at else settings.name
@@ -210,8 +233,9 @@ class Slot:
         return ModelSwapped(name, version)
 
     def summary(self) -> dict[str, Any]:
-        """Counts and scores as plain values."""
-        settings, scores = self.settings, self.scores
+        """Counts and scores as plain values; the scores are the first label's, ``others`` has those of further ones."""
+        settings, curves = self.settings, self.curves
+        first, *others = (book.summary() for book in self.books)
         return {
             "name": settings.name,
             "use": settings.use,
@@ -223,11 +247,10 @@ class Slot:
             "swaps": self.swaps,
             "refused": self.refused,
             "drift_alarms": self.drift_alarms,
-            "ic": round(scores.ic, 6),
-            "rmse": round(scores.rmse, 6),
-            "mae": round(scores.mae, 6),
-            "hit_rate": round(scores.hit_rate, 6),
-            "r2_pct": round(scores.r2 * 100.0, 6),
+            **first,
+            "decay": curves_told(curves.decay()) if curves is not None else [],
+            "entry": curves_told(curves.entry()) if curves is not None else [],
+            "others": others,
             "version": self.version,
             "pending": len(self.labels),
             "void": self.labels.void,
@@ -245,7 +268,8 @@ class Slot:
             "model": self.model.save(),
             "labels": self.labels.save(),
             "window": self.window.save(),
-            "scores": self.scores.save(),
+            "books": [book.save() for book in self.books],
+            "curves": self.curves.save() if self.curves is not None else None,
             "trained": list(self._trained) if self._trained else None,
         }
 
@@ -256,6 +280,9 @@ class Slot:
         self.model.load(state["model"])
         self.labels.load(state["labels"])
         self.window.load(state["window"])
-        self.scores.load(state["scores"])
+        for book, saved in zip(self.books, state["books"], strict=True):
+            book.load(saved)
+        if self.curves is not None:
+            self.curves.load(state["curves"])
         trained = state["trained"]
         self._trained = (trained[0], trained[1], trained[2], trained[3]) if trained else None

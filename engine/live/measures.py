@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from decimal import Decimal
 from importlib.metadata import version
-from typing import Any
 
 from engine.core.engine import Engine
+from engine.live.measures_models import models
 from engine.live.measures_truth import truth
 from engine.live.metrics import Snapshot
 from engine.live.view import View
 
 Values = dict[str, list[tuple[tuple[str, ...], float]]]
-
-MODEL_COUNTS = ("predictions", "learned", "retrains", "swaps", "refused", "drift_alarms")
-MODEL_GAUGES = {
-    "ic": "model_ic",
-    "rmse": "model_rmse_bps",
-    "hit_rate": "model_hit_ratio",
-    "pending": "model_pending_labels",
-    "training": "model_training",
-    "stopped": "model_stopped",
-}
 
 
 def measure(view: View) -> Snapshot:
@@ -33,7 +23,7 @@ def measure(view: View) -> Snapshot:
     _money(view.runner.engine, values)
     _orders(view, values)
     truth(view.runner.engine, values)
-    _models(view.model_summaries(), values)
+    models(view.model_summaries(), values)
     runner = view.runner
     return Snapshot(
         values,
@@ -141,14 +131,3 @@ def _orders(view: View, values: Values) -> None:
         values.setdefault("fills_total", []).append(((strategy,), float(heard.fills.get(strategy, 0))))
         stopped = float(strategy in engine.roster.stopped)
         values.setdefault("strategy_stopped", []).append(((strategy,), stopped))
-
-
-def _models(summaries: list[dict[str, Any]], values: Values) -> None:
-    for summary in summaries:
-        labels = (str(summary["name"]),)
-        for what in MODEL_COUNTS:
-            values.setdefault(f"model_{what}_total", []).append((labels, float(summary[what])))
-        for what, name in MODEL_GAUGES.items():
-            values.setdefault(name, []).append(
-                (labels, float(bool(summary[what]) if what == "stopped" else summary[what]))
-            )

@@ -77,7 +77,7 @@ class View:
                     for book in engine.book_views
                     if book.is_ready
                 },
-                ic={model["name"]: model["ic"] for model in self.model_summaries() if model["learned"]},
+                ic=self.models.ics() if self.models is not None else {},
             )
         )
 

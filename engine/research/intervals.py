@@ -8,20 +8,15 @@ of Politis and Romano, 1992, after the moving blocks of Künsch, 1989): rows tha
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.core.jit import kernel
-
-Floats: TypeAlias = npt.NDArray[np.float64]
-
-LEAST_BLOCKS = 6
-"""Fewer blocks than that say nothing about how much blocks differ: the interval is nan."""
+from engine.learn.estimates import LEAST_BLOCKS, NORMAL, Floats, pearson, ranks, student
 
 _CHUNK = 1 << 20  # blocks drawn at once: 8 MB
-_NORMAL = 1.959963984540054  # the 97.5 % quantile of the normal distribution
 
 
 class Scored(NamedTuple):
@@ -46,7 +41,8 @@ def bootstrap_scores(
 
     ``prediction`` and ``label`` are in one unit (bps) and in the order of time; rows where either is not finite are
     left out. ``block_rows`` should span several horizons, and what the features remember. The interval is the
-    percentile interval, widened as Student's t is for so many blocks.
+    percentile interval, widened as Student's t is for so many blocks; nan for fewer
+    than ``LEAST_BLOCKS``.
 
     Raises:
         ValueError: arrays of other lengths, or a block or a number of resamples that cannot be.
@@ -78,52 +74,13 @@ def bootstrap_scores(
     if blocks >= LEAST_BLOCKS:
         sums = _block_sums(columns, block_rows)
         ics, r2s = _resample(sums, blocks, resamples, seed)
-        widening = student(blocks - 1) / _NORMAL
+        widening = student(blocks - 1) / NORMAL
         ic_lo, ic_hi = np.tanh(_interval(np.arctanh(_inside(ics)), float(np.arctanh(_inside(ic)[0])), widening))
         r2_lo, r2_hi = _interval(r2s, float(r2[0]), widening)
     called = (p != 0.0) & (y != 0.0)
     hit = float(np.mean((p[called] > 0.0) == (y[called] > 0.0))) if called.any() else math.nan
     rank_ic = pearson(ranks(p), ranks(y))
     return Scored(float(ic[0]), float(ic_lo), float(ic_hi), float(r2[0]), float(r2_lo), float(r2_hi), rank_ic, hit, n)
-
-
-def ranks(values: Floats) -> Floats:
-    """Ranks from 1; equal values share the mean of theirs.
-
-    >>> ranks(np.array([3.0, 1.0, 3.0])).tolist()
-    [2.5, 1.0, 2.5]
-    """
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    shared: Floats = (ends - (counts - 1) / 2.0)[place.ravel()]
-    return shared
-
-
-def pearson(one: Floats, other: Floats) -> float:
-    """Pearson's correlation; nan where either never moved or there are fewer than two pairs.
-
-    >>> pearson(np.array([1.0, 2.0, 4.0]), np.array([2.0, 4.0, 8.0]))
-    1.0
-    """
-    if len(one) < 2:
-        return math.nan
-    a, b = one - one.mean(), other - other.mean()
-    scale = math.sqrt(float(a @ a)) * math.sqrt(float(b @ b))
-    return max(-1.0, min(1.0, float(a @ b) / scale)) if scale > 0.0 else math.nan
-
-
-def student(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t, by the Cornish-Fisher expansion (Abramowitz and Stegun, 26.7.5).
-
-    >>> student(5), student(30)
-    (2.57, 2.04)
-    """
-    z, v = _NORMAL, float(freedom)
-    first = (z**3 + z) / 4.0
-    second = (5.0 * z**5 + 16.0 * z**3 + 3.0 * z) / 96.0
-    third = (3.0 * z**7 + 19.0 * z**5 + 17.0 * z**3 - 15.0 * z) / 384.0
-    fourth = (79.0 * z**9 + 776.0 * z**7 + 1482.0 * z**5 - 1920.0 * z**3 - 945.0 * z) / 92160.0
-    return z + first / v + second / v**2 + third / v**3 + fourth / v**4
 
 
 def _statistics(p: Floats, y: Floats) -> Floats:

@@ -192,7 +192,8 @@ class Outputs:
                     self._add("signals", ns, symbol, fact.source, fact.name, fact.id, fact.horizon_ns, fact.value)
                 case LabelScored():
                     symbol = self._index[fact.symbol]
-                    self._add("labels", ns, symbol, fact.model, fact.id, fact.prediction, fact.label)
+                    model = f"{fact.model}/{fact.name}" if fact.name else fact.model
+                    self._add("labels", ns, symbol, model, fact.id, fact.prediction, fact.label)
                 case Account():
                     money = (fact.equity, fact.realised, fact.unrealised, fact.fees, fact.carry)
                     self._add("ledger", ns, fact.strategy, fact.currency, *money)

@@ -11,6 +11,7 @@ import polars as pl
 from engine.research import report_data as data
 from engine.research.charts import Chart, Line, Mark, number
 from engine.research.report_data import Run
+from engine.research.report_models import models
 from engine.research.report_parts import (
     duration,
     empty,
@@ -43,7 +44,7 @@ def render(run: Run, title: str) -> str:
         *truth(run),
         *_markets(run),
         _strategies(run),
-        *_models(run),
+        *models(run),
         _refusals(run),
         _latency(run),
         _venues(run),
@@ -185,37 +186,6 @@ def _strategies(run: Run) -> str:
         return ""
     head = ["Strategy", "Requests", "Refused", "Sent", "Fills", "Filled", "Maker", "Fees", "Profit"]
     return f'<h2>Strategies</h2><div class="card scroll">{table(head, rows)}</div>'
-
-
-def _models(run: Run) -> Iterable[str]:
-    models = run.summary.get("models", [])
-    if not models:
-        return
-    head = ["Model", "Predictions", "Learned", "IC", "RMSE, bps", "Retrains", "Swaps", "Drift alarms"]
-    rows = [
-        [
-            escape(str(one.get("name"))),
-            *(str(one.get(key, 0)) for key in ("predictions", "learned")),
-            *(number(float(one.get(key, 0.0)), 4) if one.get("predictions") else "–" for key in ("ic", "rmse")),
-            *(str(one.get(key, 0)) for key in ("retrains", "swaps", "drift_alarms")),
-        ]
-        for one in models
-    ]
-    note = (
-        "Each prediction is scored when its label matures, before the model learns from it. "
-        "The information coefficient is the correlation of prediction and outcome."
-    )
-    yield f'<h2>Models</h2><p class="note">{note}</p><div class="card scroll">{table(head, rows)}</div>'
-    start_ns, end_ns = run.span
-    for name, (ic, rmse) in data.score_curves(run).items():
-        if len(ic.ns) < 2:
-            continue
-        first = Chart(start_ns, end_ns, [Line(ic.name, ic.ns, ic.values, "c0")], height=150, zero=True, label=ic.name)
-        second = Chart(start_ns, end_ns, [Line(rmse.name, rmse.ns, rmse.values, "c1")], height=130, label=rmse.name)
-        yield (
-            f'<div class="card"><h3>{escape(name)}: information coefficient</h3>{first.svg()}'
-            f"<h3>{escape(name)}: root mean squared error, bps</h3>{second.svg()}</div>"
-        )
 
 
 def _refusals(run: Run) -> str:

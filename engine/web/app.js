@@ -2,6 +2,7 @@
 
 import { showBooks } from "/books.js";
 import { Chart } from "/chart.js";
+import { showDecay, showModelScores } from "/models.js";
 import { make, setText, showTable } from "/table.js";
 import { gradeCell, scoreTile, showExecution, showMarkouts, showModels, showTruth, who } from "/truth.js";
 import { age, count, fee, micros, money, short, signed, span, stepped, time, tone, trimmed } from "/format.js";
@@ -169,16 +170,8 @@ function showTables() {
   showExecution($("execution"), state);
   const training = state.training;
   setText($("training"), training.running ? `${training.running} training` : training.failed ? `${training.failed} failed` : "");
-  showTable($("models"), [
-    { head: "model", left: true, grow: true, cell: (row) => [row.name, row.stopped ? "down" : "", row.stopped || `${row.use} on ${row.symbol}, ${row.horizon_s} s ahead`] },
-    { head: "IC", cell: (row) => (row.learned ? [row.ic.toFixed(3), tone(row.ic)] : "–") },
-    { head: "RMSE bp", cell: (row) => (row.learned ? row.rmse.toFixed(2) : "–") },
-    { head: "hit", cell: (row) => (row.learned ? `${(row.hit_rate * 100).toFixed(1)} %` : "–") },
-    { head: "learned", cell: (row) => [count(row.learned), "", `${row.predictions} predictions, ${row.pending} labels pending`] },
-    { head: "drift", cell: (row) => [count(row.drift_alarms), row.drift_alarms ? "warn" : "soft"] },
-    { head: "swaps", cell: (row) => [`${row.swaps}/${row.retrains}`, "", "models taken into use, of trainings asked for"] },
-    { head: "version", cell: (row) => (row.training ? ["training", "warn"] : [row.version ? row.version.slice(0, 8) : "–", "soft mono", row.version]) },
-  ], state.models, "No model in the config.");
+  showModelScores($("models"), state.models);
+  showDecay($("decay"), state.models);
   showTable($("latency"), [
     { head: "from receipt", left: true, grow: true, cell: (row) => row.name },
     { head: "p50", cell: (row) => micros(row.p50) },

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from engine.research.intervals import LEAST_BLOCKS, Scored, bootstrap_scores, pearson, ranks, student
+from engine.learn.estimates import LEAST_BLOCKS, pearson, ranks, student
+from engine.research.intervals import Scored, bootstrap_scores
 
 HORIZON = 10
 

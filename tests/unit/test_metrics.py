@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
@@ -9,12 +12,27 @@ from prometheus_client.parser import text_string_to_metric_families
 from engine.core.queues.calibration import Calibration
 from engine.core.queues.calibration_settings import CalibrationSettings
 from engine.core.venue.paper_settings import PaperSettings
+from engine.learn.labels import Matured
+from engine.learn.scorebook import Scorebook
+from engine.learn.targets import Target
 from engine.live.latency import Latency
 from engine.live.measures import measure
 from engine.live.metrics import BOUNDS_NS, LABELS, PREFIX, TABLE, Exporter, Snapshot, markdown
 from tests.data import ROOT
-from tests.market import BTC, MS, Script
+from tests.market import BTC, MS, S, Script
 from tests.watched import Watched, buys
+
+
+def scored(watched: Watched) -> None:
+    """Fifty blocks of labels of a model of the direction, in a regime, and a curve that has points."""
+    slot = watched.models.slot("m")
+    chance = np.random.default_rng(1)
+    book = slot.books[0] = Scorebook(Target("direction", S), 100 * MS, 1.0)
+    for at, (prediction, label) in enumerate(chance.normal(size=(2000, 2)).tolist()):
+        told = (at, at, prediction, math.copysign(1.0, label), np.zeros(1), at, 1.0, 0.5, label, 3, label)
+        book.update(Matured(*told))
+    assert slot.curves is not None
+    slot.curves._spans["count"] = slot.curves._spans["var_p"] = slot.curves._spans["var_y"] = 1
 
 
 def traded() -> Watched:
@@ -34,6 +52,7 @@ def traded() -> Watched:
     engine.calibration = Calibration(engine.instruments, paper, engine._state, engine.emit, engine.schedule)
     engine.calibration.shares[0] = engine.calibration.estimate(0, hour=0)
     engine.calibration.ghosts.fates[0].said = 1
+    scored(watched)
     watched.runner.measured("v", 3 * MS)
     watched.runner.drain(1)
     return watched

@@ -1,0 +1,56 @@
+"""What the metrics say of the models: counts, scores with their intervals, value after costs, decay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from engine.learn.curves import FACTORS
+
+Samples = list[tuple[tuple[str, ...], float]]
+
+COUNTS: Final = ("predictions", "learned", "retrains", "swaps", "refused", "drift_alarms", "trades")
+GAUGES: Final = {
+    "ic": "model_ic",
+    "ic_low": "model_ic_low",
+    "ic_high": "model_ic_high",
+    "spearman": "model_spearman",
+    "rmse": "model_rmse_bps",
+    "hit_rate": "model_hit_ratio",
+    "slope": "model_slope",
+    "log_loss": "model_log_loss",
+    "gross_bps": "model_gross_bps",
+    "net_bps": "model_net_bps",
+    "pending": "model_pending_labels",
+    "training": "model_training",
+}
+SHARES: Final = {"r2_pct": "model_r2", "r2_last_pct": "model_r2_last"}
+LOST: Final = {"void": "void", "dropped": "dropped", "holes": "hole"}
+
+
+def models(summaries: Sequence[dict[str, Any]], values: dict[str, Samples]) -> None:
+    """Add the samples; what is not known yet is left out."""
+
+    def add(name: str, labels: tuple[str, ...], value: float | None) -> None:
+        if value is not None:
+            values.setdefault(name, []).append((labels, float(value)))
+
+    for summary in summaries:
+        model = str(summary["name"])
+        for what in COUNTS:
+            add(f"model_{what}_total", (model,), summary[what])
+        for what, name in GAUGES.items():
+            add(name, (model,), summary[what])
+        for what, name in SHARES.items():
+            add(name, (model,), None if summary[what] is None else summary[what] / 100.0)
+        for what, why in LOST.items():
+            add("model_lost_labels_total", (model, why), summary[what])
+        add("model_stopped", (model,), bool(summary["stopped"]))
+        for factor, point in zip(FACTORS, summary["decay"], strict=False):
+            add("model_decay_ic", (model, f"{factor:g}"), point["ic"])
+        for point in summary["entry"]:
+            add("model_entry_ic", (model, f"{point['begins_s']:g}s"), point["ic"])
+        for regime, one in summary["regimes"].items():
+            add("model_regime_ic", (model, regime), one["ic"])
+        for one in (summary, *summary["others"]):
+            add("model_label_ic", (model, one["label"]), one["ic"] if one["pairs"] else None)
