@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from engine.features.set import Vector
-from engine.learn.contract import LABEL_LIMIT, Model, ModelError, ModelSettings
+from engine.learn.contract import LABEL_LIMIT, Model, ModelError, ModelSettings, NoOptions, read_options
 
 _UNITS_NS = {"ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_000}
 
@@ -20,6 +20,10 @@ class Zero(Model):
     0.0
     """
 
+    def __init__(self, settings: ModelSettings, names: Sequence[str]) -> None:
+        super().__init__(settings, names)
+        read_options(settings, NoOptions)
+
     def predict_one(self, x: Vector) -> float | None:
         del x
         return 0.0
@@ -30,6 +34,7 @@ class _OfLabels(Model):
 
     def __init__(self, settings: ModelSettings, names: Sequence[str]) -> None:
         super().__init__(settings, names)
+        read_options(settings, NoOptions)
         self.learned = 0
         self.refused = 0
         self.said = 0.0
@@ -94,6 +99,7 @@ class _OfOneFeature(Model):
 
     def __init__(self, settings: ModelSettings, names: Sequence[str]) -> None:
         super().__init__(settings, names)
+        read_options(settings, NoOptions)
         self.feature = self.choose()
         self.at = self.names.index(self.feature)
 

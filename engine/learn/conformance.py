@@ -29,10 +29,17 @@ ROWS = 600
 class Subject:
     """A model class and a small world whose label follows two of eight features."""
 
-    def __init__(self, cls: type[Model]) -> None:
+    def __init__(self, cls: type[Model], use: str = "") -> None:
         self.cls = cls
         self.settings = ModelSettings(
-            name="subject", symbol="test:X", window_rows=ROWS, min_rows=64, hidden=(8,), epochs=5, patience=2
+            name="subject",
+            use=use or cls.__name__,
+            symbol="test:X",
+            window_rows=ROWS,
+            min_rows=64,
+            hidden=(8,),
+            epochs=5,
+            patience=2,
         )
         chance = np.random.default_rng(7)
         self.x = chance.normal(size=(ROWS, len(NAMES)))
@@ -202,7 +209,7 @@ CARDS: tuple[tuple[str, str, Callable[[Subject], None]], ...] = (
 """Every card by number; the numbers leave room between."""
 
 
-def check_model(cls: type[Model]) -> list[CardResult]:
-    """Run every card on a model class."""
-    subject = Subject(cls)
+def check_model(cls: type[Model], use: str = "") -> list[CardResult]:
+    """Run every card on a model class; ``use`` where the class speaks for what that names."""
+    subject = Subject(cls, use)
     return run_cards(subject, CARDS)

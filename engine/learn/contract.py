@@ -43,8 +43,15 @@ BUILT_IN = {
     "mlp": "engine.learn.networks.mlp:Mlp",
     "lstm": "engine.learn.networks.lstm:Lstm",
     "conv": "engine.learn.networks.conv:Conv",
+    "lightgbm": "engine.learn.foreign.lightgbm:LightGbm",
 }
 """The registered names of our own models."""
+
+FOREIGN = {
+    "river:": "engine.learn.foreign.river_any:RiverAny",
+    "sklearn:": "engine.learn.foreign.sklearn_any:SklearnAny",
+}
+"""Which model speaks for the estimators of another library, by the prefix of their names."""
 
 
 OptionsT = TypeVar("OptionsT", bound=msgspec.Struct)
@@ -252,8 +259,12 @@ def read_options(settings: ModelSettings, kind: type[OptionsT]) -> OptionsT:
     try:
         return msgspec.convert(settings.options, kind)
     except msgspec.ValidationError as error:
-        known = ", ".join(field.name for field in msgspec.structs.fields(kind))
+        known = ", ".join(field.name for field in msgspec.structs.fields(kind)) or "none"
         raise ModelError(f"model {settings.name}: options: {error}; expected {known}") from error
+
+
+class NoOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The own settings of a model that has none."""
 
 
 def model_class(use: str) -> type[Model]:
@@ -265,6 +276,9 @@ def model_class(use: str) -> type[Model]:
     Traceback (most recent call last):
     engine.learn.contract.ModelError: model 'oracle': expected one of clipped-linear, ... or module:Class
     """
+    for prefix, wrapper in FOREIGN.items():
+        if use.startswith(prefix):
+            return model_class(wrapper)
     target = BUILT_IN.get(use, use)
     if ":" not in target:
         entries = {e.name: e.value for e in importlib.metadata.entry_points(group="papertape.models")}
@@ -277,6 +291,8 @@ def model_class(use: str) -> type[Model]:
         found = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError) as error:
         raise ModelError(f"model {use!r}: expected an importable module:Class, found {error}") from error
+    if isinstance(found, type) and not issubclass(found, Model) and hasattr(found, "fit") and hasattr(found, "predict"):
+        return model_class(FOREIGN["sklearn:"])
     if not (isinstance(found, type) and issubclass(found, Model)):
         raise ModelError(f"model {use!r}: expected a subclass of engine.learn.contract.Model, found {found!r}")
     return found

@@ -15,7 +15,7 @@ from typing import Any
 from river import linear_model, optim, utils
 
 from engine.features.set import Vector
-from engine.learn.contract import Model, ModelSettings
+from engine.learn.contract import Model, ModelSettings, NoOptions, read_options
 from engine.learn.scaler import LEARNING_BOUND, MEMORY, Scaler
 
 INPUT_BOUND = 4.0  # standard deviations
@@ -65,6 +65,7 @@ class RiverLinear(Model):
 
     def __init__(self, settings: ModelSettings, names: Sequence[str]) -> None:
         super().__init__(settings, names)
+        read_options(settings, NoOptions)
         self.learned = 0
         self.restarts = 0
         self._square = 0.0  # the label's running mean square

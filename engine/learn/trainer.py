@@ -8,7 +8,7 @@ import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor
 
-from engine.learn.contract import TrainJob, model_class
+from engine.learn.contract import ModelError, TrainJob, model_class
 
 NICENESS = 19
 
@@ -19,7 +19,12 @@ def fit(job: TrainJob) -> bytes:
     Raises:
         ModelError: the window does not do, or the result did not pass its checks.
     """
-    return model_class(job.settings.use).fit(job)
+    try:
+        return model_class(job.settings.use).fit(job)
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(f"model {job.settings.name}: training raised {type(error).__name__}: {error}") from error
 
 
 def make_pool(workers: int = 1) -> ProcessPoolExecutor:

@@ -19,8 +19,8 @@ from engine.core.events import ModelReady
 from engine.core.records import ModelRefused, ModelSwapped
 from engine.features.set import FeatureSet
 from engine.learn.contract import ModelError, ModelSettings, TrainJob
+from engine.learn.holdout import split
 from engine.learn.models import Models
-from engine.learn.networks.fitting import split
 from engine.learn.networks.graph import build_graph, forward
 from engine.learn.networks.mlp import Mlp
 from engine.learn.networks.mlp_fit import MlpNet

@@ -88,6 +88,18 @@ def respond(x: Vector, scaler: Array, weights: Vector, bound: float) -> float:
     return total
 
 
+def counts_of(guard: Array) -> dict[str, int]:
+    """What a guard had to contain, by name."""
+    kept = guard.tolist()
+    return {
+        "inputs_missing": int(kept[MISSING]),
+        "inputs_clipped": int(kept[CLIPPED]),
+        "labels_refused": int(kept[LABELS_REFUSED]),
+        "labels_clipped": int(kept[LABELS_CLIPPED]),
+        "restarts": int(kept[RESTARTS]),
+    }
+
+
 class Guarded(Model):
     """A linear model behind the guard; a subclass says how one row and label move ``weights`` (``learn_one``).
 
@@ -135,14 +147,7 @@ class Guarded(Model):
         return max(-reach, min(reach, self.respond(x)))
 
     def contained(self) -> dict[str, int]:
-        kept = self.guard.tolist()
-        return {
-            "inputs_missing": int(kept[MISSING]),
-            "inputs_clipped": int(kept[CLIPPED]),
-            "labels_refused": int(kept[LABELS_REFUSED]),
-            "labels_clipped": int(kept[LABELS_CLIPPED]),
-            "restarts": int(kept[RESTARTS]),
-        }
+        return counts_of(self.guard)
 
     def save(self) -> dict[str, Any]:
         return {name: array.tobytes() for name, array in self.arrays.items()}

@@ -12,19 +12,16 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
-from engine.learn.contract import ModelError, TrainJob
+from engine.learn.contract import TrainJob
+from engine.learn.holdout import borne_out, columns, scored
 from engine.learn.networks.options import SequenceOptions, TrainingOptions
 from engine.learn.networks.payload import INPUT_BOUND, Weights
-from engine.learn.purge import overlaps
-from engine.learn.scoring import Scores
 
 LEARNING_RATE = 4e-4  # small, as labels overlap: what looks like many rows is the same noise again
 TARGET_BOUND = 5.0  # times the label's root mean square
-VALIDATION = 0.2  # the newest share of the window
 
 
 class Net(nn.Module):
@@ -81,47 +78,6 @@ def one_thread(seed: int) -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(strict)
-
-
-def split(
-    times_ns: npt.NDArray[np.int64], horizon_ns: int, ends_ns: npt.NDArray[np.int64] | None = None
-) -> tuple[int, int]:
-    """Where the training rows end and the validation rows begin; ``ends_ns`` of the labels, else the horizon later.
-
-    Between the two, rows are purged from the first on whose label looks into the validation's time: they know its
-    answers.
-
-    >>> split(np.arange(0, 100, 10), horizon_ns=30)
-    (6, 8)
-    """
-    spans_ns = times_ns + horizon_ns if ends_ns is None else ends_ns
-    begins = len(times_ns) - max(1, round(len(times_ns) * VALIDATION))
-    from_ns, to_ns = int(times_ns[begins]), int(spans_ns[begins:].max())
-    looking = np.flatnonzero(overlaps(times_ns[:begins], spans_ns[:begins], from_ns, to_ns))
-    return (int(looking[0]) if len(looking) else begins), begins
-
-
-def check_job(job: TrainJob) -> tuple[int, int]:
-    """Where the training rows end and the validation rows begin.
-
-    Raises:
-        ModelError: too few rows, or rows that are not finite.
-    """
-    name, rows = job.settings.name, len(job.y)
-    if rows < 2 or not (np.isfinite(job.x).all() and np.isfinite(job.y).all()):
-        raise ModelError(f"model {name}: expected at least 2 rows of finite numbers, found {rows} rows or others")
-    ends, begins = split(job.times_ns, job.settings.horizon_ns, job.spans_ns)
-    if ends < 2:
-        raise ModelError(
-            f"model {name}: expected at least 2 rows before the validation, found {ends} of {rows}: "
-            "wait for a longer window"
-        )
-    return ends, begins
-
-
-def columns(job: TrainJob) -> npt.NDArray[np.float64]:
-    """The labels with one column each."""
-    return job.y[:, None] if job.y.ndim == 1 else job.y
 
 
 def settle(net: Net, job: TrainJob, ends: int) -> None:
@@ -216,16 +172,7 @@ def _temper(net: Net, job: TrainJob, x: torch.Tensor, begins: int) -> dict[str, 
     weight = np.ones(len(true)) if job.weights is None else job.weights[begins:]
     with torch.no_grad():
         said = net(x)[begins:].double().numpy()
-        slopes = [_borne_out(said[:, head], true[:, head], weight) for head in range(said.shape[1])]
+        slopes = [borne_out(said[:, head], true[:, head], weight) for head in range(said.shape[1])]
         net.label_scale = net.label_scale * torch.tensor(slopes, dtype=torch.float32)
-        said = net(x)[begins:, 0].tolist()
-    scores = Scores()
-    for prediction, label in zip(said, true[:, 0].tolist(), strict=True):
-        scores.update(prediction, label)
-    return {"ic": scores.ic, "rmse": scores.rmse, "mae": scores.mae, "hit_rate": scores.hit_rate, "r2": scores.r2}
-
-
-def _borne_out(said: npt.NDArray[np.float64], true: npt.NDArray[np.float64], weight: npt.NDArray[np.float64]) -> float:
-    """The slope of the truth on what was said, through the origin, between 0 and 1."""
-    power = float((weight * said) @ said)
-    return min(1.0, max(0.0, float((weight * said) @ true) / power)) if power > 0.0 else 1.0
+        said = net(x)[begins:, 0].double().numpy()
+    return scored(said, true[:, 0])

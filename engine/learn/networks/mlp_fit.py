@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from engine.learn.contract import ModelError, TrainJob, read_options
-from engine.learn.networks.fitting import Fitted, Net, check_job, columns, one_thread, settle, train
+from engine.learn.holdout import check_job, columns
+from engine.learn.networks.fitting import Fitted, Net, one_thread, settle, train
 from engine.learn.networks.graph import build_graph
 from engine.learn.networks.options import MlpOptions
 from engine.learn.networks.payload import TOLERANCE, Weights, card_of, difference, pack, probe

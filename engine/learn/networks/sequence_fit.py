@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from engine.learn.contract import ModelError, TrainJob, read_options
-from engine.learn.networks.fitting import Net, check_job, columns, one_thread, settle, train
+from engine.learn.holdout import check_job, columns
+from engine.learn.networks.fitting import Net, one_thread, settle, train
 from engine.learn.networks.options import ConvOptions, SequenceOptions
 from engine.learn.networks.payload import TOLERANCE, Weights, card_of, difference, pack, probe
 from engine.learn.networks.sequence import Remembering, run
