@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from engine.features.set import LIVE, WARM_UP_NS, Vector
+from engine.features.set import HELD, WARM_UP_NS, Vector
 from engine.learn.targets import LabelError, LabelOptions, Target, targets
 
 SECOND_NS = 1_000_000_000
@@ -40,6 +40,7 @@ BUILT_IN = {
     "recursive-least-squares": "engine.learn.linear.least_squares:RecursiveLeastSquares",
     "weighted-least-squares": "engine.learn.linear.least_squares:WeightedLeastSquares",
     "rolling-ridge": "engine.learn.linear.rolling:RollingRidge",
+    "primary": "engine.learn.experts.primary:Primary",
     "mlp": "engine.learn.networks.mlp:Mlp",
     "lstm": "engine.learn.networks.lstm:Lstm",
     "conv": "engine.learn.networks.conv:Conv",
@@ -64,8 +65,8 @@ class ModelError(ValueError):
 class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One ``[[model]]`` of a run. Times are ns of engine time; predictions and labels bps of the mid's return.
 
-    ``features``, ``trades`` and ``leaders`` say what the inputs are (``FeatureSet.of``), ``prepare`` and ``masks`` how
-    they are prepared (``Preparation``).
+    ``features``, ``trades`` and ``leaders`` say what the inputs are (``FeatureSet.of``; no ``features``: the set that the
+    model names itself), ``prepare`` and ``masks`` how they are prepared (``Preparation``).
     Another ``label`` has another unit (targets.py); ``labels`` names several, ``label`` at ``horizon_ns`` first.
     ``taker_fee_bps`` is what an order that takes pays: scores tell what costs leave. ``learning_rate`` 0 means the
     model's own; ``retrain_every_ns`` 0 means on drift only; ``options`` are the own settings of a model from elsewhere.
@@ -84,8 +85,8 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     label_options: LabelOptions = LabelOptions()
     every_ns: int = SECOND_NS // 10
     warm_up_ns: int = WARM_UP_NS
-    features: str | tuple[str, ...] = "standard"
-    trades: str = LIVE
+    features: str | tuple[str, ...] = ""
+    trades: str = HELD
     leaders: tuple[str, ...] = ()
     prepare: str = "none"
     masks: bool = False
@@ -187,6 +188,9 @@ class Model(abc.ABC):
     trains: ClassVar[bool] = False
     """True: learns from a window in the trainer process (``fit``, ``swap``) rather than from each label."""
 
+    features: ClassVar[str] = "standard"
+    """The feature set that it reads where the settings name none."""
+
     def __init__(self, settings: ModelSettings, names: Sequence[str]) -> None:
         self.settings = settings
         self.names = tuple(names)
@@ -194,6 +198,14 @@ class Model(abc.ABC):
     @abc.abstractmethod
     def predict_one(self, x: Vector) -> float | None:
         """Predict from one feature vector; None while it knows nothing. Changes nothing, keeps no view of ``x``."""
+
+    def width_one(self, x: Vector) -> float | None:
+        """Half the width of an interval around ``predict_one(x)`` that holds a stated share of the labels, in their unit.
+
+        None: the model does not say how sure it is. Signals carry it as ``NAME/width``.
+        """
+        del x
+        return None
 
     def observe_one(self, x: Vector) -> None:
         """A sample was taken and predicted, and another one follows: what carries a state over samples moves it on."""

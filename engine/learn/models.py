@@ -9,7 +9,7 @@ from engine.core.events import Frames, ModelReady
 from engine.core.records import AnyFact, ModelRefused
 from engine.core.types import NEVER_NS, Instrument
 from engine.features.set import FeatureSet
-from engine.learn.contract import ModelError, ModelSettings, TrainJob
+from engine.learn.contract import ModelError, ModelSettings, TrainJob, model_class
 from engine.learn.inputs import Inputs
 from engine.learn.slot import Slot
 
@@ -57,7 +57,8 @@ class Models:
 
     def _inputs(self, one: ModelSettings, instruments: Sequence[Instrument]) -> Inputs:
         """What a model sees; the features behind it are shared with all models that want the same."""
-        chosen = (one.warm_up_ns, one.features, one.trades, one.leaders)
+        named = one.features or model_class(one.use).features
+        chosen = (one.warm_up_ns, named, one.trades, one.leaders)
         key = repr(chosen)
         try:
             if key not in self._features:
@@ -113,6 +114,11 @@ class Models:
     def ics(self) -> dict[str, float]:
         """By model that has learned: its information coefficient; quicker than ``summary``."""
         return {name: round(slot.scores.ic, 6) for name, slot in self._slots.items() if slot.learned}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The models of the run, in the order of the config."""
+        return tuple(self._slots)
 
     def summary(self) -> list[dict[str, Any]]:
         """One map of plain values a model."""

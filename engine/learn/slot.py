@@ -204,6 +204,10 @@ class Slot:
             if prediction is not None:
                 name = f"{settings.name}/{target}" if at else settings.name
                 facts.append(Signal(settings.symbol, settings.name, name, prediction, self.ids, target.horizon_ns))
+        width = self.model.width_one(x) if predictions[0] is not None else None
+        if width is not None:
+            name = f"{settings.name}/width"
+            facts.append(Signal(settings.symbol, settings.name, name, width, self.ids, settings.horizon_ns))
 
     def job(self) -> TrainJob:
         """The window as it stands, with the seed of this training."""
@@ -272,6 +276,16 @@ class Slot:
             "curves": self.curves.save() if self.curves is not None else None,
             "trained": list(self._trained) if self._trained else None,
         }
+
+    def knowledge(self) -> dict[str, Any]:
+        """What was learned, without what is under way: a run on another tape may go on from it (``learn_on``)."""
+        return {"model": self.model.save(), "window": self.window.save(), "version": self.version}
+
+    def learn_on(self, knowledge: dict[str, Any]) -> None:
+        """Begin with what ``knowledge`` of a model with the same settings gave."""
+        self.model.load(knowledge["model"])
+        self.window.load(knowledge["window"])
+        self.version = knowledge["version"]
 
     def load(self, state: dict[str, Any]) -> None:
         """Take back what ``save`` gave."""

@@ -13,6 +13,7 @@ from engine.live import (
     commands_live,
     commands_plugins,
     commands_research,
+    commands_validate,
 )
 
 app = typer.Typer(
@@ -23,7 +24,15 @@ app = typer.Typer(
     add_completion=False,
 )
 
-for module in (commands_live, commands_ask, commands_research, commands_fidelity, commands_import, commands_plugins):
+for module in (
+    commands_live,
+    commands_ask,
+    commands_research,
+    commands_validate,
+    commands_fidelity,
+    commands_import,
+    commands_plugins,
+):
     module.register(app)
 
 

@@ -64,15 +64,15 @@ def replay(
     if latency or fees or fill_model:
         from engine.live.commands_counterfactual import compare
 
-        with _clear_errors():
+        with clear_errors():
             compare(tapes, config, out, torn, as_json, latency=latency, fees=fees, fill_model=fill_model)
         return
     from engine.research.replay import replay as run
 
-    with _progress(as_json) as progress, _clear_errors():
+    with progressing(as_json) as progress, clear_errors():
         result = run(tapes, config=config, out=out, block=block, allow_torn=torn, progress=progress)
     if as_json:
-        _line(result.summary)
+        line(result.summary)
     else:
         _show(result)
 
@@ -85,10 +85,10 @@ def report(
     """Write the tearsheet of a run as one HTML file."""
     from engine.research.report_run import report_run
 
-    with _progress(as_json) as progress, _clear_errors():
+    with progressing(as_json) as progress, clear_errors():
         path = report_run(run, out, progress)
     if as_json:
-        _line({"report": str(path)})
+        line({"report": str(path)})
     else:
         typer.echo(f"wrote {path}")
 
@@ -103,7 +103,7 @@ def doctor(
 
     checks = examine(state_dir, port)
     if as_json:
-        _line({"passed": passed(checks), "checks": checks})
+        line({"passed": passed(checks), "checks": checks})
     else:
         table = Table(box=None, pad_edge=False, show_header=False)
         for check in checks:
@@ -123,14 +123,14 @@ def bench(
     from engine.research.bench_cases import BENCHES
 
     results: list[Result] = []
-    with _progress(as_json):
+    with progressing(as_json):
         for one in [name] if name else list(BENCHES):
             try:
                 results.append(run_bench(one, recordings_folder()))
             except UnknownBench as error:
-                _fail(str(error), 2)
+                fail(str(error), 2)
             if as_json:
-                _line(results[-1])
+                line(results[-1])
     if not as_json:
         screen = console()
         for result in results:
@@ -185,7 +185,7 @@ def _show(result: ReplayResult) -> None:
 
 
 @contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[int], None] | None]:
+def progressing(quiet: bool) -> Iterator[Callable[[int], None] | None]:
     """Shows the entries played while a person waits at a terminal; nothing else ever sees it."""
     if quiet or not sys.stderr.isatty():
         yield None
@@ -195,7 +195,7 @@ def _progress(quiet: bool) -> Iterator[Callable[[int], None] | None]:
 
 
 @contextmanager
-def _clear_errors() -> Iterator[None]:
+def clear_errors() -> Iterator[None]:
     """One clear line and the right exit code for whatever a tape, a config or a folder may have wrong."""
     from adapters.registry import UnknownVenue
     from adapters.tape import TapeError
@@ -203,24 +203,24 @@ def _clear_errors() -> Iterator[None]:
     from engine.live.config import ConfigError
     from engine.research.counterfactual import CounterfactualError
     from engine.research.outputs import OutputError
-    from engine.research.replay import ReplayError
+    from engine.research.loading import ReplayError
     from engine.research.report_data import ReportError
     from engine.research.scan import ScanError
 
     try:
         yield
     except ConfigError as error:
-        _fail(str(error), 2)
+        fail(str(error), 2)
     except CounterfactualError as error:
-        _fail(str(error), error.code)
+        fail(str(error), error.code)
     except (TapeError, ScanError, ReplayError, OutputError, ReportError, UnknownVenue, ModelError, OSError) as error:
-        _fail(str(error), 1)
+        fail(str(error), 1)
 
 
-def _line(value: Any) -> None:
+def line(value: Any) -> None:
     typer.echo(msgspec.json.encode(value).decode())
 
 
-def _fail(text: str, code: int) -> NoReturn:
+def fail(text: str, code: int) -> NoReturn:
     typer.echo(f"papertape: {text}", err=True)
     raise typer.Exit(code)

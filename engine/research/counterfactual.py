@@ -25,7 +25,8 @@ from engine.learn.contract import ModelError
 from engine.live.config import AppConfig, ConfigError, parse_config
 from engine.live.durations import parse_duration
 from engine.research.edge import rests_on
-from engine.research.replay import ReplayError, read_config, replay
+from engine.research.loading import ReplayError, read_config
+from engine.research.replay import replay
 from engine.research.scan import ScanError
 
 BASE: Final = "as it was"

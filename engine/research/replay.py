@@ -9,33 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-import engine
-from adapters.entry import Entry
-from adapters.feed import Feed
-from adapters.registry import venue_class
-from adapters.tape import TapeHeader, read_tapes
 from engine.core.records import Record
-from engine.core.types import Instrument
-from engine.live.build import Built, build_engine, override
-from engine.live.config import AppConfig, ConfigError, load_config, parse_config
+from engine.live.build import Built, build_engine
+from engine.live.config import ConfigError, parse_config
 from engine.live.training import NO_MODEL
+from engine.research.loading import ReplayError, load_tape
 from engine.research.outputs import Outputs
 from engine.research.player import DEFAULT_BLOCK, Player
-from engine.research.scan import VenueScan, scan
+from engine.research.scan import VenueScan
 
 NO_LATENCY: Final = {"p50": 0, "p99": 0, "p999": 0, "samples": 0}
-PROGRESS_ENTRIES: Final = 20_000
-
-
-class ReplayError(Exception):
-    """The tape and what it needs do not come together; the text says what is missing and what to do."""
 
 
 class ReplayResult(msgspec.Struct, frozen=True):
@@ -73,38 +63,33 @@ def replay(
         ConfigError: the configuration does not fit the tape.
         ReplayError, ScanError, OutputError: see there.
     """
-    paths = [_tape(path) for path in paths]
-    header, entries = read_tapes(paths, allow_torn)
-    settings, source = _config(header, config)
+    tape = load_tape(paths, config, allow_torn)
+    paths, settings, scans = tape.paths, tape.settings, tape.scans
     if paper:
         plain = settings.plain()
         settings = parse_config({**plain, "paper": {**plain["paper"], **paper}}, "the changed configuration")
-    names = _venue_names(header, settings)
-    is_own = bool(header.config)
+    is_own = bool(tape.header.config)
     obeys = is_own and config is None
     if obeys and len(paths) > 1:
         raise ReplayError(
             f"{paths[1]}: expected one run's tape, found {len(paths)} tapes: each has its own start, stop and models; "
             "name one of them, or give --config to trade on all of them anew"
         )
-    scans = {} if header.instruments else scan(*read_tapes(paths, allow_torn), names)
-    instruments = _instruments(header, scans, settings, names)
     with ExitStack() as stack:
-        outputs = stack.enter_context(Outputs(out, instruments)) if out is not None else None
-        feeds = _feeds(header, instruments, names)
+        outputs = stack.enter_context(Outputs(out, tape.instruments)) if out is not None else None
         try:
             built = build_engine(
                 settings,
-                instruments,
+                tape.instruments,
                 inline_training=not obeys,
                 frames_tap=outputs.frames if outputs is not None else None,
-                venues={name: feed.venue_class for name, feed in feeds.items()},
+                venues={name: feed.venue_class for name, feed in tape.feeds.items()},
             )
         except ConfigError as error:
-            raise ConfigError([f"{source}: {problem}" for problem in error.problems]) from error
+            raise ConfigError([f"{tape.source}: {problem}" for problem in error.problems]) from error
         player = Player(
             built.engine,
-            feeds,
+            tape.feeds,
             block=block,
             obeys=obeys,
             load_model=ModelStore(paths[0]).load if obeys else None,
@@ -112,13 +97,13 @@ def replay(
             on_records=_both(outputs.records if outputs is not None else None, on_records),
         )
         started = time.perf_counter()
-        player.play(_renamed(_counted(entries, progress), names))
+        player.play(tape.entries(progress))
         player.finish()
         seconds = time.perf_counter() - started
         summary = summarise(built, player, scans)
         if outputs is not None:
             outputs.finish(summary)
-    return ReplayResult(summary, source, player.entries, seconds, str(out or ""))
+    return ReplayResult(summary, tape.source, player.entries, seconds, str(out or ""))
 
 
 def summarise(built: Built, player: Player, scans: Mapping[str, VenueScan]) -> dict[str, Any]:
@@ -193,22 +178,6 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def latest_tape(folder: Path) -> Path | None:
-    """The newest tape of a daemon's folder; their names are their times."""
-    return max((folder / "tape").glob("*.ptz"), default=None)
-
-
-def read_config(paths: Sequence[Path], config: Path | None, allow_torn: bool) -> tuple[AppConfig, list[str]]:
-    """The configuration under which ``replay`` would play a tape, and its venues by their names there.
-
-    Raises:
-        TapeError, ConfigError, ReplayError: see ``replay``.
-    """
-    header, _ = read_tapes([_tape(path) for path in paths], allow_torn)
-    settings = _config(header, config)[0]
-    return settings, list(_venue_names(header, settings).values())
-
-
 def _both(
     one: Callable[[Sequence[Record]], None] | None, other: Callable[[Sequence[Record]], None] | None
 ) -> Callable[[Sequence[Record]], None] | None:
@@ -220,84 +189,6 @@ def _both(
         other(records)
 
     return both
-
-
-def _tape(path: Path) -> Path:
-    if not path.is_dir():
-        return path
-    found = latest_tape(path)
-    if found is None:
-        raise ReplayError(f"{path}: expected a tape, or a daemon's folder with tape/*.ptz, found neither")
-    return found
-
-
-def default_config() -> Path:
-    """``configs/replay.toml`` of the source tree.
-
-    Raises:
-        ReplayError: the package is installed without it.
-    """
-    path = Path(engine.__file__).resolve().parent.parent / "configs" / "replay.toml"
-    if not path.exists():
-        raise ReplayError(f"expected a configuration for a tape without one, found none at {path}: give --config")
-    return path
-
-
-def _config(header: TapeHeader, path: Path | None) -> tuple[AppConfig, str]:
-    if path is not None:
-        return load_config(path), str(path)
-    if header.config:
-        return parse_config(header.config, "the tape's own configuration"), "the tape's own"
-    path = default_config()
-    return load_config(path), str(path)
-
-
-def _venue_names(header: TapeHeader, config: AppConfig) -> dict[str, str]:
-    """The config's name for each venue of the tape: the same name, or the only one that uses the same adapter."""
-    names = {}
-    for name, venue in header.venues.items():
-        alike = [one for one, section in config.venue.items() if section.use == venue.use]
-        names[name] = alike[0] if name not in config.venue and len(alike) == 1 and not header.instruments else name
-    return names
-
-
-def _instruments(
-    header: TapeHeader, scans: Mapping[str, VenueScan], config: AppConfig, names: Mapping[str, str]
-) -> list[Instrument]:
-    found = list(header.instruments)
-    for name, one in scans.items():
-        section = config.venue.get(names[name])
-        for symbol, instrument in one.instruments.items():
-            where = f"venue.{names[name]}.instruments.{symbol}"
-            found.append(override(instrument, section.instruments.get(symbol) if section else None, where))
-    return found
-
-
-def _feeds(header: TapeHeader, instruments: Sequence[Instrument], names: Mapping[str, str]) -> dict[str, Feed]:
-    feeds = {}
-    for name, venue in header.venues.items():
-        called = names[name]
-        mine = {one.symbol: (at, one) for at, one in enumerate(instruments) if one.venue == called}
-        feeds[called] = Feed(called, venue_class(venue.use), mine)
-    return feeds
-
-
-def _renamed(entries: Iterable[Entry], names: Mapping[str, str]) -> Iterator[Entry]:
-    if all(name == called for name, called in names.items()):
-        yield from entries
-        return
-    for entry in entries:
-        yield Entry(entry.kind, entry.ns, names.get(entry.source, entry.source), entry.token, entry.data)
-
-
-def _counted(entries: Iterable[Entry], progress: Callable[[int], None] | None) -> Iterator[Entry]:
-    if progress is None:
-        yield from entries
-        return
-    for count, entry in enumerate(entries):
-        if count % PROGRESS_ENTRIES == 0:
-            progress(count)
-        yield entry
 
 
 class ModelStore:

@@ -21,7 +21,8 @@ from engine.core.types import Instrument
 from engine.live.commands_research import register
 from engine.live.config import ConfigError
 from engine.research.bench_data import SYMBOL, depth_frames, snapshot_frame
-from engine.research.replay import ModelStore, ReplayError, replay
+from engine.research.loading import ReplayError
+from engine.research.replay import ModelStore, replay
 from engine.research.report_run import report_run
 
 NS = 1_723_161_254_000_000_000
