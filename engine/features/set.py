@@ -165,9 +165,14 @@ class FeatureSet:
         self._plan: Rows = np.zeros(_FIRST_ROOM, PLAN)
         self._held: Frames = np.zeros(_FIRST_ROOM, FRAME)
         self._found: Vector = np.zeros(len(names))
+        self._dtype = FRAME
         # Compiled here, at the start, and not at the first tick.
+        nothing = np.zeros(0, FRAME)
+        heads = (self._lasts, self._words, self._row, self._newest)
+        self._prepare = entry_point(_prepare, nothing, *heads, self._plan)
+        self._finish = entry_point(_finish, nothing, nothing, *heads)
         self._absorbs, self._reads = self._compiled(rows.view(np.float64))
-        self.update(np.zeros(0, FRAME))
+        self.update(nothing)
         _show(self._found, self._columns, self._warm_ups, 0, self.vector())
 
     def _compiled(self, flat: Vector) -> tuple[list[Callable[..., None]], list[Callable[..., None]]]:
@@ -225,9 +230,13 @@ class FeatureSet:
 
     def update(self, frames: Frames) -> None:
         """Take frames, oldest first. One that is not ready forgets its symbol, and the warm-up begins again."""
-        if frames.dtype is not FRAME and frames.dtype != FRAME:
-            raise TypeError(f"frames: expected an array of FRAME, found one of {frames.dtype}")
-        heard = frames = np.ascontiguousarray(frames)
+        if frames.dtype is not self._dtype:  # the loops below look no more
+            if frames.dtype != FRAME:
+                raise TypeError(f"frames: expected an array of FRAME, found one of {frames.dtype}")
+            self._dtype = frames.dtype
+        if not frames.flags.c_contiguous:
+            frames = frames.copy()
+        heard = frames
         if self._waiting is not None:
             waiting, trades = self._waiting
             room = len(frames) + int(waiting.sum())
@@ -236,10 +245,10 @@ class FeatureSet:
             frames = self._held[: hold(frames, self._lasts, waiting, trades, self._newest, self._held)]
         if len(frames) > len(self._plan):
             self._plan = np.zeros(2 * len(frames), PLAN)
-        _prepare(frames, self._lasts, self._words, self._row, self._newest, self._plan)
+        self._prepare(frames, self._lasts, self._words, self._row, self._newest, self._plan)
         for absorb in self._absorbs:
             absorb(frames, self._plan)
-        _finish(frames, heard, self._lasts, self._words, self._row, self._newest)
+        self._finish(frames, heard, self._lasts, self._words, self._row, self._newest)
 
     def read(self, symbol: int, now_ns: int, out: Vector) -> bool:
         """Write a symbol's features as of ``now_ns`` into ``out``; False (and nothing written) while not warm.
@@ -258,7 +267,7 @@ class FeatureSet:
 
     def frame_ns(self, symbol: int) -> int:
         """Engine time of a symbol's last frame; 0 before the first."""
-        return int(self.state[symbol]["seen_ns"])
+        return int(self._words[symbol * self._row + SEEN_NS])
 
     def restore(self, state: bytes) -> None:
         """Go on from the bytes of another set's ``state``."""

@@ -202,6 +202,7 @@ def _guessed(config: AppConfig) -> list[Instrument]:
     names = [f"{name}:{symbol}" for name, section in config.venue.items() for symbol in section.symbols]
     if not config.venue:
         asked = [*(section.own.get("symbol") for section in config.strategy), *(one.symbol for one in config.model)]
+        asked += [leader for one in config.model for leader in one.leaders or ()]
         texts = dict.fromkeys(symbol for symbol in asked if isinstance(symbol, str) and symbol != "*")
         names = [symbol if ":" in symbol else f"tape:{symbol}" for symbol in texts] or ["tape:ANY"]
     parts = [name.partition(":") for name in dict.fromkeys(names)]
@@ -220,10 +221,13 @@ def build_models(config: AppConfig, instruments: Sequence[Instrument], *, inline
     settings = []
     symbols = Symbols(instruments)
     for number, section in enumerate(config.model):
+        key = "leaders"
         try:
-            settings += _model_settings(section, instruments, symbols, config.paper)
+            leaders = tuple(symbols.names[symbols.index(leader)] for leader in section.leaders or ())
+            key = "symbol"
+            settings += _model_settings(section, leaders, instruments, symbols, config.paper)
         except UnknownSymbol as error:
-            raise ConfigError([f"model.{number}.symbol: {error}"]) from error
+            raise ConfigError([f"model.{number}.{key}: {error}"]) from error
         except LabelError as error:
             raise ConfigError([f"model.{number}.labels: {error}"]) from error
     try:
@@ -238,15 +242,20 @@ def build_models(config: AppConfig, instruments: Sequence[Instrument], *, inline
 
 
 def _model_settings(
-    section: ModelSection, instruments: Sequence[Instrument], symbols: Symbols, paper: PaperSection
+    section: ModelSection,
+    leaders: tuple[str, ...],
+    instruments: Sequence[Instrument],
+    symbols: Symbols,
+    paper: PaperSection,
 ) -> list[ModelSettings]:
     durations = ("every", "warm_up", "stale", "retrain_every", "retrain_timeout", "drift_cooldown")
-    inputs = ("features", "trades", "leaders", "prepare", "masks")
+    inputs = ("features", "trades", "prepare", "masks")
     plain = ("use", "drift_delta", "window_rows", "min_rows", "learning_rate", "hidden", "epochs", "batch", "patience")
     values: dict[str, Any] = {f"{key}_ns": getattr(section, key) for key in durations}
     values |= {key: getattr(section, key) for key in (*plain, *inputs)}
     values = {key: value for key, value in values.items() if value is not None}
     values["options"] = section.options
+    values["leaders"] = leaders
     values |= label_values(section.label, section.labels, section.horizon, section.label_options)
     is_all = section.symbol == "*"
     return [

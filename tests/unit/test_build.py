@@ -54,6 +54,32 @@ def test_a_model_or_venue_that_does_not_exist_is_found_without_a_network() -> No
     assert [problem.split(":")[0] for problem in problems] == ["venue.x.use", "model"]
 
 
+def test_a_model_says_what_it_sees() -> None:
+    model = {"name": "m", "symbol": "BTCUSDT", "features": ["book", "leaders"], "leaders": ["ETHBTC"], "trades": "held"}
+    config = parse_config({"model": [model | {"prepare": "rank"}, {"name": "n", "symbol": "*"}]}, "test")
+    models = build_engine(config, (BTC, SATS), inline_training=False).models
+    told, plain = models.slot("m"), models.slot("n@v:BTCUSDT")
+    assert told.settings.features == ("book", "leaders") and told.settings.leaders == ("v:ETHBTC",)
+    assert told.features.features.trades == "held" and told.features.preparation.method == "rank"
+    assert plain.settings.features == "standard" and plain.features.preparation.method == "none"
+    assert offline_problems(config) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"features": ["books"]}, "model: model m: features: expected a set"),
+        ({"leaders": ["DOGE"]}, "model.0.leaders: "),
+        ({"masks": True}, "model: model m: masks: expected prepare"),
+    ],
+)
+def test_inputs_that_cannot_be_had_are_refused(wrong: dict[str, object], message: str) -> None:
+    config = parse_config({"model": [{"name": "m", "symbol": "BTCUSDT"} | wrong]}, "test")
+    with pytest.raises(ConfigError) as caught:
+        build_engine(config, (BTC, SATS), inline_training=False)
+    assert caught.value.problems[0].startswith(message)
+
+
 @pytest.mark.parametrize("place", ["gate", "rules"])
 def test_a_paper_section_of_no_venue_is_found_without_a_network(place: str) -> None:
     data = {"venue": {"sim": {"use": "binance-spot", "symbols": ["BTCUSDT"]}}, "paper": {place: {"simm": {}}}}
