@@ -5,8 +5,8 @@ from __future__ import annotations
 from engine.core.book import IS_READY
 from engine.core.kernel import apply_level, is_crossed, refresh_top
 from engine.core.queues.matching import match_crossed
-from engine.core.queues.queue import traded
 from engine.core.queues.queue_models import MODELS
+from engine.core.queues.queue_prints import traded
 from engine.core.queues.queue_settings import QueueSettings
 from engine.core.queues.slots import join_queue, leave_queue, shrink_queue
 from engine.core.state import (

@@ -57,7 +57,8 @@ from engine.core.events import (
 from engine.core.jit import entry_point, inlined, kernel
 from engine.core.prints import BOOK_VENUE_NS, counts, hit_side, is_sane, sample_mid
 from engine.core.queues.matching import is_any_reached, match_crossed, refresh_taken
-from engine.core.queues.queue import level_changed, traded
+from engine.core.queues.queue import level_changed
+from engine.core.queues.queue_prints import traded
 from engine.core.queues.slots import doubt_queues, settle_queues
 from engine.core.state import (
     ASKED,

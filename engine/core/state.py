@@ -71,7 +71,8 @@ CONTROL_FIELDS = 64
     CLAMPED,  # 1: no rule leaves the bounds
     URGENT,  # 1: the pessimist filled an order, which settles how sure a fill is
     PRINT_VENUE_NS,  # when the print of this moment was, the venue's clock, 0 where it gives none
-) = range(37)
+    JOINED,  # how often an order came to the end of a queue
+) = range(38)
 
 ASKED, PASSED, FAILED = 1, 2, 3
 
@@ -93,9 +94,10 @@ WAKE_TRIGGER = 512  # a price is where somebody waits for it (see thresholds.py)
 # eight: marks.py.
 HEARS_BOOK, HEARS_TRADE, RESTING_HERE, TAKEN_HERE, OWN_FIRST, OWN_COUNT = 12, 13, 14, 15, 16, 18
 
-LANE_FIELDS = 4
-# Rows of ``lanes``: the rule's code, and what is left of a print while it is shared out.
-LANE_RULE, LANE_BUDGET, LANE_BEFORE, LANE_GIVEN = range(LANE_FIELDS)
+LANE_FIELDS = 5
+# Rows of ``lanes``: the rule's code; while a print is shared out what is left of it, what of it is spent before us,
+# what orders of ours at the price got, and what the lower bounds of those still to come ask for.
+LANE_RULE, LANE_BUDGET, LANE_BEFORE, LANE_GIVEN, LANE_RESERVED = range(LANE_FIELDS)
 OPTIMIST, PESSIMIST, OWN = range(3)
 OWN_RULE = -1
 """The code in the lane of the venue's own rule: each order says which."""
@@ -124,18 +126,19 @@ RESTING_FIELDS = 20
     R_UNSURE,  # how many gaps it stood through
     R_NEXT,  # free slots: 1 + the next free one
     R_DISPLAY,  # of an iceberg the size that it shows at once, 0: all of it
-    R_REFILLS,  # 1: a lane used up what it showed in the print that is being shared out
+    R_FRONT,  # size in front of its deciding place at the last print at its price
     R_JOINED_VENUE_NS,  # the venue's time of the book that it joined
     R_BEHIND,  # public size known to stay behind it as long as it rests: a ghost's own original, else 0
     R_TRADED,  # what the venue's own rule let it trade
     R_ANSWERED,  # 1: its level spoke after it had traded
     R_PRINTED,  # 1: a print at its price came after the level's last word
-) = range(18)
+    R_WORST,  # what that print spends before it in the pessimist's lane, FINE units
+) = range(19)
 
 FINE = 256
 """Parts of one size unit in which queues are kept, as shares of a cancel are rarely whole; sizes stay below 2^54."""
 
-QUEUE_FIELDS = 9
+QUEUE_FIELDS = 10
 # Columns of ``queues``, for each slot and lane.
 (
     Q_LEFT,  # what may still trade, size units
@@ -147,6 +150,7 @@ QUEUE_FIELDS = 9
     Q_TRADED,  # prints at the price that no level change has confirmed yet, size units
     Q_SLICE,  # of an iceberg what is left of the part that it shows, size units
     Q_ROW,  # where its fill of this frame stands in ``fills`` or ``twins``
+    Q_SINCE,  # when it came to the end of the queue, counted by JOINED; an iceberg's part each for itself
 ) = range(QUEUE_FIELDS)
 
 SAMPLES = 16
@@ -232,8 +236,8 @@ def memory_of(flat: Int64s) -> Memory:
     queues = flat[a:b].reshape(slots, lanes, QUEUE_FIELDS)
     a, b = b, b + slots * SAMPLE_FIELDS
     samples = flat[a:b].reshape(slots, SAMPLE_FIELDS)
-    a, b = b, b + 2 * slots
-    places = flat[a:b].reshape(2, slots)
+    a, b = b, b + 3 * slots
+    places = flat[a:b].reshape(3, slots)
     a, b = b, b + control[TAKEN_ROOM] * (TAKEN_FIELDS + lanes)
     taken = flat[a:b].reshape(control[TAKEN_ROOM], TAKEN_FIELDS + lanes)
     a, b = b, b + control[FILL_ROOM] * FILL_FIELDS
@@ -286,7 +290,7 @@ class State:
             CONTROL_FIELDS
             + symbols * (TOP_FIELDS + PARAM_FIELDS + 4 * depth)
             + len(rules) * LANE_FIELDS
-            + slots * (RESTING_FIELDS + len(rules) * QUEUE_FIELDS + SAMPLE_FIELDS + 2)
+            + slots * (RESTING_FIELDS + len(rules) * QUEUE_FIELDS + SAMPLE_FIELDS + 3)
             + taken_room * (TAKEN_FIELDS + len(rules))
             + (slots + depth) * FILL_FIELDS
             + 2 * slots * len(rules) * TWIN_FIELDS

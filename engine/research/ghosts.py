@@ -18,9 +18,9 @@ from engine.core.honesty.grades import last_grade
 from engine.core.jit import kernel
 from engine.core.kernel import apply_level, is_crossed, refresh_top
 from engine.core.queues.matching import match_crossed
-from engine.core.queues.queue import traded
 from engine.core.queues.queue_models import MODELS as MODELS
 from engine.core.queues.queue_models import RULES
+from engine.core.queues.queue_prints import traded
 from engine.core.queues.queue_samples import chance_of
 from engine.core.queues.queue_settings import QueueSettings
 from engine.core.queues.slots import join_queue, leave_queue

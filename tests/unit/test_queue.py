@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from engine.core.queues.queue_settings import QueueSettings, UnknownQueueModel
+from engine.core.state import NOW
+from tests.market import MS
 from tests.queues import ASK, BID, Queues
 
 
@@ -115,6 +117,34 @@ def test_an_iceberg_goes_back_behind_the_level_after_each_part() -> None:
     assert queues.left(one) == 6
     queues.trade(BID, 100, 4)
     assert queues.left(one) == 2  # one part of three, and one of the next as nobody else is there
+
+
+def test_an_iceberg_goes_back_in_each_lane_for_itself() -> None:
+    queues = Queues("power2")
+    queues.level(BID, 100, 10)
+    one = queues.rest(BID, 100, 9, display=3)
+    two = queues.rest(BID, 100, 9)
+    queues.level(BID, 100, 20)
+    queues.level(BID, 100, 14)  # three of the six that went stood in front of us, for the pessimist none
+    queues.state.control[NOW] += 300 * MS
+    queues.trade(BID, 100, 10)
+    lefts = {lane: (queues.left(one, lane), queues.left(two, lane)) for lane in ("own", "back")}
+    assert lefts == {"own": (6, 9), "back": (9, 9)}  # only in the rule's own lane is the first part used up
+    queues.level(BID, 100, 4)
+    queues.trade(BID, 100, 2)
+    lefts = {lane: (queues.left(one, lane), queues.left(two, lane)) for lane in ("own", "back")}
+    assert lefts == {"own": (6, 7), "back": (7, 9)}  # there the second order is next, for the pessimist the first
+
+
+def test_what_a_filled_order_got_of_a_print_is_spoken_for() -> None:
+    queues = Queues("fitted")
+    queues.level(BID, 100, 6)
+    one, two = queues.rest(BID, 100, 4), queues.rest(BID, 100, 9)
+    queues.trade(BID, 100, 10)
+    assert (queues.left(one), queues.left(two)) == (0, 9)
+    queues.leave(one)
+    queues.level(BID, 100, 0)  # the answer to the print: all ten of it are spent
+    assert queues.left(two) == 9
 
 
 def test_a_print_through_an_iceberg_finds_all_of_it() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.core.jit import kernel
+from engine.core.jit import inlined, kernel
 from engine.core.queues.queue_samples import chance_of
 from engine.core.state import (
     ALONE,
@@ -32,7 +32,6 @@ from engine.core.state import (
     R_FIRST_AHEAD,
     R_ORDER,
     R_PRICE,
-    R_REFILLS,
     R_RULE,
     R_TRADED,
     S_REACHED,
@@ -72,6 +71,16 @@ def record_fill(m: Memory, order: int, price: int, size: int) -> None:
     m.control[FILL_COUNT] = at + 1
 
 
+@inlined
+def next_part(left: int, display: int, whole: int) -> int:
+    """What an iceberg shows next, ``left`` of a part: 0, or below where it traded beyond it; ``whole``: left of all.
+
+    >>> next_part(0, 3, 10), next_part(-1, 3, 10), next_part(-3, 3, 10), next_part(-1, 3, 1)
+    (3, 2, 3, 1)
+    """
+    return min(display - -left % display, whole)
+
+
 @kernel
 def show_next(m: Memory, slot: int, lane: int, size: int, cause: int) -> None:
     """An iceberg traded ``size`` in a lane: what it shows now.
@@ -80,14 +89,11 @@ def show_next(m: Memory, slot: int, lane: int, size: int, cause: int) -> None:
     finds all of the order, shown and hidden, and meets the rest of it at once.
     """
     queue = m.queues[slot, lane]
-    display = m.resting[slot, R_DISPLAY]
     queue[Q_SLICE] -= size
-    if cause == CAUSE_AT_PRICE and queue[Q_SLICE] == 0:
-        m.resting[slot, R_REFILLS] = 1
-        return
-    if queue[Q_SLICE] <= 0:
-        queue[Q_SLICE] = display - -queue[Q_SLICE] % display
-    queue[Q_SLICE] = min(queue[Q_SLICE], queue[Q_LEFT])
+    if queue[Q_SLICE] > 0:
+        queue[Q_SLICE] = min(queue[Q_SLICE], queue[Q_LEFT])
+    elif cause != CAUSE_AT_PRICE:
+        queue[Q_SLICE] = next_part(queue[Q_SLICE], m.resting[slot, R_DISPLAY], queue[Q_LEFT])
 
 
 @kernel

@@ -14,6 +14,7 @@ from engine.core.queues.queue_samples import join_places, settle_places
 from engine.core.state import (
     FINE,
     GRACE_NS,
+    JOINED,
     LANES,
     NOW,
     OWN_COUNT,
@@ -21,6 +22,7 @@ from engine.core.state import (
     Q_AHEAD,
     Q_FELL,
     Q_LEFT,
+    Q_SINCE,
     Q_SLICE,
     Q_TRADED,
     R_BEHIND,
@@ -46,8 +48,8 @@ from engine.core.state import (
     memory_of,
 )
 
-KEYS, SLOT = 0, 1
-# Rows of the index.
+KEYS, SLOT, RANKED = 0, 1, 2
+# Rows of the index; the last holds slots of one level in the order of one lane, while a print is shared out.
 
 
 @kernel
@@ -167,6 +169,8 @@ def join_queue(
         m.queues[slot, lane, Q_LEFT] = size
         m.queues[slot, lane, Q_AHEAD] = ahead * FINE
         m.queues[slot, lane, Q_SLICE] = min(display, size)
+        m.queues[slot, lane, Q_SINCE] = m.control[JOINED]
+    m.control[JOINED] += 1
     join_places(m.samples[slot], ahead, order)
     index_slot(m, slot)
     return int(slot)
