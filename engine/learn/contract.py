@@ -65,8 +65,8 @@ class ModelError(ValueError):
 class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One ``[[model]]`` of a run. Times are ns of engine time; predictions and labels bps of the mid's return.
 
-    ``features``, ``trades`` and ``leaders`` say what the inputs are (``FeatureSet.of``; no ``features``: the set that the
-    model names itself), ``prepare`` and ``masks`` how they are prepared (``Preparation``).
+    ``features``, ``trades`` and ``leaders`` say what the inputs are (``FeatureSet.of``; no ``features``: the set that
+    the model names itself), ``prepare`` and ``masks`` how they are prepared (``Preparation``).
     Another ``label`` has another unit (targets.py); ``labels`` names several, ``label`` at ``horizon_ns`` first.
     ``taker_fee_bps`` is what an order that takes pays: scores tell what costs leave. ``learning_rate`` 0 means the
     model's own; ``retrain_every_ns`` 0 means on drift only; ``options`` are the own settings of a model from elsewhere.
@@ -200,9 +200,9 @@ class Model(abc.ABC):
         """Predict from one feature vector; None while it knows nothing. Changes nothing, keeps no view of ``x``."""
 
     def width_one(self, x: Vector) -> float | None:
-        """Half the width of an interval around ``predict_one(x)`` that holds a stated share of the labels, in their unit.
+        """Half the width of an interval around ``predict_one(x)`` that holds a stated share of the labels.
 
-        None: the model does not say how sure it is. Signals carry it as ``NAME/width``.
+        In the label's unit; None: the model does not say how sure it is. Signals carry it as ``NAME/width``.
         """
         del x
         return None

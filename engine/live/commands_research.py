@@ -202,8 +202,8 @@ def clear_errors() -> Iterator[None]:
     from engine.learn.contract import ModelError
     from engine.live.config import ConfigError
     from engine.research.counterfactual import CounterfactualError
-    from engine.research.outputs import OutputError
     from engine.research.loading import ReplayError
+    from engine.research.outputs import OutputError
     from engine.research.report_data import ReportError
     from engine.research.scan import ScanError
 

@@ -43,7 +43,7 @@ class LoadedTape(msgspec.Struct):
     _entries: Iterator[Entry]
 
     def entries(self, progress: Callable[[int], None] | None = None) -> Iterator[Entry]:
-        """The entries in order, once, with the venues' names as in the configuration; ``progress`` hears their number."""
+        """The entries in order, once, with the venues' names as configured; ``progress`` hears their number."""
         return _renamed(_counted(self._entries, progress), self.names)
 
 

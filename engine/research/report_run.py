@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from engine.research.outputs import SUMMARY
 from engine.research.loading import latest_tape
+from engine.research.outputs import SUMMARY
 from engine.research.replay import replay
 from engine.research.report import render
 from engine.research.report_data import ReportError, Run, load_run

@@ -23,8 +23,8 @@ from engine.live.build import build_engine
 from engine.live.config import AppConfig, parse_config
 from engine.live.durations import duration_text
 from engine.research.intervals import bootstrap_scores
-from engine.research.player import Player
 from engine.research.loading import ReplayError, load_tape
+from engine.research.player import Player
 
 BASELINES: Final = ("zero", "last", "microprice")
 """Always among the models: what says nothing, what repeats the last label, what every book shows."""
@@ -37,12 +37,13 @@ BLOCK_HORIZONS: Final = 10
 """A block of the bootstrap spans so many horizons, and at least ``LEAST_BLOCK_NS``."""
 
 LEAST_BLOCK_NS: Final = 10_000_000_000
+CLOCK_READINGS: Final = 101
 COLD_SAMPLES: Final = 200
 """Before these nothing is timed: kernels compile, caches fill."""
 
 
 class Row(msgspec.Struct, frozen=True):
-    """The scores of one model on one symbol and horizon; ``n`` labels, intervals at 95 %, nan (null) for too few blocks.
+    """The scores of one model on one symbol and horizon; ``n`` labels, intervals at 95 %, None for too few blocks.
 
     ``us_per_sample``: processor time of predicting and learning, without features and labels.
     """
@@ -51,16 +52,16 @@ class Row(msgspec.Struct, frozen=True):
     horizon: str
     model: str
     n: int
-    ic: float | None
-    ic_lo: float | None
-    ic_hi: float | None
-    spearman: float | None
-    r2_pct: float | None
-    r2_lo: float | None
-    r2_hi: float | None
-    hit: float | None
-    us_per_sample: float
-    void: int
+    ic: float | None = None
+    ic_lo: float | None = None
+    ic_hi: float | None = None
+    spearman: float | None = None
+    r2_pct: float | None = None
+    r2_lo: float | None = None
+    r2_hi: float | None = None
+    hit: float | None = None
+    us_per_sample: float = 0.0
+    void: int = 0
     refused: str = ""
 
 
@@ -70,6 +71,7 @@ class Stopwatch:
     def __init__(self, model: Model) -> None:
         self.spent_ns = 0
         self.samples = 0
+        self._clock_ns = sorted(_clock_costs())[CLOCK_READINGS // 2]
         for name in ("predict_one", "observe_one", "learn_one"):
             setattr(model, name, self._around(getattr(model, name), counts=name == "predict_one"))
 
@@ -81,7 +83,7 @@ class Stopwatch:
             began = clock()
             said = method(*args)
             if self.samples > COLD_SAMPLES:
-                self.spent_ns += clock() - began
+                self.spent_ns += max(0, clock() - began - self._clock_ns)
             return said
 
         return timed
@@ -90,6 +92,12 @@ class Stopwatch:
     def us(self) -> float:
         """Microseconds a sample; 0 for too few."""
         return self.spent_ns / 1e3 / max(1, self.samples - COLD_SAMPLES)
+
+
+def _clock_costs() -> list[int]:
+    """What it takes to look at the clock twice, ns."""
+    clock = time.perf_counter_ns
+    return [-clock() + clock() for _ in range(CLOCK_READINGS)]
 
 
 class _Scored:
@@ -126,7 +134,9 @@ class Validation(msgspec.Struct, frozen=True):
         for (_, horizon, model), pair in self.pairs.items():
             groups.setdefault((horizon, model), []).append(pair)
         return [
-            _score("*", horizon, model, np.concatenate([p for p, _ in pairs]), np.concatenate([y for _, y in pairs]), 100)
+            _score(
+                "*", horizon, model, np.concatenate([p for p, _ in pairs]), np.concatenate([y for _, y in pairs]), 100
+            )
             for (horizon, model), pairs in groups.items()
             if len(pairs) > 1
         ]
@@ -190,7 +200,7 @@ def _score(
     refused: str = "",
 ) -> Row:
     if len(p) < 2:
-        return Row(symbol, horizon, model, len(p), *[None] * 8, round(us, 3), void, refused)
+        return Row(symbol, horizon, model, len(p), us_per_sample=round(us, 3), void=void, refused=refused)
     found = bootstrap_scores(p, y, max(1, int(block)))
 
     def told(value: float, digits: int) -> float | None:
@@ -294,4 +304,3 @@ def _config(settings: AppConfig, uses: Sequence[str], horizons_ns: Sequence[int]
     ]
     plain = settings.plain()
     return parse_config({**plain, "strategy": [], "model": models}, "papertape validate")
-

@@ -93,10 +93,11 @@ def test_a_crossed_second_when_heard_by_a_strategy_then_it_is_a_gap_with_its_rea
     script = Script()
     rig = Rig(script, instruments=(ETH,))
     venue = plain()
-    moments = (("10.00", 0), ("10.05", 1), ("10.04", CROSSED_FOR_NS), ("10.05", CROSSED_FOR_NS + 1), ("10.00", 2 * CROSSED_FOR_NS))
-    for seq, (bid, after_ns) in enumerate(moments, 1):
+    bids = ("10.00", "10.05", "10.04", "10.05", "10.00")
+    times = (0, 1, CROSSED_FOR_NS, CROSSED_FOR_NS + 1, 2 * CROSSED_FOR_NS)
+    for seq, (bid, after_ns) in enumerate(zip(bids, times, strict=True), 1):
         rig.feed(*rows(venue, book(seq, [(bid, "1")], [("10.02", "1")]), NS + after_ns))
-        assert rig.engine.books.views[0].is_ready == (seq not in (4,))
+        assert rig.engine.books.views[0].is_ready == (seq != 4)
     assert [one.reason for one in script.all("gap")] == ["crossed"]
     assert [(fact.ready, fact.reason) for fact in rig.facts(FeedState)] == [(True, ""), (False, "crossed"), (True, "")]
 
