@@ -36,6 +36,9 @@ def validate(
         str, typer.Option(help="Models by name, several with commas; baselines and primary are always among them.")
     ] = "",
     leaks: Annotated[bool, typer.Option("--leaks", help="Also look for answers that leak into the features.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Write every prediction and its label there, as parquet (bps).")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Score models over a tape as if it were live: each predicts, is scored on the label, and only then learns."""
@@ -52,6 +55,8 @@ def validate(
     named = tuple(one.strip() for one in models.split(",")) if models else DEFAULT_MODELS
     with progressing(as_json) as progress, clear_errors():
         found = run(tapes, warm=warm or (), horizons_ns=horizons_ns, every_ns=every_ns, models=named, progress=progress)
+        if out is not None:
+            found.write(out)
         told = None
         if leaks:
             from engine.research.leak_check import check_tape
@@ -63,8 +68,6 @@ def validate(
         return
     screen = console()
     screen.print(_table(found.rows))
-    if pooled := found.pooled():
-        screen.print(_table(pooled))
     for row in found.rows:
         if row.refused:
             screen.print(f"[yellow]note[/] {row.model} {row.horizon} {row.symbol}: {row.refused}", highlight=False)

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from engine.core.records import LabelScored, ModelRefused, Record
 from engine.learn.contract import Model
@@ -128,18 +129,20 @@ class Validation(msgspec.Struct, frozen=True):
     seconds: float
     pairs: Mapping[tuple[str, str, str], tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]
 
-    def pooled(self) -> list[Row]:
-        """The scores over all symbols together, where there are several."""
-        groups: dict[tuple[str, str], list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]] = {}
-        for (_, horizon, model), pair in self.pairs.items():
-            groups.setdefault((horizon, model), []).append(pair)
-        return [
-            _score(
-                "*", horizon, model, np.concatenate([p for p, _ in pairs]), np.concatenate([y for _, y in pairs]), 100
+    def write(self, path: Path) -> None:
+        """Every prediction and its label as parquet, in the order of time within a symbol, horizon and model."""
+        parts = [
+            pl.DataFrame({"prediction": p, "label": y}).select(
+                pl.lit(symbol).alias("symbol"),
+                pl.lit(horizon).alias("horizon"),
+                pl.lit(model).alias("model"),
+                pl.all(),
             )
-            for (horizon, model), pairs in groups.items()
-            if len(pairs) > 1
+            for (symbol, horizon, model), (p, y) in self.pairs.items()
         ]
+        unfinished = path.with_name(f".{path.name}.part")
+        pl.concat(parts).write_parquet(unfinished)
+        unfinished.rename(path)
 
 
 def validate(

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import typer
 from typer.testing import CliRunner, Result
@@ -111,3 +112,11 @@ def test_the_command_when_misused_then_one_clear_line(tmp_path: Path, words: lis
     result = command(tape(tmp_path, 30), *words)
     assert result.exit_code == code
     assert said in " ".join(result.output.split())
+
+
+def test_the_command_when_told_where_then_every_prediction_is_there(tmp_path: Path) -> None:
+    out = tmp_path / "pairs.parquet"
+    words = ("--horizons", "1s", "--every", "1s", "--models", "primary", "--out", out, "--json")
+    rows = json.loads(command(tape(tmp_path, 120), *words).stdout)["rows"]
+    counts = pl.read_parquet(out).group_by("model").len().rows()
+    assert dict(counts) == {row["model"]: row["n"] for row in rows}
