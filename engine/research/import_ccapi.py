@@ -7,8 +7,10 @@ Format: https://github.com/crypto-chassis/cryptochassis-data-api-docs (market de
     1625097600,2271.58_1.6477,2279.63_28.479526           1625097621.647,2278.15,0.0409,1
 
 More levels follow in the same column after ``|``. A row of the books is written where the book differs from the row
-before, and stands for the second that ends at its time: that is when it is taken as received. Trades carry finer times
-and stand before the book of the second in which they end. A buyer that was the maker means that the aggressor sold.
+before, and stands for the second that ends at its time: that is when it is taken as received. A second with trades and
+without a row ended with the book of the row before, and the tape says so: what waits for a book that is as new as the
+trades need not wait for the next change. Trades carry finer times and stand before the book of the second in which they
+end. A buyer that was the maker means that the aggressor sold.
 """
 
 from __future__ import annotations
@@ -64,7 +66,7 @@ def open_ccapi(sources: Sequence[Path]) -> Recording:
             raise SourceError(stem, "the day", "rows of books", "none")
         if rows and min(part[0][0] for part in (books, trades) if part) < rows[-1][0]:
             raise SourceError(stem, "the day", "days in the order of time", "a time before the end of the day before")
-        rows.extend(heapq.merge(trades, books, key=itemgetter(0, 1)))
+        rows.extend(heapq.merge(trades, heapq.merge(books, _unchanged(books, trades)), key=itemgetter(0, 1)))
     symbol = (base + quote).upper()
     instrument = Instrument(
         venue=venue,
@@ -128,6 +130,19 @@ def _books(path: Path, finest: _Finest, tally: Tally) -> list[tuple[int, int, st
         if best_bid and best_ask and _at_least(best_bid, best_ask):
             tally.locked_or_crossed += 1
     tally.books += len(found)
+    return found
+
+
+def _unchanged(books: list[tuple[int, int, str]], trades: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
+    """The book before once more at the end of each second that has trades and no row of its own."""
+    found: list[tuple[int, int, str]] = []
+    at = 0
+    for ns, _, _ in trades:
+        end_ns = -(-ns // SECOND) * SECOND
+        while at < len(books) and books[at][0] <= end_ns:
+            at += 1
+        if at and books[at - 1][0] < end_ns and (not found or found[-1][0] < end_ns):
+            found.append((end_ns, 1, books[at - 1][2]))
     return found
 
 
