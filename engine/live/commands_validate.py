@@ -64,15 +64,19 @@ def validate(
             told = check_tape(tapes, horizons_ns=horizons_ns, every_ns=every_ns)
     if as_json:
         rows = [msgspec.structs.asdict(row) for row in found.rows]
-        line({"rows": rows, "digest": found.digest} | ({"leaks": told} if told is not None else {}))
+        line({"rows": rows, "digest": found.digest} | ({} if told is None else {"leaks": told}))
         return
     screen = console()
     screen.print(_table(found.rows))
     for row in found.rows:
         if row.refused:
             screen.print(f"[yellow]note[/] {row.model} {row.horizon} {row.symbol}: {row.refused}", highlight=False)
-    if told is not None:
-        screen.print(f"leaks: {'; '.join(told) if told else 'none found'}", highlight=False)
+    for one in told or ():
+        where = f"{one.symbol} {one.horizon}: {', '.join(one.ran)}"
+        for text in one.leaks:
+            screen.print(f"[red]leak[/] {where}: {text}", highlight=False)
+        if not one.leaks:
+            screen.print(f"no leak found by {where} over {one.rows:,} rows", highlight=False)
     screen.print(f"{found.seconds:.1f} s, digest {found.digest}", highlight=False)
 
 
