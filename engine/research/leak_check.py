@@ -50,6 +50,7 @@ def check_tape(tapes: Sequence[Path], *, horizons_ns: Sequence[int], every_ns: i
     built = build_engine(
         config,
         tape.instruments,
+        inline_training=True,
         frames_tap=lambda frames: found.append(frames.copy()),
         venues={name: feed.venue_class for name, feed in tape.feeds.items()},
     )
