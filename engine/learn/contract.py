@@ -111,6 +111,11 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         """The labels, the one that ``predict_one`` speaks of first; raises ``LabelError``."""
         return targets(self.label, self.horizon_ns, self.labels)
 
+    @property
+    def overlap(self) -> float:
+        """How many samples' labels span the same moment: as many labels repeat much of each other's noise."""
+        return self.horizon_ns / self.every_ns
+
     def check(self) -> None:
         """Raise ``ModelError`` for a setting out of its bounds."""
         try:

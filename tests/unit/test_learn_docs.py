@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from engine.features.families import FAMILIES
-from engine.learn.contract import ModelSettings
+from engine.learn.conformance import check_model
+from engine.learn.contract import ModelSettings, model_class
 from engine.learn.models import Models
 from tests.frames import walk
 from tests.learning import INSTRUMENTS, drive, settings
@@ -45,6 +46,8 @@ def test_the_model_of_the_tutorial_works(tmp_path: Path, monkeypatch: pytest.Mon
     drive(models, walk(1500))
     (summary,) = models.summary()
     assert summary["predictions"] > 100 and summary["learned"] > 100 and not summary["stopped"]
+    results = check_model(model_class("my_models:LastReturn"))
+    assert [result.line() for result in results if not result.passed] == []
 
 
 @pytest.mark.parametrize("folder", ["features", "learn", "learn/linear", "learn/networks", "learn/foreign"])

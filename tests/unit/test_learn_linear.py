@@ -269,7 +269,7 @@ def test_exact_solutions_come_when_they_are_due() -> None:
         ("linear", {"l3": 1.0}, "unknown field `l3`; expected l1, l2, clip, gradient_bound"),
         ("linear", {"clip": 0.0}, "clip: expected more than 0, found 0.0"),
         ("passive-aggressive", {"mode": 3}, r"options: Invalid enum value 3"),
-        ("passive-aggressive", {"aggressiveness": 0.0}, "aggressiveness above 0"),
+        ("passive-aggressive", {"aggressiveness": -1.0}, "aggressiveness and epsilon of at least 0"),
         ("recursive-least-squares", {"memory": 1.5}, "memory of 0.5 to 1"),
         ("weighted-least-squares", {"memory": 1.0}, "memory above 0.5 and below 1"),
         ("rolling-ridge", {"rows": 1}, "rows of at least 8"),

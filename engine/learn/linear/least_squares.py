@@ -15,7 +15,9 @@ from engine.core.jit import kernel
 from engine.features.set import Vector
 from engine.learn.contract import ModelError, ModelSettings, read_options
 from engine.learn.linear.guard import LEARNED, RESTARTS, Array, Guarded, runs_away, take_label, take_row
-from engine.learn.linear.normal_equations import add_row, solve
+from engine.learn.linear.normal_equations import add_row, ridge_of, solve
+
+PRIOR_VARIANCE = 0.01
 
 PRIOR, MEMORY, CAP = range(3)
 """Parameters of the recursion: the first variance of each weight, the forgetting factor, and the largest variance."""
@@ -102,12 +104,12 @@ def _learn(
 class RecursiveOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Own settings of ``recursive-least-squares``; ``memory`` is the weight of a row by that of the next one.
 
-    ``prior`` is the variance of each weight before anything is known, in units of the noise's; ``cap`` the largest that
-    forgetting may lead to, as a multiple of the prior.
+    ``prior`` is the variance of each weight before anything is known, in units of the noise's; 0 takes 0.01, less where
+    labels overlap. ``cap`` is the largest that forgetting may lead to, as a multiple of the prior.
     """
 
-    memory: float = 0.9995
-    prior: float = 0.1
+    memory: float = 0.9998
+    prior: float = 0.0
     cap: float = 1.0
     clip: float = 4.0
 
@@ -115,7 +117,7 @@ class RecursiveOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RecursiveLeastSquares(Guarded):
     """Recursive least squares with forgetting on standardised features; predicts bps. Options: ``RecursiveOptions``.
 
-    >>> model = RecursiveLeastSquares(ModelSettings(name="m", symbol="v:X"), ["a", "b"])
+    >>> model = RecursiveLeastSquares(ModelSettings(name="m", symbol="v:X", options={"prior": 1.0}), ["a", "b"])
     >>> for x in np.random.default_rng(1).normal(size=(300, 2)):
     ...     model.learn_one(x, 2.0 * x[0])
     >>> round(model.predict_one(np.array([1.0, 0.0])) or 0.0)
@@ -124,15 +126,16 @@ class RecursiveLeastSquares(Guarded):
 
     def __init__(self, settings: ModelSettings, names: Sequence[str]) -> None:
         own = read_options(settings, RecursiveOptions)
-        if not (0.5 < own.memory <= 1.0 and own.prior > 0.0 and own.cap >= 1.0):
+        if not (0.5 < own.memory <= 1.0 and own.prior >= 0.0 and own.cap >= 1.0):
             raise ModelError(
-                f"model {settings.name}: options: expected memory of 0.5 to 1, prior above 0 and cap of at least 1, "
-                f"found {own.memory}, {own.prior} and {own.cap}"
+                f"model {settings.name}: options: expected memory of 0.5 to 1, prior of at least 0 and cap of at "
+                f"least 1, found {own.memory}, {own.prior} and {own.cap}"
             )
         super().__init__(settings, names, own.clip)
         width = len(self.weights)
-        self.told: Array = np.array([own.prior, own.memory, own.prior * own.cap])
-        self.covariance: Array = np.eye(width) * own.prior
+        prior = own.prior or PRIOR_VARIANCE / max(1.0, settings.overlap)
+        self.told: Array = np.array([prior, own.memory, prior * own.cap])
+        self.covariance: Array = np.eye(width) * prior
         self.gain: Array = np.zeros(width)  # scratch
         self.arrays["covariance"] = self.covariance
         self.compile()
@@ -181,10 +184,10 @@ def _weigh(
 
 
 class WeightedOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Own settings of ``weighted-least-squares``: ``ridge`` a row, and how often to solve, in labels."""
+    """Own settings of ``weighted-least-squares``: ``ridge`` a row (0: ``ridge_of``), labels between solutions."""
 
     memory: float = 0.9995
-    ridge: float = 0.01
+    ridge: float = 0.0
     solve_every: int = 10
     clip: float = 4.0
 
@@ -192,7 +195,7 @@ class WeightedOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class WeightedLeastSquares(Guarded):
     """Exponentially weighted ridge regression on standardised features; predicts bps. Options: ``WeightedOptions``.
 
-    >>> model = WeightedLeastSquares(ModelSettings(name="m", symbol="v:X"), ["a", "b"])
+    >>> model = WeightedLeastSquares(ModelSettings(name="m", symbol="v:X", options={"ridge": 0.01}), ["a", "b"])
     >>> for x in np.random.default_rng(1).normal(size=(300, 2)):
     ...     model.learn_one(x, 2.0 * x[0])
     >>> round(model.predict_one(np.array([1.0, 0.0])) or 0.0)
@@ -201,14 +204,14 @@ class WeightedLeastSquares(Guarded):
 
     def __init__(self, settings: ModelSettings, names: Sequence[str]) -> None:
         own = read_options(settings, WeightedOptions)
-        if not (0.5 < own.memory < 1.0 and own.ridge > 0.0 and own.solve_every >= 1):
+        if not (0.5 < own.memory < 1.0 and own.ridge >= 0.0 and own.solve_every >= 1):
             raise ModelError(
-                f"model {settings.name}: options: expected memory above 0.5 and below 1, ridge above 0 and solve_every "
-                f"of at least 1, found {own.memory}, {own.ridge} and {own.solve_every}"
+                f"model {settings.name}: options: expected memory above 0.5 and below 1, ridge of at least 0 and "
+                f"solve_every of at least 1, found {own.memory}, {own.ridge} and {own.solve_every}"
             )
         super().__init__(settings, names, own.clip)
         width = len(self.weights)
-        self.told: Array = np.array([own.memory, own.ridge, own.solve_every], np.float64)
+        self.told: Array = np.array([own.memory, own.ridge or ridge_of(settings), own.solve_every], np.float64)
         self.gram: Array = np.zeros((width, width))
         self.moment: Array = np.zeros(width)
         self.work: Array = np.zeros((width, width + 1))  # scratch

@@ -6,10 +6,23 @@ import numpy as np
 
 from engine.core.jit import inlined, kernel
 from engine.features.set import Vector
+from engine.learn.contract import ModelSettings
 from engine.learn.linear.guard import Array
 
 PIVOT = 1e-12
 """A pivot below this share of its own diagonal has lost its digits: the matrix cannot be told from a singular one."""
+
+
+RIDGE = 0.03  # a row whose label overlaps with no other
+
+
+def ridge_of(settings: ModelSettings) -> float:
+    """The ridge a row: the larger the more labels overlap, as a row then brings the less news.
+
+    >>> ridge_of(ModelSettings(name="m", symbol="v:X", horizon_ns=1_000, every_ns=100))
+    0.3
+    """
+    return RIDGE * max(1.0, settings.overlap)
 
 
 @inlined

@@ -27,6 +27,8 @@ from engine.learn.linear.guard import (
     take_row,
 )
 
+AGGRESSIVENESS = 0.003
+
 
 @kernel
 def react(x: Vector, y: float, weights: Vector, mode: float, aggressiveness: float, epsilon: float) -> None:
@@ -68,12 +70,13 @@ def _learn(
 class PassiveAggressiveOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Own settings of ``passive-aggressive``; ``epsilon`` in root mean squares of the label.
 
-    ``aggressiveness`` is the paper's C: the largest step of PA-I, the softness of PA-II; PA takes no notice of it.
+    ``aggressiveness`` is the paper's C: the largest step of PA-I, the softness of PA-II; PA takes no notice of it. 0
+    takes 0.003, less where labels overlap.
     """
 
     mode: Literal[0, 1, 2] = 1
-    aggressiveness: float = 0.001
-    epsilon: float = 0.1
+    aggressiveness: float = 0.0
+    epsilon: float = 0.5
     clip: float = 4.0
 
 
@@ -89,13 +92,14 @@ class PassiveAggressive(Guarded):
 
     def __init__(self, settings: ModelSettings, names: Sequence[str]) -> None:
         own = read_options(settings, PassiveAggressiveOptions)
-        if not (own.aggressiveness > 0.0 and own.epsilon >= 0.0):
+        if not (own.aggressiveness >= 0.0 and own.epsilon >= 0.0):
             raise ModelError(
-                f"model {settings.name}: options: expected aggressiveness above 0 and epsilon of at least 0, "
+                f"model {settings.name}: options: expected aggressiveness and epsilon of at least 0, "
                 f"found {own.aggressiveness} and {own.epsilon}"
             )
         super().__init__(settings, names, own.clip)
-        self.told: Array = np.array([own.mode, own.aggressiveness, own.epsilon], np.float64)
+        aggressiveness = own.aggressiveness or AGGRESSIVENESS / max(1.0, settings.overlap)
+        self.told: Array = np.array([own.mode, aggressiveness, own.epsilon], np.float64)
         self.compile()
 
     def learn_one(self, x: Vector, y: float) -> None:

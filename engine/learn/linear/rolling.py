@@ -11,7 +11,7 @@ from engine.core.jit import kernel
 from engine.features.set import Vector
 from engine.learn.contract import ModelError, ModelSettings, read_options
 from engine.learn.linear.guard import LEARNED, RESTARTS, Array, Guarded, runs_away, take_label, take_row
-from engine.learn.linear.normal_equations import add_row, solve
+from engine.learn.linear.normal_equations import add_row, ridge_of, solve
 
 
 @kernel
@@ -69,10 +69,10 @@ def _learn(
 
 
 class RollingOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Own settings of ``rolling-ridge``: rows of the window, ``ridge`` a row, and how often to solve, in labels."""
+    """Own settings of ``rolling-ridge``: rows of the window, ``ridge`` a row (0: ``ridge_of``), labels a solution."""
 
     rows: int = 3000
-    ridge: float = 0.01
+    ridge: float = 0.0
     solve_every: int = 10
     clip: float = 4.0
 
@@ -82,7 +82,7 @@ class RollingRidge(Guarded):
 
     Options: ``RollingOptions``.
 
-    >>> model = RollingRidge(ModelSettings(name="m", symbol="v:X", options={"rows": 200}), ["a", "b"])
+    >>> model = RollingRidge(ModelSettings(name="m", symbol="v:X", options={"rows": 200, "ridge": 0.01}), ["a", "b"])
     >>> for x in np.random.default_rng(1).normal(size=(300, 2)):
     ...     model.learn_one(x, 2.0 * x[0])
     >>> round(model.predict_one(np.array([1.0, 0.0])) or 0.0)
@@ -91,14 +91,14 @@ class RollingRidge(Guarded):
 
     def __init__(self, settings: ModelSettings, names: Sequence[str]) -> None:
         own = read_options(settings, RollingOptions)
-        if not (own.rows >= 8 and own.ridge > 0.0 and own.solve_every >= 1):
+        if not (own.rows >= 8 and own.ridge >= 0.0 and own.solve_every >= 1):
             raise ModelError(
-                f"model {settings.name}: options: expected rows of at least 8, ridge above 0 and solve_every of at "
-                f"least 1, found {own.rows}, {own.ridge} and {own.solve_every}"
+                f"model {settings.name}: options: expected rows of at least 8, ridge of at least 0 and solve_every of "
+                f"at least 1, found {own.rows}, {own.ridge} and {own.solve_every}"
             )
         super().__init__(settings, names, own.clip)
         width = len(self.weights)
-        self.told: Array = np.array([own.ridge, own.solve_every], np.float64)
+        self.told: Array = np.array([own.ridge or ridge_of(settings), own.solve_every], np.float64)
         self.ring: Array = np.zeros((own.rows, width + 1))
         self.ages: Array = np.zeros(2)
         self.sums: Array = np.zeros((2, width, width))
