@@ -7,27 +7,30 @@ For a memory with decay ``l`` a label and a strength ``r`` the weights solve
 where ``w`` is how much a label counts that overlaps others. The sums of a memory serve all its strengths. Nothing is
 inverted: each label moves the residual ``b - A beta`` of each regression in O(width), and a few coordinates a label are
 then solved in turn (Gauss-Seidel; Zakharov, White and Liu, "Low-complexity RLS algorithms using dichotomous coordinate
-descent iterations", 2008). Recursive least squares blows up when its inverse has forgotten a direction; here a direction
-without data falls back to the prior, because of ``r``.
+descent iterations", 2008). Recursive least squares blows up when its inverse has forgotten a direction; here a
+direction without data falls back to the prior, because of ``r``.
+
+The kernels take flat arrays, one regression after the other: (memories, strengths, width) in the order of C.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from engine.core.jit import kernel
+from engine.core.jit import inlined, kernel
 from engine.features.set import Vector
+from engine.learn.contract import ModelError
 
 Array = npt.NDArray[np.float64]
 
-COORDINATES = 8  # solved a label and regression; a full turn of 80 inputs takes ten labels
-_SMALL = 1e-60  # of the common factor of a memory's sums: then they are written anew
+COORDINATES: Final = 8  # solved a label and regression; a full turn of 80 inputs takes ten labels
+_SMALL: Final = 1e-60  # of the common factor of a memory's sums: then they are written anew
 
 
-@kernel
+@inlined
 def dot(a: Vector, b: Vector) -> float:
     """The scalar product, in four partial sums of a fixed order: quick, and the same on every machine."""
     s0 = s1 = s2 = s3 = 0.0
@@ -44,13 +47,22 @@ def dot(a: Vector, b: Vector) -> float:
 
 
 @kernel
-def predict(z: Vector, beta: Array, out: Vector) -> None:
-    """What each regression says to one input; ``beta`` (memories, strengths, width), ``out`` one number a regression."""
-    at = 0
-    for m in range(beta.shape[0]):
-        for r in range(beta.shape[1]):
-            out[at] = dot(z, beta[m, r])
-            at += 1
+def predict(z: Vector, beta: Vector, out: Vector) -> None:
+    """What each regression says to one input: ``out`` has one number a regression."""
+    width = z.shape[0]
+    for each in range(out.shape[0]):
+        out[each] = dot(z, beta[each * width : (each + 1) * width])
+
+
+@kernel
+def _write_anew(memory: int, factor: Vector, sums: Vector, residual: Vector) -> None:
+    """Give the numbers of a memory the size that they stand for."""
+    memories, s = factor.shape[0], factor[memory]
+    for part in (sums, residual):
+        size = part.shape[0] // memories
+        for i in range(memory * size, (memory + 1) * size):
+            part[i] *= s
+    factor[memory] = 1.0
 
 
 @kernel
@@ -59,48 +71,51 @@ def learn(
     target: float,
     weight: float,
     decay: Vector,
-    strength: Array,
+    strength: Vector,
     prior: Vector,
-    sums: Array,
+    sums: Vector,
     factor: Vector,
-    turn: npt.NDArray[np.int64],
-    residual: Array,
-    beta: Array,
-) -> None:
-    """Take one label, and solve the next coordinates of each regression.
+    residual: Vector,
+    beta: Vector,
+    turn: int,
+) -> int:
+    """Take one label, solve the next coordinates of each regression, and say which coordinate is next.
 
     ``sums`` (memories, width, width) are the products of inputs and ``residual`` (memories, strengths, width) is
     ``b - A beta``, both to be multiplied by the memory's ``factor``, which is what the decay has become; ``strength``
-    (strengths, width) is how many labels the prior of each input counts as much as.
+    (strengths, width) is how many labels the prior of each input counts as much as. ``turn`` is what the last label's
+    call said.
     """
-    width = z.shape[0]
-    for m in range(sums.shape[0]):
+    width, memories = z.shape[0], decay.shape[0]
+    strengths = strength.shape[0] // width
+    for m in range(memories):
         factor[m] *= decay[m]
         if factor[m] < _SMALL:
-            sums[m] *= factor[m]
-            residual[m] *= factor[m]
-            factor[m] = 1.0
+            _write_anew(m, factor, sums, residual)
         s = factor[m]
         w = weight / s
+        square = sums[m * width * width : (m + 1) * width * width]
         for i in range(width):
             wz = w * z[i]
-            row = sums[m, i]
+            row = square[i * width : (i + 1) * width]
             for j in range(width):
                 row[j] += wz * z[j]
-        for r in range(beta.shape[1]):
-            b, e, rho = beta[m, r], residual[m, r], strength[r]
+        for r in range(strengths):
+            begin = (m * strengths + r) * width
+            b, e = beta[begin : begin + width], residual[begin : begin + width]
+            rho = strength[r * width : (r + 1) * width]
             error = w * (target - dot(z, b))
             for i in range(width):
                 e[i] += error * z[i]
-            at = turn[0]
+            at = turn
             for _ in range(COORDINATES):
-                row = sums[m, at]
+                row = square[at * width : (at + 1) * width]
                 step = (s * e[at] + rho[at] * (prior[at] - b[at])) / (s * row[at] + rho[at])
                 b[at] += step
                 for i in range(width):
                     e[i] -= step * row[i]
                 at = at + 1 if at + 1 < width else 0
-    turn[0] = (turn[0] + COORDINATES) % width
+    return (turn + COORDINATES) % width
 
 
 class Ridges:
@@ -123,9 +138,12 @@ class Ridges:
         self.prior: Vector = np.ascontiguousarray(prior, dtype=np.float64)
         self.sums: Array = np.zeros((len(memories), width, width))
         self.factor: Vector = np.ones(len(memories))
-        self.turn: npt.NDArray[np.int64] = np.zeros(1, np.int64)
+        self.turn = 0
         self.residual: Array = np.zeros((len(memories), len(strength), width))
         self.beta: Array = np.zeros_like(self.residual)
+        # The kernels' view of the same memory.
+        self._told = (self.decay, self.strength.reshape(-1), self.prior)
+        self._own = (self.sums.reshape(-1), self.factor, self.residual.reshape(-1), self.beta.reshape(-1))
         self.reset()
 
     def __len__(self) -> int:
@@ -136,37 +154,33 @@ class Ridges:
         self.sums[:] = 0.0
         self.residual[:] = 0.0
         self.factor[:] = 1.0
-        self.turn[0] = 0
+        self.turn = 0
         self.beta[:] = self.prior
 
     def predict(self, z: Vector, out: Vector) -> None:
         """Write what each regression says."""
-        predict(z, self.beta, out)
+        predict(z, self._own[3], out)
 
     def learn(self, z: Vector, target: float, weight: float) -> None:
         """Take one label."""
-        learn(
-            z,
-            target,
-            weight,
-            self.decay,
-            self.strength,
-            self.prior,
-            self.sums,
-            self.factor,
-            self.turn,
-            self.residual,
-            self.beta,
-        )
+        self.turn = learn(z, target, weight, *self._told, *self._own, self.turn)
 
     def save(self) -> dict[str, Any]:
         """The state as plain values."""
-        names = ("sums", "factor", "turn", "residual", "beta")
-        return {name: getattr(self, name).tobytes() for name in names}
+        return {"turn": self.turn} | {name: getattr(self, name).tobytes() for name in _KEPT}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take back what ``save`` of regressions of the same shape gave."""
-        for name in ("sums", "factor", "residual", "beta"):
+        """Take back what ``save`` of regressions of the same shape gave; raises ``ModelError`` for another shape."""
+        for name in _KEPT:
+            if (found := len(state[name])) != (wanted := getattr(self, name).nbytes):
+                raise ModelError(
+                    f"saved regressions: {name}: expected {wanted} bytes, found {found}: saved with other features or "
+                    "options; start without it"
+                )
+        for name in _KEPT:
             mine = getattr(self, name)
             mine[:] = np.frombuffer(state[name]).reshape(mine.shape)
-        self.turn[:] = np.frombuffer(state["turn"], np.int64)
+        self.turn = int(state["turn"])
+
+
+_KEPT: Final = ("sums", "factor", "residual", "beta")
