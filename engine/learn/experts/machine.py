@@ -34,10 +34,13 @@ SCALE_REACH: Final = 5.0  # root mean squares: how far one label can pull their 
 (MISSING, CLIPPED, REFUSED, LABELS_CLIPPED) = range(16, 20)
 SINGLES: Final = 20
 
-# Parts of the array, one after the other, as the layout says. Seven are what the kernel of a regression takes, for the
-# experts and (``MIX``) for their mixture.
-(BASIS, DECAY, STRENGTH, PRIOR, SUMS, FACTOR, RESIDUAL, BETA) = range(8)
-(MIX_DECAY, MIX_STRENGTH, MIX_PRIOR, MIX_SUMS, MIX_FACTOR, MIX_RESIDUAL, MIX_BETA, RING, END) = range(8, 17)
+# Parts of the array, one after the other, as the layout says; the experts and their mixture have parts of their own.
+(BASIS, EXPERTS) = range(2)
+MIX: Final = EXPERTS + ridge.PARTS
+RING: Final = MIX + ridge.PARTS
+END: Final = RING + 1
+BETA: Final = EXPERTS + ridge.BETA
+MIX_BETA: Final = MIX + ridge.BETA
 
 # The draft: whether it is one, the inputs, and what becomes a row of the ring: what the mixture and what the model say,
 # from ``SAID`` on what the experts say, then the features.
@@ -49,16 +52,8 @@ MIXED, WORD, SAID = range(3)
 def layout(memories: int, strengths: int, features: int, room: int) -> Indices:
     """Where each part of the array begins; at ``END`` is how long it is."""
     experts = memories * strengths
-    sizes = [0] * END
-    sizes[BASIS] = SCALES
-    sizes[DECAY] = sizes[FACTOR] = memories
-    sizes[STRENGTH], sizes[PRIOR] = strengths * INPUTS, INPUTS
-    sizes[SUMS] = memories * INPUTS * INPUTS
-    sizes[RESIDUAL] = sizes[BETA] = experts * INPUTS
-    sizes[MIX_DECAY] = sizes[MIX_FACTOR] = 1
-    sizes[MIX_STRENGTH] = sizes[MIX_PRIOR] = sizes[MIX_RESIDUAL] = sizes[MIX_BETA] = experts
-    sizes[MIX_SUMS] = experts * experts
-    sizes[RING] = room * (SAID + experts + features)
+    sizes = [SCALES, *ridge.sizes(memories, strengths, INPUTS), *ridge.sizes(1, 1, experts)]
+    sizes.append(room * (SAID + experts + features))
     return np.array(list(accumulate(sizes, initial=SINGLES)), np.int64)
 
 
@@ -67,9 +62,13 @@ def draft_size(memories: int, strengths: int, features: int) -> int:
     return ROW + SAID + memories * strengths + features
 
 
+# Kernels copy arrays in loops: an assignment to a slice compiles its error messages too, for five seconds.
+
+
 @inlined
-def _part(own: Vector, at: Indices, which: int) -> Vector:
-    return own[at[which] : at[which + 1]]
+def _copy(source: Vector, target: Vector) -> None:
+    for i in range(source.shape[0]):
+        target[i] = source[i]
 
 
 @inlined
@@ -94,13 +93,14 @@ def speak(x: Vector, columns: Indices, at: Indices, state: Vector, draft: Vector
     own, drawn = borrowed(state), borrowed(draft)
     z, row = drawn[DRAWN:ROW], drawn[ROW:]
     said = row[SAID : row.shape[0] - x.shape[0]]
-    expand(x, columns, _part(own, at, BASIS), z)
-    scale(_part(own, at, BASIS), z)
-    ridge.predict(z, _part(own, at, BETA), said)
-    mixed = ridge.dot(said, _part(own, at, MIX_BETA))
+    scales = own[at[BASIS] : at[EXPERTS]]
+    expand(x, columns, scales, z)
+    scale(scales, z)
+    ridge.predict(z, own[at[BETA] : at[MIX]], said)
+    mixed = ridge.dot(said, own[at[MIX_BETA] : at[RING]])
     mixed = min(max(mixed, -TARGET_BOUND), TARGET_BOUND)
     row[MIXED], row[WORD] = mixed, mixed * _factor(own)
-    row[row.shape[0] - x.shape[0] :] = x
+    _copy(x, row[row.shape[0] - x.shape[0] :])
     drawn[VALID] = 1.0
     return row[WORD] * math.sqrt(own[SQUARE]) if own[LEARNED] >= SPEAKS_AFTER else math.nan
 
@@ -111,11 +111,11 @@ def keep(x: Vector, columns: Indices, at: Indices, state: Vector, draft: Vector)
     own, row = borrowed(state), borrowed(draft)[ROW:]
     if draft[VALID] == 0.0 or not _same(row[row.shape[0] - x.shape[0] :], x):
         speak(x, columns, at, state, draft)
-    ring = _part(own, at, RING)
+    ring = own[at[RING] : at[END]]
     size = row.shape[0]
     room = ring.shape[0] // size
     slot = int(own[HEAD] + own[WAITING]) % room
-    ring[slot * size : (slot + 1) * size] = row
+    _copy(row, ring[slot * size : (slot + 1) * size])
     if own[WAITING] == room:
         own[HEAD] = (own[HEAD] + 1.0) % room
     else:
@@ -152,35 +152,15 @@ def _recall(x: Vector, own: Vector, ring: Vector, size: int) -> int:
     return -1
 
 
-@kernel
-def _judge(row: Vector, target: float, at: Indices, own: Vector) -> None:
-    """Let interval, factor and mixture take a label by what was said to its sample."""
-    weight, mixed = own[WEIGHT], row[MIXED]
-    own[WIDTH], outside = follow(own[WIDTH], abs(target - row[WORD]), own[COVERAGE], weight)
+@inlined
+def _judge(mixed: float, word: float, target: float, own: Vector) -> None:
+    """Let interval and factor take a label by what was said to its sample."""
+    weight = own[WEIGHT]
+    own[WIDTH], outside = follow(own[WIDTH], abs(target - word), own[COVERAGE], weight)
     own[WEIGHED] += weight
     own[INSIDE] += 0.0 if outside else weight
     own[FACTOR_SQUARE] = own[FACTOR_SQUARE] * own[FACTOR_DECAY] + weight * mixed * mixed
     own[FACTOR_PRODUCT] = own[FACTOR_PRODUCT] * own[FACTOR_DECAY] + weight * mixed * target
-    experts = at[MIX_PRIOR + 1] - at[MIX_PRIOR]
-    own[MIX_TURN] = _regress(row[SAID : SAID + experts], target, MIX_DECAY, MIX_TURN, at, own)
-
-
-@kernel
-def _regress(z: Vector, target: float, begin: int, turn: int, at: Indices, own: Vector) -> float:
-    """Let the regressions whose parts begin at ``begin`` take a label, and say which coordinate is next."""
-    return ridge.learn(
-        z,
-        target,
-        own[WEIGHT],
-        _part(own, at, begin),
-        _part(own, at, begin + 1),
-        _part(own, at, begin + 2),
-        _part(own, at, begin + 3),
-        _part(own, at, begin + 4),
-        _part(own, at, begin + 5),
-        _part(own, at, begin + 6),
-        int(own[turn]),
-    )
 
 
 @kernel
@@ -193,14 +173,17 @@ def study(x: Vector, y: float, columns: Indices, at: Indices, state: Vector, dra
     draft[VALID] = 0.0
     for i in range(columns.shape[0]):
         own[MISSING] += not abs(x[columns[i]]) < ABSURD
-    learn_scales(x, columns, _part(own, at, BASIS), z)
+    learn_scales(x, columns, own[at[BASIS] : at[EXPERTS]], z)
     for i in range(INPUTS):
         own[CLIPPED] += abs(z[i]) == BOUND
     target = _take_label(y, own)
     if target != target:
         return
-    ring, size = _part(own, at, RING), draft.shape[0] - ROW
+    ring, size = own[at[RING] : at[END]], draft.shape[0] - ROW
     begin = _recall(x, own, ring, size)
     if begin >= 0:
-        _judge(ring[begin : begin + size], target, at, own)
-    own[TURN] = _regress(z, target, DECAY, TURN, at, own)
+        row = ring[begin : begin + size]
+        _judge(row[MIXED], row[WORD], target, own)
+        said = row[SAID : size - x.shape[0]]
+        own[MIX_TURN] = ridge.learn(said, target, own[WEIGHT], at[MIX:], own, int(own[MIX_TURN]))
+    own[TURN] = ridge.learn(z, target, own[WEIGHT], at[EXPERTS:], own, int(own[TURN]))

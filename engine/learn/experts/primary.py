@@ -25,7 +25,7 @@ import numpy as np
 from engine.core.jit import entry_point
 from engine.features.set import Vector
 from engine.learn.contract import SECOND_NS, Model, ModelError, ModelSettings, read_options
-from engine.learn.experts import machine
+from engine.learn.experts import machine, ridge
 from engine.learn.experts.basis import INPUTS, columns_of
 
 MEMORIES_S: Final = (1e7, 1800.0)  # all there is, and half an hour
@@ -94,36 +94,27 @@ class Primary(Model):
         self._speak = entry_point(machine.speak, x, *self._rest)
         self._keep = entry_point(machine.keep, x, *self._rest)
         self._study = entry_point(machine.study, x, 0.0, *self._rest)
-        self._begin(coverage)
+        self.coverage = coverage
+        self._begin()
 
-    def _begin(self, coverage: float) -> None:
+    def _begin(self) -> None:
         """Know nothing but the prior."""
         settings, state = self.settings, self.state
         state[:] = 0.0
         self._draft[:] = 0.0
-        memories, experts = len(MEMORIES_S), len(MEMORIES_S) * len(EXPECTED_R2)
         left, every_s = fading(settings.horizon_ns), settings.every_ns / SECOND_NS
+        strength = np.repeat([[INPUTS / (share * left)] for share in EXPECTED_R2], INPUTS, axis=1)
         prior = np.zeros(INPUTS)
         prior[0] = LEADING_PRIOR * left
-        self._put(machine.DECAY, [_decay(memory_s / every_s) for memory_s in MEMORIES_S])
-        self._put(machine.STRENGTH, np.repeat([INPUTS / (share * left) for share in EXPECTED_R2], INPUTS))
-        self._put(machine.PRIOR, prior)
-        self._put(machine.FACTOR, np.ones(memories))
-        self._put(machine.BETA, np.tile(prior, experts))
-        decay, mean = _decay(MIXTURE_MEMORY_S / every_s), np.full(experts, 1.0 / experts)
-        self._put(machine.MIX_DECAY, [decay])
-        self._put(machine.MIX_STRENGTH, np.full(experts, MIXTURE_STRENGTH))
-        self._put(machine.MIX_PRIOR, mean)
-        self._put(machine.MIX_FACTOR, [1.0])
-        self._put(machine.MIX_BETA, mean)
+        ridge.begin(state, self._at[machine.EXPERTS :], [one / every_s for one in MEMORIES_S], strength, prior)
+        experts = len(MEMORIES_S) * len(EXPECTED_R2)
+        strength, mean = np.full((1, experts), MIXTURE_STRENGTH), np.full(experts, 1.0 / experts)
+        ridge.begin(state, self._at[machine.MIX :], [MIXTURE_MEMORY_S / every_s], strength, mean)
         state[machine.FACTOR_STRENGTH] = FACTOR_STRENGTH
-        state[machine.FACTOR_DECAY] = decay
+        state[machine.FACTOR_DECAY] = state[self._at[machine.MIX]]
         state[machine.WIDTH] = FIRST_WIDTH
         state[machine.WEIGHT] = min(1.0, settings.every_ns / settings.horizon_ns)
-        state[machine.COVERAGE] = coverage
-
-    def _put(self, part: int, values: Any) -> None:
-        self.state[self._at[part] : self._at[part + 1]] = values
+        state[machine.COVERAGE] = self.coverage
 
     @property
     def learned(self) -> int:
@@ -177,9 +168,5 @@ class Primary(Model):
                 "saved with other features or options; start without it"
             )
         self.state[:] = np.frombuffer(found)
+        self.state[machine.COVERAGE] = self.coverage
         self._draft[:] = 0.0
-
-
-def _decay(labels: float) -> float:
-    """What is left of a label's weight after one more, for a memory of so many."""
-    return 1.0 - 1.0 / max(2.0, labels)

@@ -10,11 +10,15 @@ then solved in turn (Gauss-Seidel; Zakharov, White and Liu, "Low-complexity RLS 
 descent iterations", 2008). Recursive least squares blows up when its inverse has forgotten a direction; here a
 direction without data falls back to the prior, because of ``r``.
 
-The kernels take flat arrays, one regression after the other: (memories, strengths, width) in the order of C.
+All numbers of the regressions are parts of one array: decays (memories), strengths (strengths, width), prior (width),
+sums of products of inputs (memories, width, width), their common factor (memories), which is what the decay has become,
+residuals ``b - A beta`` to be multiplied by it too (memories, strengths, width), and weights, shaped as those.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, Final
 
 import numpy as np
@@ -25,6 +29,10 @@ from engine.features.set import Vector
 from engine.learn.contract import ModelError
 
 Array = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
+
+(DECAY, STRENGTH, PRIOR, SUMS, FACTOR, RESIDUAL, BETA, PARTS) = range(8)
+"""The parts, and how many there are."""
 
 COORDINATES: Final = 8  # solved a label and regression; a full turn of 80 inputs takes ten labels
 _SMALL: Final = 1e-60  # of the common factor of a memory's sums: then they are written anew
@@ -54,74 +62,86 @@ def predict(z: Vector, beta: Vector, out: Vector) -> None:
         out[each] = dot(z, beta[each * width : (each + 1) * width])
 
 
-@kernel
-def _write_anew(memory: int, factor: Vector, sums: Vector, residual: Vector) -> None:
-    """Give the numbers of a memory the size that they stand for."""
-    memories, s = factor.shape[0], factor[memory]
-    for part in (sums, residual):
-        size = part.shape[0] // memories
-        for i in range(memory * size, (memory + 1) * size):
-            part[i] *= s
-    factor[memory] = 1.0
+def sizes(memories: int, strengths: int, width: int) -> list[int]:
+    """How many numbers each part has."""
+    one = memories * strengths * width
+    return [memories, strengths * width, width, memories * width * width, memories, one, one]
+
+
+def begin(own: Vector, at: Places, memories: Sequence[float], strength: Array, prior: Vector) -> None:
+    """Know nothing but the prior; ``at`` is where the parts of ``own`` begin and the last ends.
+
+    ``memories`` are in labels (half of the weight is older than 0.7 of it), at least 2; ``strength`` (strengths, width)
+    is how many labels the prior of each input counts as much as, more than 0.
+    """
+    told = (
+        [1.0 - 1.0 / max(2.0, memory) for memory in memories],
+        strength.reshape(-1),
+        prior,
+        0.0,
+        1.0,
+        0.0,
+        np.tile(prior, len(memories) * len(strength)),
+    )
+    for part, values in enumerate(told):
+        own[at[part] : at[part + 1]] = values
 
 
 @kernel
-def learn(
-    z: Vector,
-    target: float,
-    weight: float,
-    decay: Vector,
-    strength: Vector,
-    prior: Vector,
-    sums: Vector,
-    factor: Vector,
-    residual: Vector,
-    beta: Vector,
-    turn: int,
-) -> int:
+def _write_anew(part: Vector, factor: float) -> None:
+    """Give numbers the size that they stand for."""
+    for i in range(part.shape[0]):
+        part[i] *= factor
+
+
+@kernel
+def learn(z: Vector, target: float, weight: float, at: Places, own: Vector, turn: int) -> int:
     """Take one label, solve the next coordinates of each regression, and say which coordinate is next.
 
-    ``sums`` (memories, width, width) are the products of inputs and ``residual`` (memories, strengths, width) is
-    ``b - A beta``, both to be multiplied by the memory's ``factor``, which is what the decay has become; ``strength``
-    (strengths, width) is how many labels the prior of each input counts as much as. ``turn`` is what the last label's
-    call said.
+    ``weight`` is how much the label counts, ``turn`` what the last label's call said, ``at`` as in ``begin``.
     """
-    width, memories = z.shape[0], decay.shape[0]
+    width = z.shape[0]
+    decay, strength = own[at[DECAY] : at[STRENGTH]], own[at[STRENGTH] : at[PRIOR]]
+    prior, sums, factor = own[at[PRIOR] : at[SUMS]], own[at[SUMS] : at[FACTOR]], own[at[FACTOR] : at[RESIDUAL]]
+    residual, beta = own[at[RESIDUAL] : at[BETA]], own[at[BETA] : at[PARTS]]
     strengths = strength.shape[0] // width
-    for m in range(memories):
+    for m in range(decay.shape[0]):
+        square = sums[m * width * width : (m + 1) * width * width]
         factor[m] *= decay[m]
         if factor[m] < _SMALL:
-            _write_anew(m, factor, sums, residual)
+            _write_anew(square, factor[m])
+            _write_anew(residual[m * strengths * width : (m + 1) * strengths * width], factor[m])
+            factor[m] = 1.0
         s = factor[m]
         w = weight / s
-        square = sums[m * width * width : (m + 1) * width * width]
         for i in range(width):
             wz = w * z[i]
             row = square[i * width : (i + 1) * width]
             for j in range(width):
                 row[j] += wz * z[j]
         for r in range(strengths):
-            begin = (m * strengths + r) * width
-            b, e = beta[begin : begin + width], residual[begin : begin + width]
+            first = (m * strengths + r) * width
+            b, e = beta[first : first + width], residual[first : first + width]
             rho = strength[r * width : (r + 1) * width]
             error = w * (target - dot(z, b))
             for i in range(width):
                 e[i] += error * z[i]
-            at = turn
+            k = turn
             for _ in range(COORDINATES):
-                row = square[at * width : (at + 1) * width]
-                step = (s * e[at] + rho[at] * (prior[at] - b[at])) / (s * row[at] + rho[at])
-                b[at] += step
+                row = square[k * width : (k + 1) * width]
+                step = (s * e[k] + rho[k] * (prior[k] - b[k])) / (s * row[k] + rho[k])
+                b[k] += step
                 for i in range(width):
                     e[i] -= step * row[i]
-                at = at + 1 if at + 1 < width else 0
+                k = k + 1 if k + 1 < width else 0
     return (turn + COORDINATES) % width
 
 
 class Ridges:
-    """One ridge regression for each of ``memories`` (labels; half of the weight is older than 0.7 of it) and strengths.
+    """One ridge regression for each of ``memories`` and each row of ``strength``; see ``begin``.
 
-    ``strength`` (strengths, width) and ``prior`` (width,) as above.
+    Raises:
+        ModelError: a strength is not more than 0: nothing would hold a direction without data.
 
     >>> ridges = Ridges(memories=[1e6], strength=np.full((1, 2), 1.0), prior=np.zeros(2))
     >>> rng = np.random.default_rng(1)
@@ -131,19 +151,16 @@ class Ridges:
     [2.0, -1.0]
     """
 
-    def __init__(self, memories: list[float], strength: Array, prior: Vector) -> None:
-        width = len(prior)
-        self.decay: Vector = np.array([1.0 - 1.0 / memory for memory in memories])
-        self.strength: Array = np.ascontiguousarray(strength, dtype=np.float64)
-        self.prior: Vector = np.ascontiguousarray(prior, dtype=np.float64)
-        self.sums: Array = np.zeros((len(memories), width, width))
-        self.factor: Vector = np.ones(len(memories))
+    def __init__(self, memories: Sequence[float], strength: Array, prior: Vector) -> None:
+        if not (strength > 0.0).all():
+            raise ModelError(f"ridge regressions: expected strengths of more than 0, found {strength.min()}")
+        shape = len(memories), len(strength), len(prior)
+        self._told = memories, np.asarray(strength, np.float64), np.asarray(prior, np.float64)
+        self._at: Places = np.array(list(accumulate(sizes(*shape), initial=0)), np.int64)
+        self._own: Vector = np.zeros(int(self._at[PARTS]))
+        self._beta: Vector = self._own[self._at[BETA] :]
+        self.beta: Array = self._beta.reshape(shape)
         self.turn = 0
-        self.residual: Array = np.zeros((len(memories), len(strength), width))
-        self.beta: Array = np.zeros_like(self.residual)
-        # The kernels' view of the same memory.
-        self._told = (self.decay, self.strength.reshape(-1), self.prior)
-        self._own = (self.sums.reshape(-1), self.factor, self.residual.reshape(-1), self.beta.reshape(-1))
         self.reset()
 
     def __len__(self) -> int:
@@ -151,36 +168,27 @@ class Ridges:
 
     def reset(self) -> None:
         """Forget all labels: every regression says what the prior says."""
-        self.sums[:] = 0.0
-        self.residual[:] = 0.0
-        self.factor[:] = 1.0
+        begin(self._own, self._at, *self._told)
         self.turn = 0
-        self.beta[:] = self.prior
 
     def predict(self, z: Vector, out: Vector) -> None:
         """Write what each regression says."""
-        predict(z, self._own[3], out)
+        predict(z, self._beta, out)
 
     def learn(self, z: Vector, target: float, weight: float) -> None:
-        """Take one label."""
-        self.turn = learn(z, target, weight, *self._told, *self._own, self.turn)
+        """Take one label that counts as ``weight`` of one that overlaps no other."""
+        self.turn = learn(z, target, weight, self._at, self._own, self.turn)
 
     def save(self) -> dict[str, Any]:
         """The state as plain values."""
-        return {"turn": self.turn} | {name: getattr(self, name).tobytes() for name in _KEPT}
+        return {"own": self._own.tobytes(), "turn": self.turn}
 
     def load(self, state: dict[str, Any]) -> None:
         """Take back what ``save`` of regressions of the same shape gave; raises ``ModelError`` for another shape."""
-        for name in _KEPT:
-            if (found := len(state[name])) != (wanted := getattr(self, name).nbytes):
-                raise ModelError(
-                    f"saved regressions: {name}: expected {wanted} bytes, found {found}: saved with other features or "
-                    "options; start without it"
-                )
-        for name in _KEPT:
-            mine = getattr(self, name)
-            mine[:] = np.frombuffer(state[name]).reshape(mine.shape)
+        if len(state["own"]) != self._own.nbytes:
+            raise ModelError(
+                f"saved regressions: expected {self._own.nbytes} bytes, found {len(state['own'])}: saved with other "
+                "features or options; start without it"
+            )
+        self._own[:] = np.frombuffer(state["own"])
         self.turn = int(state["turn"])
-
-
-_KEPT: Final = ("sums", "factor", "residual", "beta")
