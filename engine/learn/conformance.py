@@ -9,28 +9,21 @@ import msgspec
 import numpy as np
 
 from engine.core.conformance import CardFailed, CardResult, run_cards
+from engine.features.families import select
 from engine.features.set import Vector
 from engine.learn.contract import LABEL_LIMIT, Model, ModelError, ModelSettings, TrainJob
 
-NAMES = (
-    "spread_bps",
-    "imbalance_1",
-    "microprice_bps",
-    "trade_rate",
-    "return_250ms_bps",
-    "return_1s_bps",
-    "return_5s_bps",
-    "volatility_5s",
-)
-"""Of features, as some models look for one by its name; the numbers are made up."""
 ROWS = 600
 
 
 class Subject:
-    """A model class and a small world whose label follows two of eight features."""
+    """A model class and a small world whose label follows two features of the set that the class reads by default."""
 
     def __init__(self, cls: type[Model], use: str = "") -> None:
         self.cls = cls
+        chosen = select(cls.features)
+        every = [name for family in chosen.families for name in family.names]
+        self.names = tuple(every[column] for column in chosen.columns)
         self.settings = ModelSettings(
             name="subject",
             use=use or cls.__name__,
@@ -42,11 +35,11 @@ class Subject:
             patience=2,
         )
         chance = np.random.default_rng(7)
-        self.x = chance.normal(size=(ROWS, len(NAMES)))
+        self.x = chance.normal(size=(ROWS, len(self.names)))
         self.y = 2.0 * self.x[:, 0] - self.x[:, 3] + 0.1 * chance.normal(size=ROWS)
 
     def make(self) -> Model:
-        return self.cls(self.settings, NAMES)
+        return self.cls(self.settings, self.names)
 
     def ready(self) -> Model:
         """A model that has learned all rows, or was trained on them."""
@@ -69,7 +62,7 @@ class Subject:
         return TrainJob(
             settings=self.settings,
             features="features",
-            names=NAMES,
+            names=self.names,
             times_ns=np.arange(ROWS, dtype=np.int64) * self.settings.every_ns,
             x=self.x.astype(np.float32),
             y=self.y.copy(),
@@ -178,7 +171,7 @@ def _contains_bad_input(subject: Subject) -> None:
 
 def _spoilt(subject: Subject) -> Iterator[tuple[Vector, float]]:
     """Rows that a broken feed or feature may give, with labels that are no better."""
-    width = len(NAMES)
+    width = len(subject.names)
     for number, value in enumerate((np.nan, np.inf, -np.inf, 1e300, -1e300, 1e30, 0.0, 1e-300)):
         yield np.full(width, value), 1.0
         row = subject.x[number].copy()

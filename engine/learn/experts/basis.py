@@ -1,8 +1,8 @@
 """From a feature vector to the inputs of a linear model of the next move: odd, scaled, bounded, and a few products.
 
-A number is *odd* if it changes its sign when the sides of the market are exchanged, *even* if it does not. The next move
-is odd, so only odd inputs can speak of it; an even one (spread, pace, age of the last trade) says how far an odd one is
-to be believed, as a product. That needs no intercept and half the weights.
+A number is *odd* if it changes its sign when the sides of the market are exchanged, *even* if it does not. The next
+move is odd, so only odd inputs can speak of it; an even one (spread, pace, age of the last trade) says how far an odd
+one is to be believed, as a product. That needs no intercept and half the weights.
 
 Heavy-tailed inputs enter as sign(x) ln(1 + |x| / mean |x|), all are divided by their running root mean square and
 bounded. What is missing is 0: it says nothing. Nothing looks ahead: scales are those of rows already learned.
@@ -10,17 +10,17 @@ bounded. What is missing is 0: it says nothing. Nothing looks ahead: scales are 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from engine.core.jit import kernel
+from engine.core.jit import inlined, kernel
 from engine.features.set import Vector
 from engine.learn.contract import ModelError
 
-Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
 LEADING: Final = "imbalance_1"
@@ -89,167 +89,156 @@ MODULATORS: Final = (
 """Even features, and how each is bent before it is centred: their products with each of ``MODULATED`` are inputs."""
 
 WAYS: Final = ("plain", "log", "heavy")
+_BY_LOG, _BY_SIZE = 1, 2
 
-SETTLED_AFTER: Final = 30  # values other than 0; before that nothing is bounded while learning a scale
-REACH: Final = 5.0  # running root mean squares; how far one row can pull a scale
+SETTLED_AFTER: Final = 30  # rows, or values other than 0: before that nothing is bounded while learning a scale
+REACH: Final = 5.0  # running deviations; how far one row can pull a scale
+SIZE_REACH: Final = 8.0  # running means; how far one row can pull the usual size of a heavy-tailed feature
 MEMORY: Final = 20_000.0  # rows; what is older fades
 BOUND: Final = 3.0  # root mean squares of an input
 EVEN_BOUND: Final = 2.5  # standard deviations of an even feature
-ABSURD: Final = 1e12  # no feature is larger; keeps squares finite
+ABSURD: Final = 1e12  # a feature of this size or more says as little as nan
 _LEAST: Final = 1e-3  # of an even feature before its logarithm
 
-# Rows of the scales' array: count, count of others than 0, mean square (odd) or mean (even), variance (even).
-COUNT, MOVED, FIRST, SECOND = range(4)
+_N_PLAIN: Final = len(PLAIN)
+_N_ODD: Final = len(PLAIN) + len(HEAVY)
+_N_EVEN: Final = len(MODULATORS)
+INPUTS: Final = _N_ODD + len(POWERS) + len(MODULATED) * len(MODULATORS)
+"""How many inputs there are: the odd features, the powers, and the products."""
+
+COLUMNS: Final = _N_ODD + _N_EVEN
+"""How many features are read."""
+
+_BENDS: Final = tuple(WAYS.index(way) for _, way in MODULATORS)
+_MODULATED: Final = tuple((*PLAIN, *HEAVY).index(name) for name in MODULATED)
+
+# Where the scales keep: rows learned; usual sizes of odd and even features; means and variances of even ones; of each
+# input how often it was not 0, and its mean square.
+_SEEN: Final = 0
+_SIZES: Final = 1
+_EVEN_SIZES: Final = _SIZES + _N_ODD
+_MEANS: Final = _EVEN_SIZES + _N_EVEN
+_VARIANCES: Final = _MEANS + _N_EVEN
+_MOVED: Final = _VARIANCES + _N_EVEN
+_SQUARES: Final = _MOVED + INPUTS
+SCALES: Final = _SQUARES + INPUTS
+"""How many numbers the scales take; all are 0 at first."""
 
 
-@kernel
+@inlined
 def tame(value: float) -> float:
-    """A number that can be squared; 0 for what is missing."""
-    if not np.isfinite(value):
-        return 0.0
-    return min(max(value, -ABSURD), ABSURD)
+    """A number that can be squared; 0 for what is missing or absurd."""
+    return value if abs(value) < ABSURD else 0.0
 
 
-@kernel
-def _follow(value: float, scales: Array, i: int) -> None:
-    """Move the running mean square of an input by one value."""
-    count = min(scales[COUNT, i] + 1.0, MEMORY)
-    scales[COUNT, i] = count
-    square = value * value
-    if scales[MOVED, i] >= SETTLED_AFTER:
-        square = min(square, REACH * REACH * scales[FIRST, i])
-    scales[MOVED, i] += value != 0.0
-    scales[FIRST, i] += (square - scales[FIRST, i]) / count
-
-
-@kernel
-def _centre(value: float, scales: Array, i: int) -> None:
-    """Move the running mean and variance of an even feature by one value."""
-    count = min(scales[COUNT, i] + 1.0, MEMORY)
-    scales[COUNT, i] = count
-    if count > SETTLED_AFTER and scales[SECOND, i] > 0.0:
-        reach = REACH * np.sqrt(scales[SECOND, i])
-        value = min(max(value, scales[FIRST, i] - reach), scales[FIRST, i] + reach)
-    away = value - scales[FIRST, i]
-    scales[FIRST, i] += away / count
-    scales[SECOND, i] += (away * (value - scales[FIRST, i]) - scales[SECOND, i]) / count
-
-
-@kernel
+@inlined
 def _bend(value: float, mean: float) -> float:
     """Logarithmic far from 0, linear near it; ``mean`` is the usual size."""
     if mean <= 0.0:
         return 0.0
-    return np.log1p(value / mean) if value > 0.0 else -np.log1p(-value / mean)
+    return math.log1p(value / mean) if value > 0.0 else -math.log1p(-value / mean)
 
 
-@kernel
-def _even(x: Vector, even: Indices, ways: Indices, means: Array, i: int) -> float:
-    value = tame(x[even[i]])
-    if ways[i] == 1:
-        return np.log(max(value, 0.0) + _LEAST)
-    if ways[i] == 2:
-        return _bend(value, means[i])
+@inlined
+def _even(x: Vector, columns: Indices, scales: Vector, e: int) -> float:
+    """An even feature, bent."""
+    value = tame(x[columns[_N_ODD + e]])
+    if _BENDS[e] == _BY_LOG:
+        return math.log(max(value, 0.0) + _LEAST)
+    if _BENDS[e] == _BY_SIZE:
+        return _bend(value, scales[_EVEN_SIZES + e])
     return value
 
 
 @kernel
-def expand(
-    x: Vector,
-    odd: Indices,
-    plain: int,
-    even: Indices,
-    ways: Indices,
-    modulated: Indices,
-    sizes: Array,
-    even_sizes: Array,
-    evens: Array,
-    out: Vector,
-) -> None:
-    """Write the inputs before they are scaled: odd ones, powers, and products."""
-    n = odd.shape[0]
-    for i in range(n):
-        value = tame(x[odd[i]])
-        out[i] = value if i < plain else _bend(value, sizes[i])
-    at = n
+def expand(x: Vector, columns: Indices, scales: Vector, out: Vector) -> None:
+    """Write the inputs of a feature vector before they are scaled: odd ones, powers, and products."""
+    for i in range(_N_ODD):
+        value = tame(x[columns[i]])
+        out[i] = value if i < _N_PLAIN else _bend(value, scales[_SIZES + i])
+    at = _N_ODD
     leading = out[0]
-    out[at] = leading**3
-    out[at + 1] = leading**7
-    at += 2
-    for e in range(even.shape[0]):
-        variance = evens[SECOND, e]
-        centred = (_even(x, even, ways, even_sizes, e) - evens[FIRST, e]) / np.sqrt(variance) if variance > 0.0 else 0.0
-        centred = min(max(centred, -EVEN_BOUND), EVEN_BOUND)
-        for m in range(modulated.shape[0]):
-            out[at] = out[modulated[m]] * centred
+    for power in POWERS:
+        out[at] = leading**power
+        at += 1
+    for e in range(_N_EVEN):
+        centred = 0.0
+        variance = scales[_VARIANCES + e]
+        if variance > 0.0:
+            centred = (_even(x, columns, scales, e) - scales[_MEANS + e]) / math.sqrt(variance)
+            centred = min(max(centred, -EVEN_BOUND), EVEN_BOUND)
+        for m in _MODULATED:
+            out[at] = out[m] * centred
             at += 1
 
 
-@kernel
-def learn(
-    x: Vector,
-    odd: Indices,
-    plain: int,
-    even: Indices,
-    ways: Indices,
-    modulated: Indices,
-    sizes: Array,
-    even_sizes: Array,
-    evens: Array,
-    scales: Array,
-    seen: Vector,
-    out: Vector,
-) -> None:
-    """Move all scales by one row."""
-    seen[0] = min(seen[0] + 1.0, MEMORY)
-    for i in range(plain, odd.shape[0]):
-        size = abs(tame(x[odd[i]]))
-        if seen[0] > SETTLED_AFTER and sizes[i] > 0.0:
-            size = min(size, 8.0 * sizes[i])
-        sizes[i] += (size - sizes[i]) / seen[0]
-    for e in range(even.shape[0]):
-        if ways[e] == 2:
-            size = abs(tame(x[even[e]]))
-            if seen[0] > SETTLED_AFTER and even_sizes[e] > 0.0:
-                size = min(size, 8.0 * even_sizes[e])
-            even_sizes[e] += (size - even_sizes[e]) / seen[0]
-        _centre(_even(x, even, ways, even_sizes, e), evens, e)
-    expand(x, odd, plain, even, ways, modulated, sizes, even_sizes, evens, out)
-    for i in range(out.shape[0]):
-        _follow(out[i], scales, i)
+@inlined
+def _enlarge(value: float, scales: Vector, at: int, seen: float) -> None:
+    """Move the usual size of a feature by one value."""
+    size, usual = abs(value), scales[at]
+    if seen > SETTLED_AFTER and usual > 0.0:
+        size = min(size, SIZE_REACH * usual)
+    scales[at] = usual + (size - usual) / seen
+
+
+@inlined
+def _centre(value: float, scales: Vector, e: int, seen: float) -> None:
+    """Move the running mean and variance of an even feature by one value."""
+    mean, variance = scales[_MEANS + e], scales[_VARIANCES + e]
+    if seen > SETTLED_AFTER and variance > 0.0:
+        reach = REACH * math.sqrt(variance)
+        value = min(max(value, mean - reach), mean + reach)
+    moved = mean + (value - mean) / seen
+    scales[_MEANS + e] = moved
+    scales[_VARIANCES + e] = variance + ((value - mean) * (value - moved) - variance) / seen
 
 
 @kernel
-def scale(scales: Array, out: Vector) -> None:
-    """Divide by the running root mean squares, and bound."""
-    for i in range(out.shape[0]):
-        square = scales[FIRST, i]
-        value = out[i] / np.sqrt(square) if square > 0.0 else 0.0
+def learn(x: Vector, columns: Indices, scales: Vector, out: Vector) -> None:
+    """Move all scales by one row, and write its inputs, scaled by them."""
+    seen = min(scales[_SEEN] + 1.0, MEMORY)
+    scales[_SEEN] = seen
+    for i in range(_N_PLAIN, _N_ODD):
+        _enlarge(tame(x[columns[i]]), scales, _SIZES + i, seen)
+    for e in range(_N_EVEN):
+        if _BENDS[e] == _BY_SIZE:
+            _enlarge(tame(x[columns[_N_ODD + e]]), scales, _EVEN_SIZES + e, seen)
+        _centre(_even(x, columns, scales, e), scales, e, seen)
+    expand(x, columns, scales, out)
+    moved, squares = scales[_MOVED:_SQUARES], scales[_SQUARES:SCALES]
+    for i in range(INPUTS):
+        square = out[i] * out[i]
+        # Many inputs are 0 for long: a bound before some have moved would hold the scale at 0 for ever.
+        if moved[i] >= SETTLED_AFTER:
+            square = min(square, REACH * REACH * squares[i])
+        moved[i] += out[i] != 0.0
+        squares[i] += (square - squares[i]) / seen
+    scale(scales, out)
+
+
+@kernel
+def scale(scales: Vector, out: Vector) -> None:
+    """Divide inputs by their running root mean squares, and bound them."""
+    squares = scales[_SQUARES:SCALES]
+    for i in range(INPUTS):
+        value = out[i] / math.sqrt(squares[i]) if squares[i] > 0.0 else 0.0
         out[i] = min(max(value, -BOUND), BOUND)
 
 
-def places(names: Sequence[str]) -> tuple[Indices, int]:
-    """Where the kernels find what they need in a feature vector, and how many of it are odd.
-
-    The places are those of the odd features, of the even ones, how each even one is bent, and which odd ones it
-    modulates, one after the other.
+def columns_of(names: Sequence[str]) -> Indices:
+    """Where the features that are read stand in a vector with these names: the odd ones, then the even ones.
 
     Raises:
         ModelError: features are missing; the text names them.
+
+    >>> columns_of(["imbalance_1"])
+    Traceback (most recent call last):
+    engine.learn.contract.ModelError: expected a feature set with imbalance_5, ...: name one that has them, such as ...
     """
     order = {name: at for at, name in enumerate(names)}
-    odd = (*PLAIN, *HEAVY)
-    if missing := [name for name in (*odd, *(name for name, _ in MODULATORS)) if name not in order]:
+    wanted = (*PLAIN, *HEAVY, *(name for name, _ in MODULATORS))
+    if missing := [name for name in wanted if name not in order]:
         raise ModelError(
             f"expected a feature set with {', '.join(missing)}: name one that has them, such as features = 'alpha'"
         )
-    found = [order[name] for name in odd]
-    found += [order[name] for name, _ in MODULATORS]
-    found += [WAYS.index(way) for _, way in MODULATORS]
-    found += [odd.index(name) for name in MODULATED]
-    return np.array(found, np.int64), len(odd)
-
-
-def width_of(odd: int) -> int:
-    """How many inputs there are: the odd features, the powers, and the products."""
-    return odd + len(POWERS) + len(MODULATED) * len(MODULATORS)
+    return np.array([order[name] for name in wanted], np.int64)

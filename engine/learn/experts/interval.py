@@ -2,8 +2,8 @@
 
 The half-width follows the quantile of what the errors were, a small step a label: up by the coverage times the step
 where a label fell outside, down by the rest of it where it fell inside (Gibbs and Candès, "Adaptive conformal inference
-under distribution shift", 2021; Angelopoulos, Candès and Tibshirani, "Conformal PID control for time series prediction",
-2023). Whatever the errors do, the share outside tends to what was asked for; nothing is assumed of them.
+under distribution shift", 2021; Angelopoulos, Candès and Tibshirani, "Conformal PID control for time series
+prediction", 2023). Whatever the errors do, the share outside tends to what was asked for; nothing is assumed of them.
 """
 
 from __future__ import annotations

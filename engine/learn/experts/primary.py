@@ -6,8 +6,8 @@ Three layers of the same regression (``ridge.py``), each scored before it learns
    said as the share of the label's variance that the inputs are expected to explain, so a long horizon, whose labels
    overlap and tell little, is believed less.
 2. Their mixture: a regression of the label on what the experts had said, pulled towards their mean.
-3. A factor between 0 and 1, pulled towards 1: what the mixture deserves. Where it was worth nothing it goes to 0, so that
-   the model is not worse than silence for long.
+3. A factor between 0 and 1, pulled towards 1: what the mixture deserves. Where it was worth nothing it goes to 0, so
+   that the model is not worse than silence for long.
 
 An expert's word is kept from the moment it was spoken until its label is known: computed later, with weights that have
 seen overlapping labels, it would look better than it was.
@@ -19,13 +19,14 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
+import msgspec
 import numpy as np
 
+from engine.core.jit import entry_point
 from engine.features.set import Vector
-from engine.learn.contract import SECOND_NS, Model, ModelError, ModelSettings
-from engine.learn.experts import machine
-from engine.learn.experts.basis import MODULATED, MODULATORS, PLAIN, places, width_of
-from engine.learn.experts.machine import SPEAKS_AFTER
+from engine.learn.contract import SECOND_NS, Model, ModelError, ModelSettings, read_options
+from engine.learn.experts import machine, ridge
+from engine.learn.experts.basis import INPUTS, columns_of
 
 MEMORIES_S: Final = (1e7, 1800.0)  # all there is, and half an hour
 EXPECTED_R2: Final = (0.42, 0.105, 0.026, 0.0066)  # of a label of horizon 0; see ``fading``
@@ -36,7 +37,6 @@ MIXTURE_STRENGTH: Final = 50.0  # labels
 FACTOR_STRENGTH: Final = 20.0  # labels
 COVERAGE: Final = 0.9
 FIRST_WIDTH: Final = 2.0  # root mean squares of the label
-_MOST: Final = 1e150  # of a label: its square is finite
 
 
 def fading(horizon_ns: int) -> float:
@@ -46,6 +46,12 @@ def fading(horizon_ns: int) -> float:
     (1.0, 0.5)
     """
     return 1.0 / math.sqrt(1.0 + horizon_ns / FADES_NS)
+
+
+class PrimaryOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Own settings of ``primary``: the share of labels that its interval holds."""
+
+    coverage: float = COVERAGE
 
 
 class Primary(Model):
@@ -71,56 +77,44 @@ class Primary(Model):
 
     def __init__(self, settings: ModelSettings, names: Sequence[str]) -> None:
         super().__init__(settings, names)
-        options = dict(settings.options)
-        coverage = options.pop("coverage", COVERAGE)
-        if options or not (isinstance(coverage, float) and 0.5 <= coverage < 1.0):
+        coverage = read_options(settings, PrimaryOptions).coverage
+        if not 0.5 <= coverage < 1.0:
             raise ModelError(
-                f"model {settings.name}: options: expected coverage from 0.5 to below 1 and nothing else, "
-                f"found {settings.options}"
+                f"model {settings.name}: options: coverage: expected 0.5 or more and less than 1, found {coverage}"
             )
-        self._where, odd = places(self.names)
-        self._at = machine.layout(
-            odd,
-            len(PLAIN),
-            len(MODULATORS),
-            len(MODULATED),
-            width_of(odd),
-            len(MEMORIES_S),
-            len(EXPECTED_R2),
-            len(self.names),
-            settings.horizon_ns // settings.every_ns + 2,
-        )
+        columns = columns_of(self.names)
+        shape = len(MEMORIES_S), len(EXPECTED_R2), len(self.names)
+        # A sample's label comes after the horizon, and those of a grid in between wait with it.
+        self._at = machine.layout(*shape, settings.horizon_ns // settings.every_ns + 2)
         self.state: Vector = np.zeros(int(self._at[machine.END]))
-        self.restarts = 0
-        self._spoken = b""  # the features that the newest word is about
-        self._word = 0.0
-        self._begin(coverage)
+        self._draft: Vector = np.zeros(machine.draft_size(*shape))
+        self._rest = columns, self._at, self.state, self._draft
+        # Compiled at the start, and not at the first label: live through one, and forget it.
+        x = np.zeros(len(self.names))
+        self._speak = entry_point(machine.speak, x, *self._rest)
+        self._keep = entry_point(machine.keep, x, *self._rest)
+        self._study = entry_point(machine.study, x, 0.0, *self._rest)
+        self.coverage = coverage
+        self._begin()
 
-    def _begin(self, coverage: float) -> None:
+    def _begin(self) -> None:
         """Know nothing but the prior."""
-        settings, at, state = self.settings, self._at, self.state
+        settings, state = self.settings, self.state
         state[:] = 0.0
-        width, experts = int(at[machine.INPUTS]), len(MEMORIES_S) * len(EXPECTED_R2)
-        left = fading(settings.horizon_ns)
-        every_s = settings.every_ns / SECOND_NS
-        state[machine.WIDTH] = FIRST_WIDTH
-        prior = np.zeros(width)
+        self._draft[:] = 0.0
+        left, every_s = fading(settings.horizon_ns), settings.every_ns / SECOND_NS
+        strength = np.repeat([[INPUTS / (share * left)] for share in EXPECTED_R2], INPUTS, axis=1)
+        prior = np.zeros(INPUTS)
         prior[0] = LEADING_PRIOR * left
-        self._put(machine.DECAY, [1.0 - 1.0 / max(2.0, memory / every_s) for memory in MEMORIES_S])
-        self._put(machine.STRENGTH, np.repeat([width / (share * left) for share in EXPECTED_R2], width))
-        self._put(machine.PRIOR, prior)
-        self._put(machine.FACTOR, np.ones(len(MEMORIES_S)))
-        self._put(machine.BETA, np.tile(prior, experts))
-        decay = 1.0 - 1.0 / max(2.0, MIXTURE_MEMORY_S / every_s)
-        for part, n, strength in ((machine.MIX, experts, MIXTURE_STRENGTH), (machine.DESERVED, 1, FACTOR_STRENGTH)):
-            mean, zeros = np.full(n, 1.0 / n), np.zeros(n)
-            self._put(part, np.concatenate([np.zeros(n * n), [1.0], zeros, mean, mean, np.full(n, strength), [decay]]))
-        weight = min(1.0, settings.every_ns / settings.horizon_ns)
-        self._put(machine.CONSTANTS, [weight, coverage, MIXTURE_STRENGTH, FACTOR_STRENGTH, decay])
-
-    def _put(self, part: int, values: Any) -> None:
-        at = int(self._at[part])
-        self.state[at : at + len(values)] = values
+        ridge.begin(state, self._at[machine.EXPERTS :], [one / every_s for one in MEMORIES_S], strength, prior)
+        experts = len(MEMORIES_S) * len(EXPECTED_R2)
+        strength, mean = np.full((1, experts), MIXTURE_STRENGTH), np.full(experts, 1.0 / experts)
+        ridge.begin(state, self._at[machine.MIX :], [MIXTURE_MEMORY_S / every_s], strength, mean)
+        state[machine.FACTOR_STRENGTH] = FACTOR_STRENGTH
+        state[machine.FACTOR_DECAY] = state[self._at[machine.MIX]]
+        state[machine.WIDTH] = FIRST_WIDTH
+        state[machine.WEIGHT] = min(1.0, settings.every_ns / settings.horizon_ns)
+        state[machine.COVERAGE] = self.coverage
 
     @property
     def learned(self) -> int:
@@ -138,38 +132,41 @@ class Primary(Model):
         count = float(self.state[machine.WEIGHED])
         return float(self.state[machine.INSIDE]) / count if count else 0.0
 
-    def _speak(self, x: Vector) -> float:
-        key = x.tobytes()
-        if key != self._spoken:
-            self._word = machine.speak(x, self._where, self._at, self.state)
-            self._spoken = key
-        return self._word
-
     def predict_one(self, x: Vector) -> float | None:
-        if self.state[machine.LEARNED] < SPEAKS_AFTER:
-            return None
-        return self._speak(x) * self.scale
+        said = self._speak(x, *self._rest)
+        return said if said == said else None
 
     def width_one(self, x: Vector) -> float | None:
         del x
-        if self.state[machine.LEARNED] < SPEAKS_AFTER:
+        if self.learned < machine.SPEAKS_AFTER:
             return None
         return float(self.state[machine.WIDTH]) * self.scale
 
     def observe_one(self, x: Vector) -> None:
-        self._speak(x)
-        machine.keep(self._at, self.state)
-        self._spoken = b""
+        self._keep(x, *self._rest)
 
     def learn_one(self, x: Vector, y: float) -> None:
-        if not math.isfinite(y):
-            return
-        machine.study(x, min(max(y, -_MOST), _MOST), self._where, self._at, self.state)
-        self._spoken = b""
+        self._study(x, y, *self._rest)
+
+    def contained(self) -> dict[str, int]:
+        state = self.state
+        return {
+            "inputs_missing": int(state[machine.MISSING]),
+            "inputs_clipped": int(state[machine.CLIPPED]),
+            "labels_refused": int(state[machine.REFUSED]),
+            "labels_clipped": int(state[machine.LABELS_CLIPPED]),
+        }
 
     def save(self) -> dict[str, Any]:
         return {"state": self.state.tobytes()}
 
     def load(self, state: dict[str, Any]) -> None:
-        self.state[:] = np.frombuffer(state["state"])
-        self._spoken = b""
+        found = state.get("state", b"")
+        if len(found) != self.state.nbytes:
+            raise ModelError(
+                f"model {self.settings.name}: saved state: expected {self.state.nbytes} bytes, found {len(found)}: "
+                "saved with other features or options; start without it"
+            )
+        self.state[:] = np.frombuffer(found)
+        self.state[machine.COVERAGE] = self.coverage
+        self._draft[:] = 0.0

@@ -7,27 +7,38 @@ For a memory with decay ``l`` a label and a strength ``r`` the weights solve
 where ``w`` is how much a label counts that overlaps others. The sums of a memory serve all its strengths. Nothing is
 inverted: each label moves the residual ``b - A beta`` of each regression in O(width), and a few coordinates a label are
 then solved in turn (Gauss-Seidel; Zakharov, White and Liu, "Low-complexity RLS algorithms using dichotomous coordinate
-descent iterations", 2008). Recursive least squares blows up when its inverse has forgotten a direction; here a direction
-without data falls back to the prior, because of ``r``.
+descent iterations", 2008). Recursive least squares blows up when its inverse has forgotten a direction; here a
+direction without data falls back to the prior, because of ``r``.
+
+All numbers of the regressions are parts of one array: decays (memories), strengths (strengths, width), prior (width),
+sums of products of inputs (memories, width, width), their common factor (memories), which is what the decay has become,
+residuals ``b - A beta`` to be multiplied by it too (memories, strengths, width), and weights, shaped as those.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from engine.core.jit import kernel
+from engine.core.jit import inlined, kernel
 from engine.features.set import Vector
+from engine.learn.contract import ModelError
 
 Array = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
 
-COORDINATES = 8  # solved a label and regression; a full turn of 80 inputs takes ten labels
-_SMALL = 1e-60  # of the common factor of a memory's sums: then they are written anew
+(DECAY, STRENGTH, PRIOR, SUMS, FACTOR, RESIDUAL, BETA, PARTS) = range(8)
+"""The parts, and how many there are."""
+
+COORDINATES: Final = 8  # solved a label and regression; a full turn of 80 inputs takes ten labels
+_SMALL: Final = 1e-60  # of the common factor of a memory's sums: then they are written anew
 
 
-@kernel
+@inlined
 def dot(a: Vector, b: Vector) -> float:
     """The scalar product, in four partial sums of a fixed order: quick, and the same on every machine."""
     s0 = s1 = s2 = s3 = 0.0
@@ -44,69 +55,93 @@ def dot(a: Vector, b: Vector) -> float:
 
 
 @kernel
-def predict(z: Vector, beta: Array, out: Vector) -> None:
-    """What each regression says to one input; ``beta`` (memories, strengths, width), ``out`` one number a regression."""
-    at = 0
-    for m in range(beta.shape[0]):
-        for r in range(beta.shape[1]):
-            out[at] = dot(z, beta[m, r])
-            at += 1
+def predict(z: Vector, beta: Vector, out: Vector) -> None:
+    """What each regression says to one input: ``out`` has one number a regression."""
+    width = z.shape[0]
+    for each in range(out.shape[0]):
+        out[each] = dot(z, beta[each * width : (each + 1) * width])
+
+
+def sizes(memories: int, strengths: int, width: int) -> list[int]:
+    """How many numbers each part has."""
+    one = memories * strengths * width
+    return [memories, strengths * width, width, memories * width * width, memories, one, one]
+
+
+def begin(own: Vector, at: Places, memories: Sequence[float], strength: Array, prior: Vector) -> None:
+    """Know nothing but the prior; ``at`` is where the parts of ``own`` begin and the last ends.
+
+    ``memories`` are in labels (half of the weight is older than 0.7 of it), at least 2; ``strength`` (strengths, width)
+    is how many labels the prior of each input counts as much as, more than 0.
+    """
+    told = (
+        [1.0 - 1.0 / max(2.0, memory) for memory in memories],
+        strength.reshape(-1),
+        prior,
+        0.0,
+        1.0,
+        0.0,
+        np.tile(prior, len(memories) * len(strength)),
+    )
+    for part, values in enumerate(told):
+        own[at[part] : at[part + 1]] = values
 
 
 @kernel
-def learn(
-    z: Vector,
-    target: float,
-    weight: float,
-    decay: Vector,
-    strength: Array,
-    prior: Vector,
-    sums: Array,
-    factor: Vector,
-    turn: npt.NDArray[np.int64],
-    residual: Array,
-    beta: Array,
-) -> None:
-    """Take one label, and solve the next coordinates of each regression.
+def _write_anew(part: Vector, factor: float) -> None:
+    """Give numbers the size that they stand for."""
+    for i in range(part.shape[0]):
+        part[i] *= factor
 
-    ``sums`` (memories, width, width) are the products of inputs and ``residual`` (memories, strengths, width) is
-    ``b - A beta``, both to be multiplied by the memory's ``factor``, which is what the decay has become; ``strength``
-    (strengths, width) is how many labels the prior of each input counts as much as.
+
+@kernel
+def learn(z: Vector, target: float, weight: float, at: Places, own: Vector, turn: int) -> int:
+    """Take one label, solve the next coordinates of each regression, and say which coordinate is next.
+
+    ``weight`` is how much the label counts, ``turn`` what the last label's call said, ``at`` as in ``begin``.
     """
     width = z.shape[0]
-    for m in range(sums.shape[0]):
+    decay, strength = own[at[DECAY] : at[STRENGTH]], own[at[STRENGTH] : at[PRIOR]]
+    prior, sums, factor = own[at[PRIOR] : at[SUMS]], own[at[SUMS] : at[FACTOR]], own[at[FACTOR] : at[RESIDUAL]]
+    residual, beta = own[at[RESIDUAL] : at[BETA]], own[at[BETA] : at[PARTS]]
+    strengths = strength.shape[0] // width
+    for m in range(decay.shape[0]):
+        square = sums[m * width * width : (m + 1) * width * width]
         factor[m] *= decay[m]
         if factor[m] < _SMALL:
-            sums[m] *= factor[m]
-            residual[m] *= factor[m]
+            _write_anew(square, factor[m])
+            _write_anew(residual[m * strengths * width : (m + 1) * strengths * width], factor[m])
             factor[m] = 1.0
         s = factor[m]
         w = weight / s
         for i in range(width):
             wz = w * z[i]
-            row = sums[m, i]
+            row = square[i * width : (i + 1) * width]
             for j in range(width):
                 row[j] += wz * z[j]
-        for r in range(beta.shape[1]):
-            b, e, rho = beta[m, r], residual[m, r], strength[r]
+        for r in range(strengths):
+            first = (m * strengths + r) * width
+            b, e = beta[first : first + width], residual[first : first + width]
+            rho = strength[r * width : (r + 1) * width]
             error = w * (target - dot(z, b))
             for i in range(width):
                 e[i] += error * z[i]
-            at = turn[0]
+            k = turn
             for _ in range(COORDINATES):
-                row = sums[m, at]
-                step = (s * e[at] + rho[at] * (prior[at] - b[at])) / (s * row[at] + rho[at])
-                b[at] += step
+                row = square[k * width : (k + 1) * width]
+                step = (s * e[k] + rho[k] * (prior[k] - b[k])) / (s * row[k] + rho[k])
+                b[k] += step
                 for i in range(width):
                     e[i] -= step * row[i]
-                at = at + 1 if at + 1 < width else 0
-    turn[0] = (turn[0] + COORDINATES) % width
+                k = k + 1 if k + 1 < width else 0
+    return (turn + COORDINATES) % width
 
 
 class Ridges:
-    """One ridge regression for each of ``memories`` (labels; half of the weight is older than 0.7 of it) and strengths.
+    """One ridge regression for each of ``memories`` and each row of ``strength``; see ``begin``.
 
-    ``strength`` (strengths, width) and ``prior`` (width,) as above.
+    Raises:
+        ModelError: a strength is not more than 0: nothing would hold a direction without data.
 
     >>> ridges = Ridges(memories=[1e6], strength=np.full((1, 2), 1.0), prior=np.zeros(2))
     >>> rng = np.random.default_rng(1)
@@ -116,16 +151,16 @@ class Ridges:
     [2.0, -1.0]
     """
 
-    def __init__(self, memories: list[float], strength: Array, prior: Vector) -> None:
-        width = len(prior)
-        self.decay: Vector = np.array([1.0 - 1.0 / memory for memory in memories])
-        self.strength: Array = np.ascontiguousarray(strength, dtype=np.float64)
-        self.prior: Vector = np.ascontiguousarray(prior, dtype=np.float64)
-        self.sums: Array = np.zeros((len(memories), width, width))
-        self.factor: Vector = np.ones(len(memories))
-        self.turn: npt.NDArray[np.int64] = np.zeros(1, np.int64)
-        self.residual: Array = np.zeros((len(memories), len(strength), width))
-        self.beta: Array = np.zeros_like(self.residual)
+    def __init__(self, memories: Sequence[float], strength: Array, prior: Vector) -> None:
+        if not (strength > 0.0).all():
+            raise ModelError(f"ridge regressions: expected strengths of more than 0, found {strength.min()}")
+        shape = len(memories), len(strength), len(prior)
+        self._told = memories, np.asarray(strength, np.float64), np.asarray(prior, np.float64)
+        self._at: Places = np.array(list(accumulate(sizes(*shape), initial=0)), np.int64)
+        self._own: Vector = np.zeros(int(self._at[PARTS]))
+        self._beta: Vector = self._own[self._at[BETA] :]
+        self.beta: Array = self._beta.reshape(shape)
+        self.turn = 0
         self.reset()
 
     def __len__(self) -> int:
@@ -133,40 +168,27 @@ class Ridges:
 
     def reset(self) -> None:
         """Forget all labels: every regression says what the prior says."""
-        self.sums[:] = 0.0
-        self.residual[:] = 0.0
-        self.factor[:] = 1.0
-        self.turn[0] = 0
-        self.beta[:] = self.prior
+        begin(self._own, self._at, *self._told)
+        self.turn = 0
 
     def predict(self, z: Vector, out: Vector) -> None:
         """Write what each regression says."""
-        predict(z, self.beta, out)
+        predict(z, self._beta, out)
 
     def learn(self, z: Vector, target: float, weight: float) -> None:
-        """Take one label."""
-        learn(
-            z,
-            target,
-            weight,
-            self.decay,
-            self.strength,
-            self.prior,
-            self.sums,
-            self.factor,
-            self.turn,
-            self.residual,
-            self.beta,
-        )
+        """Take one label that counts as ``weight`` of one that overlaps no other."""
+        self.turn = learn(z, target, weight, self._at, self._own, self.turn)
 
     def save(self) -> dict[str, Any]:
         """The state as plain values."""
-        names = ("sums", "factor", "turn", "residual", "beta")
-        return {name: getattr(self, name).tobytes() for name in names}
+        return {"own": self._own.tobytes(), "turn": self.turn}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take back what ``save`` of regressions of the same shape gave."""
-        for name in ("sums", "factor", "residual", "beta"):
-            mine = getattr(self, name)
-            mine[:] = np.frombuffer(state[name]).reshape(mine.shape)
-        self.turn[:] = np.frombuffer(state["turn"], np.int64)
+        """Take back what ``save`` of regressions of the same shape gave; raises ``ModelError`` for another shape."""
+        if len(state["own"]) != self._own.nbytes:
+            raise ModelError(
+                f"saved regressions: expected {self._own.nbytes} bytes, found {len(state['own'])}: saved with other "
+                "features or options; start without it"
+            )
+        self._own[:] = np.frombuffer(state["own"])
+        self.turn = int(state["turn"])
