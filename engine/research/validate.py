@@ -38,6 +38,9 @@ BLOCK_HORIZONS: Final = 10
 """A block of the bootstrap spans so many horizons, and at least ``LEAST_BLOCK_NS``."""
 
 LEAST_BLOCK_NS: Final = 10_000_000_000
+RETRAIN_SAMPLES: Final = 600
+"""A model that is trained on a window is trained anew after so many samples."""
+
 CLOCK_READINGS: Final = 101
 COLD_SAMPLES: Final = 200
 """Before these nothing is timed: kernels compile, caches fill."""
@@ -300,7 +303,7 @@ def _config(settings: AppConfig, uses: Sequence[str], horizons_ns: Sequence[int]
             "symbol": "*",
             "horizon": duration_text(horizon_ns),
             "every": duration_text(every_ns),
-            "retrain_every": "60s",
+            "retrain_every": duration_text(RETRAIN_SAMPLES * every_ns),
         }
         for horizon_ns in horizons_ns
         for use in uses
