@@ -100,3 +100,36 @@ def test_the_config_overrides_what_the_venue_says() -> None:
     lots = msgspec.structs.replace(BTC, size_decimals=2, lot=10, min_size=20)
     finer = override(lots, InstrumentSection(size_decimals=3), "here")
     assert (finer.lot, finer.min_size) == (100, 200)
+
+
+def test_a_models_labels_and_the_fee_of_its_venue_come_from_the_config() -> None:
+    data = {
+        "paper": {"taker_fee": "0.0004"},
+        "model": [
+            {"name": "one", "symbol": "BTCUSDT", "label": "direction", "label_options": {"band_bps": 2.5}},
+            {"name": "two", "symbol": "*", "labels": ["return@500ms", "fill_bid@5s"]},
+        ],
+    }
+    models = build_engine(parse_config(data, "t"), [BTC, ETH], inline_training=False).models
+    one, two = models.slot("one").settings, models.slot(f"two@{ETH.name}").settings
+    assert (one.label, one.horizon_ns, one.label_options.band_bps) == ("direction", 10**9, 2.5)
+    assert (two.label, two.horizon_ns, two.labels) == ("return", 500_000_000, ("return@500ms", "fill_bid@5s"))
+    assert one.taker_fee_bps == two.taker_fee_bps == 4.0
+
+
+@pytest.mark.parametrize(
+    ("model", "line"),
+    [
+        ({"labels": ["returns@5s"]}, "labels: label 'returns@5s': expected one of return, scaled_return"),
+        ({"label": "profit"}, "model m: label: expected one of return, scaled_return"),
+        (
+            {"label_options": {"barrier": "ticks"}},
+            "label_options.barrier: expected one of volatility, bps, found 'ticks'",
+        ),
+    ],
+)
+def test_a_label_that_cannot_be_had_is_one_line_in_words(model: dict[str, object], line: str) -> None:
+    data = {"model": [{"name": "m", "symbol": "BTCUSDT", **model}]}
+    with pytest.raises(ConfigError) as caught:
+        build_engine(parse_config(data, "t"), [BTC], inline_training=False)
+    assert any(line in problem for problem in caught.value.problems), caught.value.problems
