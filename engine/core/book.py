@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from engine.core.jit import kernel
+from engine.core.jit import borrowing
 
 if TYPE_CHECKING:
     from engine.core.types import Instrument
@@ -138,7 +138,7 @@ class Book:
         return int(self._levels[which, 1, max(0, n - levels) : n].sum())
 
 
-@kernel
+@borrowing
 def set_level(keys: Int64s, sizes: Int64s, count: int, key: int, size: int) -> int:
     """Set one level and return the new count; size 0 removes it. Searches the tail first, where markets live."""
     at = count
@@ -181,7 +181,7 @@ def set_level(keys: Int64s, sizes: Int64s, count: int, key: int, size: int) -> i
     return count + 1
 
 
-@kernel
+@borrowing
 def find_level(keys: Int64s, count: int, key: int) -> int:
     """The index of a key, or -1."""
     low, high = 0, count

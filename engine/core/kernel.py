@@ -54,7 +54,7 @@ from engine.core.events import (
     UP,
     Batch,
 )
-from engine.core.jit import entry_point, inlined, kernel
+from engine.core.jit import borrowing, entry_point, inlined, kernel
 from engine.core.prints import BOOK_VENUE_NS, counts, hit_side, is_sane, sample_mid
 from engine.core.queues.matching import is_any_reached, match_crossed, refresh_taken
 from engine.core.queues.queue import level_changed
@@ -120,7 +120,7 @@ from engine.core.thresholds import LAST_PRICE, WATCHING, last_wakes, mark_wakes,
 from engine.core.types import NEVER_NS
 
 
-@kernel
+@borrowing
 def doubt(m: Memory, symbol: int, reason: int) -> int:
     """Take a book out of use; 1 when it was in use."""
     was_ready = m.top[symbol, IS_READY]
@@ -151,7 +151,7 @@ def apply_level(m: Memory, symbol: int, which: int, price: int, size: int) -> No
         refresh_taken(m, symbol, which, price)
 
 
-@kernel
+@borrowing
 def refresh_top(top: Int64s, levels: Int64s, symbol: int) -> None:
     """Copy the best levels to where strategies read them."""
     bids = top[symbol, BID_COUNT]
@@ -162,14 +162,14 @@ def refresh_top(top: Int64s, levels: Int64s, symbol: int) -> None:
     top[symbol, ASK_SIZE] = levels[symbol, 1, 1, asks - 1] if asks > 0 else 0
 
 
-@kernel
+@borrowing
 def is_crossed(top: Int64s, symbol: int) -> bool:
     """Both sides are there and the best bid is not below the best ask."""
     both = top[symbol, BID_COUNT] > 0 and top[symbol, ASK_COUNT] > 0
     return bool(both and top[symbol, BID] >= top[symbol, ASK])
 
 
-@kernel
+@borrowing
 def write_frame(
     control: Int64s, top: Int64s, levels: Int64s, ring: Int64s, batch: Batch, first: int, last: int, flags: int
 ) -> None:
@@ -212,10 +212,9 @@ def write_frame(
     control[RING_USED] = at + 1
 
 
-@kernel
-def advance(flat: Int64s, batch: Batch, start: int) -> int:
+@borrowing
+def apply_frames(m: Memory, batch: Batch, start: int) -> int:
     """Apply frames from row ``start`` until Python must look; return the next row. ``control[WAKE]`` says why."""
-    m = memory_of(flat)
     control, top, levels = m.control, m.top, m.levels
     control[WAKE] = 0
     if control[CHECK_STATE] == 0:
@@ -359,6 +358,12 @@ def advance(flat: Int64s, batch: Batch, start: int) -> int:
             control[FRAME_FIRST] = first
             return row
     return row
+
+
+@kernel
+def advance(flat: Int64s, batch: Batch, start: int) -> int:
+    """``apply_frames`` for Python."""
+    return int(apply_frames(memory_of(flat), batch, start))
 
 
 @cache

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from engine.core.book import ASK, BID, Int64s
 from engine.core.events import MOST_UNITS, SELL, UNSIDED
-from engine.core.jit import kernel
+from engine.core.jit import borrowing
 from engine.core.state import NOW, PRINT_VENUE_NS, R_JOINED_VENUE_NS, Memory
 
 # Columns of a symbol's row in ``Books.top``.
@@ -32,13 +32,13 @@ LATE_NS = 1_000_000_000
 less, as some venues stamp trades with whole seconds."""
 
 
-@kernel
+@borrowing
 def is_sane(price: int, size: int) -> bool:
     """A price and size that a trade can have."""
     return 0 < price <= MOST_UNITS and 0 < size <= MOST_UNITS
 
 
-@kernel
+@borrowing
 def hit_side(top: Int64s, symbol: int, flags: int, price: int) -> int:
     """On which side resting orders were hit: 1 bids, -1 asks, 0 nobody knows.
 
@@ -54,7 +54,7 @@ def hit_side(top: Int64s, symbol: int, flags: int, price: int) -> int:
     return 0
 
 
-@kernel
+@borrowing
 def counts(m: Memory, symbol: int, price: int, size: int, venue_ns: int, number: int) -> bool:
     """Whether a print is to be used; it is then in the volume. Only a venue's own id and time tell a repetition."""
     if not is_sane(price, size):
@@ -73,14 +73,14 @@ def counts(m: Memory, symbol: int, price: int, size: int, venue_ns: int, number:
     return True
 
 
-@kernel
+@borrowing
 def came_after(m: Memory, slot: int) -> bool:
     """The print of this moment was over before the order came."""
     venue_ns = m.control[PRINT_VENUE_NS]
     return bool(venue_ns != 0 and venue_ns + LATE_NS < m.resting[slot, R_JOINED_VENUE_NS])
 
 
-@kernel
+@borrowing
 def sample_mid(m: Memory, symbol: int) -> None:
     """After a depth frame of a ready book: how far the middle moved since the last sample."""
     now = m.control[NOW]

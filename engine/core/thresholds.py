@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from engine.core.account.marks import MARK_PRICE
 from engine.core.book import ASK, BID, Int64s
-from engine.core.jit import kernel
+from engine.core.jit import borrowing
 
 # Columns of a symbol's row in ``Books.top``.
 LAST_PRICE, WATCHING, RISES, FALLS, SEEN_BID, SEEN_ASK = 20, 21, 22, 27, 32, 33
@@ -45,14 +45,14 @@ def watch(top: Int64s, symbol: int, rises: Mapping[int, int], falls: Mapping[int
     row[WATCHING] = (REACHED if rises or falls else 0) | (MOVED if moves else 0)
 
 
-@kernel
+@borrowing
 def is_reached(top: Int64s, symbol: int, which: int, price: int) -> bool:
     """One of the two thresholds on this price is reached; a price of 0 is none."""
     above, below = top[symbol, RISES + which], top[symbol, FALLS + which]
     return bool(price > 0 and ((above > 0 and price >= above) or (below > 0 and price <= below)))
 
 
-@kernel
+@borrowing
 def touch_wakes(top: Int64s, symbol: int) -> bool:
     """After a depth frame: the touch is where somebody waits for it."""
     bid, ask = top[symbol, BID], top[symbol, ASK]
@@ -67,13 +67,13 @@ def touch_wakes(top: Int64s, symbol: int) -> bool:
     )
 
 
-@kernel
+@borrowing
 def last_wakes(top: Int64s, symbol: int, price: int) -> bool:
     """After a trade: its price is one that somebody waits for."""
     return is_reached(top, symbol, BY_LAST, price)
 
 
-@kernel
+@borrowing
 def mark_wakes(top: Int64s, symbol: int) -> bool:
     """After the venue said its mark price: it is where somebody waits for it."""
     return is_reached(top, symbol, BY_MARK, top[symbol, MARK_PRICE])

@@ -7,8 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
+from numba.core.errors import NumbaError
 
+from engine.core.jit import borrowing, kernel
 from tests.data import ROOT
 
 OUTER = """
@@ -80,3 +84,19 @@ def test_a_kernel_is_compiled_anew_when_what_it_calls_or_names_changed(tmp_path:
     assert answer(tmp_path, factor=3, by=2) == [12, 1]
     assert answer(tmp_path, factor=5, by=2) == [20, 0]
     assert answer(tmp_path, factor=5, by=4) == [10, 0]
+
+
+@pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="nothing is compiled")
+def test_who_only_borrows_arrays_can_neither_make_nor_return_one() -> None:
+    def twice(row: npt.NDArray[np.int64]) -> int:
+        return int((row + row)[0])
+
+    def same(row: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        return row[1:]
+
+    row = np.arange(3)
+    assert kernel(twice)(row) == 0 and list(kernel(same)(row)) == [1, 2]
+    with pytest.raises(NumbaError, match="NRT required"):
+        borrowing(twice)(row)
+    with pytest.raises(NumbaError, match="returning of array"):
+        borrowing(same)(row)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from engine.core.book import TOP_FIELDS, Int64s
 from engine.core.events import MOST_UNITS
-from engine.core.jit import kernel
+from engine.core.jit import borrowing
 
 # The last columns of a symbol's row in ``Books.top``.
 (
@@ -23,7 +23,7 @@ from engine.core.jit import kernel
 ) = range(TOP_FIELDS - 8, TOP_FIELDS)
 
 
-@kernel
+@borrowing
 def note_mark(top: Int64s, symbol: int, price: int, rate: int, next_ns: int, venue_ns: int, recv_ns: int) -> bool:
     """Keep what a FUNDING row says; whether it names another funding time than the one before."""
     if not 0 <= price <= MOST_UNITS:

@@ -15,7 +15,7 @@ import numpy as np
 
 from engine.core.book import Int64s
 from engine.core.events import CLEAR, GAP, LEVEL, SELL, TRADE, Batch
-from engine.core.jit import kernel
+from engine.core.jit import borrowing, kernel
 from engine.core.state import Float64s
 
 SHAPE = 0.38
@@ -51,7 +51,7 @@ SEEN_FIELDS = 6
 S_LAST, S_CANCELS, S_MATCHED, S_TOLD, S_DRAWS, S_NOW = range(SEEN_FIELDS)
 
 
-@kernel
+@borrowing
 def mixed(number: int) -> int:
     """A well mixed number below 2^31 of another, without an overflow: Lehmer steps of good multipliers with shifts.
 
@@ -65,7 +65,7 @@ def mixed(number: int) -> int:
     return int(x)
 
 
-@kernel
+@borrowing
 def odds_behind(x: float) -> float:
     """``((1 - x) / x) ** SHAPE``: by which a share's odds are divided at the front fraction x; inf at the front."""
     if x <= 0.0:
@@ -73,7 +73,7 @@ def odds_behind(x: float) -> float:
     return 0.0 if x >= 1.0 else ((1.0 - x) / x) ** SHAPE
 
 
-@kernel
+@borrowing
 def within(share: float, before: float, after: float) -> float:
     """Of a cancel the part between two places of the queue, given as ``odds_behind``.
 
@@ -84,7 +84,7 @@ def within(share: float, before: float, after: float) -> float:
     return 1.0 / (1.0 + odds * after) - 1.0 / (1.0 + odds * before)
 
 
-@kernel
+@borrowing
 def take_front(level: Int64s, sizes: Int64s, size: int) -> int:
     """A print takes from the oldest orders; what it found nobody for."""
     gone = 0
@@ -102,7 +102,7 @@ def take_front(level: Int64s, sizes: Int64s, size: int) -> int:
     return int(size)
 
 
-@kernel
+@borrowing
 def drop_order(level: Int64s, sizes: Int64s, at: int) -> None:
     level[I_TOTAL] -= sizes[at]
     for i in range(at, level[I_COUNT] - 1):
@@ -179,7 +179,7 @@ def judge(level: Int64s, sizes: Int64s, seen: Int64s, likelihood: Float64s, shar
     drop_order(level, sizes, chosen)
 
 
-@kernel
+@borrowing
 def level_seen(
     level: Int64s,
     sizes: Int64s,
@@ -220,7 +220,7 @@ def level_seen(
         level[I_FELL_NS] = seen[S_NOW]
 
 
-@kernel
+@borrowing
 def trade_seen(level: Int64s, sizes: Int64s, seen: Int64s, side: int, price: int, size: int, explain_ns: int) -> None:
     """A print hit a level; a fall that it explains was no cancel."""
     if level[I_SIDE] != side or level[I_PRICE] != price:
@@ -233,7 +233,7 @@ def trade_seen(level: Int64s, sizes: Int64s, seen: Int64s, side: int, price: int
     level[I_TRADED] += size
 
 
-@kernel
+@borrowing
 def follow(
     batch: Batch,
     first: int,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.core.book import ASK, ASK_COUNT, BID, BID_COUNT, Int64s
-from engine.core.jit import inlined, kernel
+from engine.core.jit import borrowing, inlined, kernel
 from engine.core.queues.queue_fills import fill_resting, is_alone, record_fill, rule_of, within_bounds
 from engine.core.queues.queue_models import FITTED
 from engine.core.queues.queue_samples import place_ahead
@@ -33,7 +33,7 @@ from engine.core.state import (
 )
 
 
-@kernel
+@borrowing
 def find_taken(m: Memory, symbol: int, which: int, price: int, owner: int) -> int:
     """The row that remembers what we took from a level (``which`` 0 bids, 1 asks), or -1."""
     if m.top[symbol, TAKEN_HERE] > 0:
@@ -44,17 +44,18 @@ def find_taken(m: Memory, symbol: int, which: int, price: int, owner: int) -> in
     return -1
 
 
-@kernel
+@borrowing
 def drop_taken(m: Memory, at: int) -> None:
     """Forget one row; the rest keep their order, oldest first."""
     m.top[m.taken[at, T_SYMBOL], TAKEN_HERE] -= 1
     count = m.control[TAKEN_COUNT] - 1
     for i in range(at, count):
-        m.taken[i, :] = m.taken[i + 1, :]
+        for column in range(TAKEN_FIELDS + m.control[LANES]):
+            m.taken[i, column] = m.taken[i + 1, column]
     m.control[TAKEN_COUNT] = count
 
 
-@kernel
+@borrowing
 def refresh_taken(m: Memory, symbol: int, which: int, price: int) -> None:
     """The venue said the level's size anew: what we took from it is in there. ``price`` -1: the whole symbol."""
     i = 0
@@ -66,7 +67,7 @@ def refresh_taken(m: Memory, symbol: int, which: int, price: int) -> None:
             i += 1
 
 
-@kernel
+@borrowing
 def taken_row(m: Memory, symbol: int, which: int, price: int, owner: int) -> int:
     """The row that remembers what we take from a level, a new one if need be; in a full table the oldest goes."""
     at = find_taken(m, symbol, which, price, owner)
@@ -85,7 +86,7 @@ def taken_row(m: Memory, symbol: int, which: int, price: int, owner: int) -> int
     return int(at)
 
 
-@kernel
+@borrowing
 def walk_levels(m: Memory, symbol: int, side: int, limit: int, size: int, order: int) -> int:
     """Match up to ``size`` against the displayed levels and return how much there was.
 
@@ -125,7 +126,7 @@ def walk(flat: Int64s, symbol: int, side: int, limit: int, size: int, order: int
     return int(walk_levels(m, symbol, side, limit, size, order))
 
 
-@kernel
+@borrowing
 def meet_display(m: Memory, slot: int, symbol: int, which: int, price: int, size: int) -> bool:
     """A resting order meets a level of the other side, ``size`` large; False where no lane has anything left of it."""
     alone = is_alone(m, slot)
@@ -162,7 +163,7 @@ def is_any_reached(m: Memory, symbol: int) -> bool:
     )
 
 
-@kernel
+@borrowing
 def match_crossed(m: Memory, symbol: int) -> None:
     """Resting orders that the opposite side now reaches trade at their own price, up to what it displays.
 

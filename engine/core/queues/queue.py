@@ -16,7 +16,7 @@ that is told in queue_prints.py.
 from __future__ import annotations
 
 from engine.core.book import Int64s
-from engine.core.jit import inlined, kernel
+from engine.core.jit import borrowing, inlined
 from engine.core.queues.queue_fills import fill_resting, is_alone, within_bounds
 from engine.core.queues.queue_models import BACK, FITTED, RISK_AVERSE, has_queue, share_in_front
 from engine.core.queues.queue_samples import answer_places, place_level
@@ -60,7 +60,7 @@ NOBODY_PAST = 1 << 60
 """More than any print, in size units."""
 
 
-@kernel
+@borrowing
 def gone_in_front(rule: int, ahead: int, level: int, cancel: int, unit: float) -> int:
     """Of a cancel what stood in front of us, FINE units; ``level`` is the size just before it."""
     front = min(ahead / FINE, float(level))
@@ -68,7 +68,7 @@ def gone_in_front(rule: int, ahead: int, level: int, cancel: int, unit: float) -
     return min(ahead, int(share * cancel * FINE + 0.5))
 
 
-@kernel
+@borrowing
 def answered(m: Memory, slot: int, lane: int, printed: int, front: int) -> None:
     """The level answered prints of this size: what of them got through to us after all, past ``front``, trades now."""
     queue = m.queues[slot, lane]

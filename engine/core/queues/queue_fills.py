@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.core.jit import inlined, kernel
+from engine.core.jit import borrowing, inlined
 from engine.core.queues.queue_samples import chance_of
 from engine.core.state import (
     ALONE,
@@ -47,20 +47,20 @@ from engine.core.state import (
 )
 
 
-@kernel
+@borrowing
 def rule_of(m: Memory, slot: int, lane: int) -> int:
     """The code of the rule that a lane follows for an order."""
     rule = m.lanes[LANE_RULE, lane]
     return int(m.resting[slot, R_RULE] if rule == OWN_RULE else rule)
 
 
-@kernel
+@borrowing
 def is_alone(m: Memory, slot: int) -> bool:
     """The order is a ghost, or all are: it shares no print and no display with others."""
     return bool(m.control[ALONE] != 0 or m.resting[slot, R_ORDER] < 0)
 
 
-@kernel
+@borrowing
 def record_fill(m: Memory, order: int, price: int, size: int) -> None:
     """A taker got this much at one price: append to the fills of this call."""
     at = m.control[FILL_COUNT]
@@ -81,7 +81,7 @@ def next_part(left: int, display: int, whole: int) -> int:
     return min(display - -left % display, whole)
 
 
-@kernel
+@borrowing
 def show_next(m: Memory, slot: int, lane: int, size: int, cause: int) -> None:
     """An iceberg traded ``size`` in a lane: what it shows now.
 
@@ -96,7 +96,7 @@ def show_next(m: Memory, slot: int, lane: int, size: int, cause: int) -> None:
         queue[Q_SLICE] = next_part(queue[Q_SLICE], m.resting[slot, R_DISPLAY], queue[Q_LEFT])
 
 
-@kernel
+@borrowing
 def fill_resting(m: Memory, slot: int, lane: int, size: int, cause: int, ahead: int) -> None:
     """A resting order trades ``size`` at its own price in a lane. Fills of one order within one frame are one fill."""
     row = m.resting[slot]
@@ -151,7 +151,7 @@ def fill_resting(m: Memory, slot: int, lane: int, size: int, cause: int, ahead: 
     m.control[FILL_COUNT] = at + 1
 
 
-@kernel
+@borrowing
 def within_bounds(m: Memory, slot: int, lane: int, size: int) -> int:
     """What an order may trade in a lane so that it is filled no less than the pessimist and no more than the optimist.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import log
 
-from engine.core.jit import inlined, kernel
+from engine.core.jit import borrowing, inlined
 
 RULES = (
     "front",
@@ -42,7 +42,7 @@ def has_queue(rule: int) -> bool:
     return rule == BACK or rule >= RISK_AVERSE
 
 
-@kernel
+@borrowing
 def power2(front: float, back: float) -> float:
     """Of a cancel the share in front, by squares: hftbacktest's ``PowerProbQueueFunc`` with n = 2.
 
@@ -54,7 +54,7 @@ def power2(front: float, back: float) -> float:
     return front * front / (front * front + back * back)
 
 
-@kernel
+@borrowing
 def power3(front: float, back: float) -> float:
     """As ``power2`` with cubes.
 
@@ -64,7 +64,7 @@ def power3(front: float, back: float) -> float:
     return front * front * front / (front * front * front + back * back * back)
 
 
-@kernel
+@borrowing
 def by_log(front: float, back: float) -> float:
     """hftbacktest's ``LogProbQueueFunc``: f(x) = log(1 + x) of the size in whole contracts or coins.
 
@@ -75,7 +75,7 @@ def by_log(front: float, back: float) -> float:
     return ours / (ours + log(1.0 + back))
 
 
-@kernel
+@borrowing
 def by_log2(front: float, back: float) -> float:
     """hftbacktest's ``LogProbQueueFunc2``: behind with probability f(back) / f(back + front).
 
@@ -85,7 +85,7 @@ def by_log2(front: float, back: float) -> float:
     return 1.0 - log(1.0 + back) / log(1.0 + back + front)
 
 
-@kernel
+@borrowing
 def share_in_front(rule: int, front: float, back: float, unit: float) -> float:
     """Of a cancel the share that stood in front of us.
 

@@ -13,7 +13,7 @@ what the bounds of its orders ask for together is no more than what the pessimis
 
 from __future__ import annotations
 
-from engine.core.jit import kernel
+from engine.core.jit import borrowing
 from engine.core.prints import came_after
 from engine.core.queues.queue import gone_in_front
 from engine.core.queues.queue_fills import fill_resting, is_alone, next_part, rule_of, within_bounds
@@ -60,7 +60,7 @@ from engine.core.state import (
 )
 
 
-@kernel
+@borrowing
 def printed_through(m: Memory, slot: int, size: int) -> bool:
     """A trade of ``size`` at a worse price than ours met us first; False where nothing of it is left in any lane."""
     alone = is_alone(m, slot)
@@ -85,7 +85,7 @@ def printed_through(m: Memory, slot: int, size: int) -> bool:
     return goes_on
 
 
-@kernel
+@borrowing
 def print_reached(m: Memory, slot: int, lane: int, rule: int, budget: int, size: int) -> int:
     """A trade of ``size`` at our price, ``budget`` of it after our better orders: FINE units it spends before us."""
     queue = m.queues[slot, lane]
@@ -114,7 +114,7 @@ def print_reached(m: Memory, slot: int, lane: int, rule: int, budget: int, size:
     return int(min(front, budget * FINE))
 
 
-@kernel
+@borrowing
 def printed_at(m: Memory, slot: int, size: int, first_lane: int, end_lane: int) -> None:
     """A trade of ``size`` at our price goes to what is in front of us, the rest to us, in these lanes.
 
@@ -171,7 +171,7 @@ def printed_at(m: Memory, slot: int, size: int, first_lane: int, end_lane: int) 
             m.queues[slot, lane, Q_TRADED] += size - budget + (ours if alone else 0)
 
 
-@kernel
+@borrowing
 def spoken_for(m: Memory, first: int, end: int) -> None:
     """What our orders in these places of the index got of a print no level's answer gives to another of them."""
     for lane in range(m.control[LANES]):
@@ -184,7 +184,7 @@ def spoken_for(m: Memory, first: int, end: int) -> None:
                 m.queues[slot, lane, Q_TRADED] += given
 
 
-@kernel
+@borrowing
 def refill(m: Memory, slot: int, lane: int, size: int) -> None:
     """In a lane an iceberg shows its next part, behind all that the level shows.
 
@@ -215,7 +215,7 @@ def refill(m: Memory, slot: int, lane: int, size: int) -> None:
         rejoin_places(m.samples[slot], row[R_SHOWN])
 
 
-@kernel
+@borrowing
 def rank_slots(m: Memory, first: int, end: int, lane: int) -> None:
     """Write down the slots in these places of the index in the order in which a lane serves them; mostly it is that."""
     ranked = m.places[RANKED]
@@ -229,7 +229,7 @@ def rank_slots(m: Memory, first: int, end: int, lane: int) -> None:
         ranked[to] = slot
 
 
-@kernel
+@borrowing
 def asked_for(m: Memory, first: int, end: int, lane: int) -> int:
     """What the lower bounds of our orders in these places of the index ask of a lane together."""
     asked = 0
@@ -241,7 +241,7 @@ def asked_for(m: Memory, first: int, end: int, lane: int) -> int:
     return asked
 
 
-@kernel
+@borrowing
 def printed_at_icebergs(m: Memory, first: int, end: int, size: int) -> None:
     """A trade of ``size`` at the price of our orders in these places of the index, of which one is an iceberg."""
     since = m.control[JOINED]
@@ -268,7 +268,7 @@ def printed_at_icebergs(m: Memory, first: int, end: int, size: int) -> None:
             at += 1
 
 
-@kernel
+@borrowing
 def traded(m: Memory, symbol: int, side: int, price: int, size: int) -> None:
     """A trade of ``size`` at ``price`` hit the ``side`` (1: bids) on which our orders rest."""
     column = 0 if side > 0 else 1

@@ -23,7 +23,7 @@ from typing import Final
 import numpy as np
 
 from engine.core.book import Int64s
-from engine.core.jit import kernel
+from engine.core.jit import borrowing
 from engine.core.queues.implied import SHAPE
 from engine.core.state import (
     CAUSE_AT_PRICE,
@@ -62,7 +62,7 @@ REACH = np.array([round(((DRAWS - i - 0.5) / (i + 0.5)) ** (1 / SHAPE), 9) for i
 cancel still is in front."""
 
 
-@kernel
+@borrowing
 def reach_of(params: Float64s) -> float:
     """Of a symbol's share, a logit, the ratio of ahead to behind at which a cancel is as likely in front, inverted.
 
@@ -77,7 +77,7 @@ def reach_of(params: Float64s) -> float:
     return float(params[P_REACH])
 
 
-@kernel
+@borrowing
 def sort_places(row: Int64s) -> None:
     """Smallest first, which only prints need; mostly they nearly are."""
     for i in range(S_AHEAD + 1, S_AHEAD + SAMPLES):
@@ -89,7 +89,7 @@ def sort_places(row: Int64s) -> None:
         row[at] = place
 
 
-@kernel
+@borrowing
 def cancel_places(row: Int64s, cancel: int, level: int, draw: int, reach: float) -> None:
     """Of a level of size ``level`` so much was cancelled: move the places that it was in front of."""
     gone = 0
@@ -106,7 +106,7 @@ def cancel_places(row: Int64s, cancel: int, level: int, draw: int, reach: float)
         row[S_AHEAD + i] = max(0, ahead - size) if is_front else ahead
 
 
-@kernel
+@borrowing
 def cap_places(row: Int64s, most: int) -> None:
     """Nobody stands behind more than this."""
     for i in range(SAMPLES):
@@ -114,7 +114,7 @@ def cap_places(row: Int64s, most: int) -> None:
     row[S_MOST] = most
 
 
-@kernel
+@borrowing
 def reach_places(row: Int64s, printed: int) -> None:
     """Count the places, sorted, that prints of this much have reached."""
     reached = row[S_REACHED]
@@ -123,7 +123,7 @@ def reach_places(row: Int64s, printed: int) -> None:
     row[S_REACHED] = reached
 
 
-@kernel
+@borrowing
 def answer_places(row: Int64s) -> None:
     """What was printed is now in the level: the places move up by it."""
     printed = row[S_UNANSWERED]
@@ -133,14 +133,14 @@ def answer_places(row: Int64s) -> None:
     row[S_UNANSWERED] = 0
 
 
-@kernel
+@borrowing
 def place_ahead(row: Int64s) -> int:
     """The size in front of the deciding place, all prints counted; sorts them."""
     sort_places(row)
     return int(max(0, row[S_AHEAD + MIDDLE] - row[S_UNANSWERED]))
 
 
-@kernel
+@borrowing
 def join_places(row: Int64s, ahead: int, order: int) -> None:
     """An order joins behind ``ahead``: that is known."""
     row[:] = 0
@@ -149,7 +149,7 @@ def join_places(row: Int64s, ahead: int, order: int) -> None:
     row[S_DRAW] = (order & 0xFFFFFF) * 2654435 & 0x7FFFFFFF
 
 
-@kernel
+@borrowing
 def rejoin_places(row: Int64s, shown: int) -> None:
     """The order loses its place: it now stands behind all that the level shows, less the prints not yet in it."""
     row[S_AHEAD : S_AHEAD + SAMPLES] = shown
@@ -158,7 +158,7 @@ def rejoin_places(row: Int64s, shown: int) -> None:
     row[S_REACHED] = 0
 
 
-@kernel
+@borrowing
 def place_level(row: Int64s, now: int, explain_ns: int, before: int, size: int, params: Float64s) -> int:
     """The level went from ``before`` to ``size``; ``params``: the symbol's.
 
@@ -191,7 +191,7 @@ def place_level(row: Int64s, now: int, explain_ns: int, before: int, size: int, 
     return int(row[S_AHEAD + MIDDLE])
 
 
-@kernel
+@borrowing
 def place_print(row: Int64s, now: int, explain_ns: int, size: int, params: Float64s) -> int:
     """A trade of ``size`` at our price; the size in front of the deciding place just before it."""
     if row[S_UNANSWERED] > 0 and now - row[S_UNANSWERED_NS] > explain_ns:
@@ -202,7 +202,8 @@ def place_print(row: Int64s, now: int, explain_ns: int, size: int, params: Float
         explained = min(size, row[S_FELL] - row[S_SET])
         before = row[S_SET]
         row[S_SET] += explained
-        row[S_AHEAD : S_AHEAD + SAMPLES] = row[S_WAS : S_WAS + SAMPLES]
+        for i in range(SAMPLES):
+            row[S_AHEAD + i] = row[S_WAS + i]
         row[S_MOST] = row[S_FROM]
         if row[S_FELL] > row[S_SET]:
             cancel_places(row, row[S_FELL] - row[S_SET], row[S_FROM], row[S_DRAW] >> 8, reach_of(params))
@@ -221,7 +222,7 @@ def place_print(row: Int64s, now: int, explain_ns: int, size: int, params: Float
     return int(front)
 
 
-@kernel
+@borrowing
 def place_through(row: Int64s) -> None:
     """A print went through our price: nobody is left in front."""
     row[S_AHEAD : S_AHEAD + SAMPLES] = 0
@@ -231,7 +232,7 @@ def place_through(row: Int64s) -> None:
     row[S_REACHED] = SAMPLES
 
 
-@kernel
+@borrowing
 def settle_places(row: Int64s, size: int) -> None:
     """A fresh book shows ``size``: nobody stands behind more, nothing waits for an answer."""
     answer_places(row)
@@ -239,7 +240,7 @@ def settle_places(row: Int64s, size: int) -> None:
     cap_places(row, min(row[S_MOST], size))
 
 
-@kernel
+@borrowing
 def chance_of(cause: int, is_sure: bool, reached: int) -> int:
     """Per mille, how likely a real order would have had a fill of ours; ``is_sure``: the pessimist had it too.
 

@@ -8,7 +8,7 @@ search, or by one comparison where we have no order as good as that.
 from __future__ import annotations
 
 from engine.core.book import Int64s, find_level
-from engine.core.jit import inlined, kernel
+from engine.core.jit import borrowing, inlined, kernel
 from engine.core.prints import BOOK_VENUE_NS
 from engine.core.queues.queue_samples import join_places, settle_places
 from engine.core.state import (
@@ -52,7 +52,7 @@ KEYS, SLOT, RANKED = 0, 1, 2
 # Rows of the index; the last holds slots of one level in the order of one lane, while a print is shared out.
 
 
-@kernel
+@borrowing
 def displayed_at(top: Int64s, levels: Int64s, symbol: int, which: int, price: int) -> int:
     """The public size at a price; ``which`` 0 bids, 1 asks."""
     count = top[symbol, 7 + which]
@@ -60,7 +60,7 @@ def displayed_at(top: Int64s, levels: Int64s, symbol: int, which: int, price: in
     return int(levels[symbol, which, 1, at]) if at >= 0 else 0
 
 
-@kernel
+@borrowing
 def first_at(keys: Int64s, low: int, high: int, key: int) -> int:
     """The first place in ``keys[low:high]`` that is not better than ``key``."""
     while low < high:
@@ -79,7 +79,7 @@ def is_closed(m: Memory, slot: int) -> bool:
     return bool(done_ns != 0 and m.control[NOW] - done_ns > m.control[GRACE_NS])
 
 
-@kernel
+@borrowing
 def move_borders(m: Memory, symbol: int, column: int, by: int) -> None:
     """The index grew or shrank by one row of this symbol and side (column 0 bids, 1 asks): all after it move."""
     m.top[symbol, OWN_COUNT + column] += by
@@ -92,7 +92,7 @@ def move_borders(m: Memory, symbol: int, column: int, by: int) -> None:
     m.control[RESTING_COUNT] += by
 
 
-@kernel
+@borrowing
 def index_slot(m: Memory, slot: int) -> None:
     """Put a slot behind all of ours at its price."""
     symbol = m.resting[slot, R_SYMBOL]
@@ -109,7 +109,7 @@ def index_slot(m: Memory, slot: int) -> None:
     move_borders(m, symbol, column, 1)
 
 
-@kernel
+@borrowing
 def unindex_slot(m: Memory, slot: int) -> None:
     """Take a slot out of the index."""
     symbol = m.resting[slot, R_SYMBOL]
@@ -125,7 +125,7 @@ def unindex_slot(m: Memory, slot: int) -> None:
     move_borders(m, symbol, column, -1)
 
 
-@kernel
+@borrowing
 def join_queue(
     m: Memory,
     symbol: int,
@@ -176,7 +176,7 @@ def join_queue(
     return int(slot)
 
 
-@kernel
+@borrowing
 def leave_queue(m: Memory, slot: int) -> None:
     """An order is gone in every lane; its slot is free."""
     unindex_slot(m, slot)
@@ -185,7 +185,7 @@ def leave_queue(m: Memory, slot: int) -> None:
     m.control[SLOT_FREE] = slot + 1
 
 
-@kernel
+@borrowing
 def shrink_queue(m: Memory, slot: int, by: int) -> None:
     """An order gets smaller in every lane, and keeps its place."""
     for lane in range(m.control[LANES]):
@@ -194,7 +194,7 @@ def shrink_queue(m: Memory, slot: int, by: int) -> None:
         m.queues[slot, lane, Q_SLICE] = min(left, m.queues[slot, lane, Q_SLICE])
 
 
-@kernel
+@borrowing
 def settle_queues(m: Memory, symbol: int) -> None:
     """After a resync nobody stands behind more than the fresh book shows; nothing waits for an explaining trade."""
     first = m.top[symbol, OWN_FIRST]
@@ -212,7 +212,7 @@ def settle_queues(m: Memory, symbol: int) -> None:
             queue[Q_TRADED] = 0
 
 
-@kernel
+@borrowing
 def doubt_queues(m: Memory, symbol: int) -> None:
     """The book went out of use: whoever rests here stood through a gap."""
     first = m.top[symbol, OWN_FIRST]
