@@ -41,6 +41,7 @@ BUILT_IN = {
     "weighted-least-squares": "engine.learn.linear.least_squares:WeightedLeastSquares",
     "rolling-ridge": "engine.learn.linear.rolling:RollingRidge",
     "primary": "engine.learn.experts.primary:Primary",
+    "ensemble": "engine.learn.ensemble.ensemble:Ensemble",
     "mlp": "engine.learn.networks.mlp:Mlp",
     "lstm": "engine.learn.networks.lstm:Lstm",
     "conv": "engine.learn.networks.conv:Conv",
@@ -200,6 +201,11 @@ class Model(abc.ABC):
         self.settings = settings
         self.names = tuple(names)
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether this one wants a window and trainings; by default as its class says."""
+        return self.trains
+
     @abc.abstractmethod
     def predict_one(self, x: Vector) -> float | None:
         """Predict from one feature vector; None while it knows nothing. Changes nothing, keeps no view of ``x``."""
@@ -247,6 +253,10 @@ class Model(abc.ABC):
         raise ModelError(
             f"model {self.settings.name}: {type(self).__name__} learns from each label and takes no payload"
         )
+
+    def left_out(self) -> str:
+        """Which parts of the payload that ``swap`` took last could not be used, and why; empty where all of it is."""
+        return ""
 
     def contained(self) -> dict[str, int]:
         """How often bad input had to be contained, by kind; nothing for a model that does not count it."""

@@ -99,7 +99,7 @@ class Models:
         slot = self._slots.get(ready.model)
         if slot is None:
             return (ModelRefused(ready.model, ready.version, "the run has no such model"),)
-        return (slot.swap(ready.version, ready.payload),)
+        return slot.swap(ready.version, ready.payload)
 
     def job(self, model: str) -> TrainJob:
         """What the trainer needs for a model, as of now: a copy, plain and picklable."""

@@ -7,6 +7,7 @@ learned, a retraining is asked for, and last the new sample is taken and predict
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 from engine.core.events import Frames
@@ -68,7 +69,7 @@ class Slot:
         self.labels = LabelSet(
             symbol, self.targets, settings.every_ns, width, settings.label_options, settings.stale_ns
         )
-        self.window = Window(settings.window_rows if self.model.trains else 1, width, len(self.targets))
+        self.window = Window(settings.window_rows if self.model.is_trained else 1, width, len(self.targets))
         self.books = [Scorebook(one, settings.every_ns, settings.taker_fee_bps) for one in self.targets]
         self.curves: Curves | None = None
         if self.targets[0].about.is_direction:
@@ -120,10 +121,10 @@ class Slot:
         if self._trained and self._trained[0] <= now_ns:
             _, version, payload, why = self._trained
             self._trained = None
-            facts.append(self.swap(version, payload, why))
+            facts += self.swap(version, payload, why)
         for matured in self.labels.ripe(now_ns):
             self._judge(matured, now_ns, facts)
-        if self.model.trains:
+        if self.model.is_trained:
             self._retrain(now_ns, facts)
         if now_ns >= self.next_sample_ns:
             self._sample(now_ns, facts)
@@ -157,7 +158,7 @@ class Slot:
             self.model.learn_all(matured.x, matured.labels)
         else:
             self.model.learn_one(matured.x, matured.label)
-        if self.model.trains:
+        if self.model.is_trained:
             label = matured.labels if matured.others else matured.label
             self.window.add(matured.sample_ns, matured.x, label, matured.end_ns, matured.weight)
         self.learned += 1
@@ -217,8 +218,8 @@ class Slot:
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
         return TrainJob(self.settings, self.features.hash, self.features.names, times_ns, x, y, seed, ends_ns, weights)
 
-    def swap(self, version: str, payload: bytes, why: str = "") -> AnyFact:
-        """Take a payload or refuse it; either way the training under way has ended."""
+    def swap(self, version: str, payload: bytes, why: str = "") -> Sequence[AnyFact]:
+        """Take a payload or refuse all or parts of it; either way the training under way has ended."""
         name = self.settings.name
         self.in_flight_ns = NEVER_NS
         try:
@@ -231,10 +232,13 @@ class Slot:
         except Exception as error:  # noqa: BLE001 - the wall to users' code; our own raise ModelError
             self.refused += 1
             text = str(error) if isinstance(error, ModelError) else f"it raised {type(error).__name__}: {error}"
-            return ModelRefused(name, version, text)
+            return (ModelRefused(name, version, text),)
         self.swaps += 1
         self.version = version
-        return ModelSwapped(name, version)
+        if left_out := self.model.left_out():
+            self.refused += 1
+            return (ModelSwapped(name, version), ModelRefused(name, version, left_out))
+        return (ModelSwapped(name, version),)
 
     def summary(self) -> dict[str, Any]:
         """Counts and scores as plain values; the scores are the first label's, ``others`` has those of further ones."""
