@@ -1,4 +1,4 @@
-"""The primary model over whole recordings: what it reaches, that it never ruins, and that a second run says the same."""
+"""The primary model over whole recordings: what it reaches, and that it never ruins."""
 
 from __future__ import annotations
 
