@@ -140,7 +140,7 @@ def test_trees_say_what_lightgbm_says() -> None:
 
 def test_lightgbm_learns_steps_and_its_payload_needs_no_lightgbm(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("lightgbm", reason=WHY)
-    job = planted("lightgbm", options={"rounds": 80})
+    job = planted("lightgbm", learning_rate=0.1, options={"rounds": 80})
     payload = fit(job)
     assert fit(job) == payload and fit(msgspec.structs.replace(job, seed=4)) != payload
     monkeypatch.setitem(sys.modules, "lightgbm", None)
@@ -194,7 +194,7 @@ def put(value: Any) -> Callable[[Any], None]:
 )
 def test_trees_that_lead_astray_are_refused(name: str, value: Any, text: str) -> None:
     pytest.importorskip("lightgbm", reason=WHY)
-    job = planted("lightgbm", rows=300, options={"rounds": 5})
+    job = planted("lightgbm", rows=300, learning_rate=0.1, options={"rounds": 5})
     payload = fit(job)
     model = LightGbm(job.settings, NAMES)
     model.swap(payload, FEATURES.hash)

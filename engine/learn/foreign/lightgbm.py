@@ -20,7 +20,7 @@ from engine.learn.holdout import borne_out, check_job, columns, scored
 from engine.learn.networks.payload import Weights, card_of, check_card, pack, unpack
 
 TARGET_BOUND = 5.0  # times the label's root mean square
-LEARNING_RATE = 0.05
+LEARNING_RATE = 0.02  # small trees and steps: what looks like many rows is the same noise again
 TOLERANCE = 1e-9
 """How far our kernel may be from LightGBM, in units of the label."""
 
@@ -30,14 +30,17 @@ NotNegative = Annotated[float, msgspec.Meta(ge=0.0)]
 
 
 class LightGbmOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """LightGBM's parameters of these names; ``rounds`` is the most trees, ``stop_after`` rounds without progress."""
+    """LightGBM's parameters of these names; ``rounds`` is the most trees, ``stop_after`` rounds without progress.
+
+    ``min_data_in_leaf`` 0 is a twentieth of the rows that train.
+    """
 
     objective: Literal["regression", "regression_l1", "huber"] = "regression"
     rounds: AtLeast1 = 200
     stop_after: AtLeast1 = 20
-    num_leaves: Annotated[int, msgspec.Meta(ge=2, le=1024)] = 15
+    num_leaves: Annotated[int, msgspec.Meta(ge=2, le=1024)] = 7
     max_depth: int = -1
-    min_data_in_leaf: AtLeast1 = 50
+    min_data_in_leaf: Annotated[int, msgspec.Meta(ge=0)] = 0
     lambda_l1: NotNegative = 0.0
     lambda_l2: NotNegative = 1.0
     feature_fraction: Share = 0.8
@@ -131,6 +134,7 @@ def fit_trees(job: TrainJob) -> bytes:
     options = read_options(job.settings, LightGbmOptions)
     told = msgspec.structs.asdict(options)
     rounds, stop_after = told.pop("rounds"), told.pop("stop_after")
+    told["min_data_in_leaf"] = options.min_data_in_leaf or max(1, ends // 20)
     told |= {
         "learning_rate": job.settings.learning_rate or LEARNING_RATE,
         "bagging_freq": 1,
