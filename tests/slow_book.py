@@ -125,3 +125,42 @@ def queue(frames: Frames, now_ns: int, tick: float) -> dict[str, float]:
     spread = (frames["ask"][:, 0] - frames["bid"][:, 0]).astype(float)
     told["spread_log"] = np.log(spread[-1] / average(spread, frames, now_ns, 30.0))
     return told
+
+
+def touch(frames: Frames, now_ns: int, tick: float) -> dict[str, float]:
+    told: dict[str, float] = {}
+    bid, ask, bid_size, ask_size = (frames[name].astype(float) for name in ("bid", "ask", "bid_size", "ask_size"))
+    seconds = (now_ns - frames["recv_ns"]) * 1e-9
+    mid, last = mids(frames), -1
+    told["size_ratio_log"] = np.log((bid_size[last, 0] + 1) / (ask_size[last, 0] + 1))
+    told["size_product_log"] = np.log((bid_size[last, 0] + 1) * (ask_size[last, 0] + 1))
+    outer = (ask[last, 1] - ask[last, 0]) - (bid[last, 0] - bid[last, 1])
+    told["second_level_gap_bps"] = outer / mid[last] * 1e4 if bid[last, 1] and ask[last, 1] else 0.0
+    leaning = (bid_size[:, 0] - ask_size[:, 0]) / (bid_size[:, 0] + ask_size[:, 0])
+    for h in (1, 3):
+        told[f"imbalance_mean_{h}s"] = average(leaning, frames, now_ns, h)
+    usual = average((bid_size[:, 0] + ask_size[:, 0]) / 2.0, frames, now_ns, 30.0)
+    tail = frames[1:]
+    bought, sold, buys, sells = (tail[name].astype(float) for name in ("buy_size", "sell_size", "buys", "sells"))
+    for label, h in (("300ms", 0.3), ("1s", 1.0), ("3s", 3.0)):
+        told[f"signed_volume_{label}"] = ((bought - sold) * left(tail, now_ns, h)).sum() / usual
+    for label, h in (("300ms", 0.3), ("3s", 3.0)):
+        plus, minus = (buys * left(tail, now_ns, h)).sum(), (sells * left(tail, now_ns, h)).sum()
+        told[f"count_balance_{label}"] = ratio(plus, minus) if plus + minus > 1e-6 else 0.0
+    moves = np.append(0.0, np.log(mid[1:] / mid[:-1]))
+    moved = np.flatnonzero(moves)
+    told["move_sign"] = np.sign(moves[moved[-1]]) if len(moved) else 0.0
+    told["move_fading_bps"] = moves[moved[-1]] * np.exp(-seconds[moved[-1]]) * 1e4 if len(moved) else 0.0
+    spread = np.asarray(np.log(ask[:, 0] / bid[:, 0]), np.float64)
+    told["spread_change_1s_bps"] = (spread[last] - average(spread, frames, now_ns, 1.0)) * 1e4
+    rate = (moves**2 * left(frames, now_ns, 1.0)).sum() * np.log(2) / (1 - 0.5 ** seconds[0])
+    told["touch_volatility_1s"] = np.sqrt(rate) * 1e4
+    stood = [seconds[np.append(0, np.flatnonzero(np.diff(side[:, 0])) + 1)[-1]] for side in (bid, ask)]
+    told["side_age_log"] = np.log((min(stood[0], 300.0) + 0.05) / (min(stood[1], 300.0) + 0.05))
+    traded = np.flatnonzero(tail["last_price"]) + 1
+    told["trade_age_fading"] = np.exp(-min(seconds[traded[-1]], 300.0) / 2.0) if len(traded) else np.exp(-150.0)
+    side = np.sign(bought[traded[-1] - 1] - sold[traded[-1] - 1]) if len(traded) else 0.0
+    told["trade_side_fading"] = side * told["trade_age_fading"]
+    away = np.log(frames["last_price"][traded[-1]] / mid[last]) * 1e4 if len(traded) else 0.0
+    told["trade_gap_bps"] = float(np.clip(away, -50.0, 50.0))
+    return told

@@ -55,7 +55,7 @@ def bounded(names: Sequence[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("trades", ["live", "held"])
-@pytest.mark.parametrize("features", ["standard", "wide"])
+@pytest.mark.parametrize("features", ["standard", "alpha", "wide"])
 @given(frames=any_frames(), later=st.sampled_from([0, 1, 10**9, 10**15]), data=st.data())
 @settings(max_examples=100, deadline=None)
 def test_features_are_finite_or_missing_and_do_not_care_how_frames_are_cut(

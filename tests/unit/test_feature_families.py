@@ -18,6 +18,7 @@ SLOW: dict[str, Callable[[Frames, int, float], dict[str, float]]] = {
     "levels": slow_book.levels,
     "order_flow": slow_book.order_flow,
     "queue": slow_book.queue,
+    "touch": slow_book.touch,
     "trades": slow_trades.trades,
     "impact": slow_trades.impact,
     "statistics": slow_trades.statistics,

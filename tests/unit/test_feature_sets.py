@@ -58,7 +58,7 @@ def test_a_list_selects_columns_in_its_order(frames: Frames) -> None:
 @pytest.mark.parametrize(
     ("features", "message"),
     [
-        ("wild", r"a set \(standard, wide\), a family \(book, flow, .*found 'wild'"),
+        ("wild", r"a set \(standard, alpha, wide\), a family \(book, flow, .*found 'wild'"),
         (["volatility_5"], r"close to it: volatility_5s.*found 'volatility_5'"),
         (["book", "spread_bps"], "each once, found spread_bps twice"),
         ([], "at least one, each once, found none"),
