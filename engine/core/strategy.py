@@ -173,7 +173,8 @@ class Context(Protocol):
     def target(self, symbol: str, size: int) -> int | None:
         """Ask for the market order that brings position plus working orders to ``size``; None when it is there.
 
-        Orders that wait for a trigger or a parent do not count: they protect the position, they do not make it.
+        Orders that wait for a trigger or a parent do not count: they protect the position, they do not make it. One
+        that is asked to cancel counts until its end is told, in the handler that asks too: a fill on the way wins.
         """
         ...
 
