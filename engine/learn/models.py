@@ -63,7 +63,14 @@ class Models:
         try:
             if key not in self._features:
                 self._features[key] = FeatureSet.of(instruments, *chosen)
-            return Inputs(self._features[key], one.prepare, masks=one.masks)
+            return Inputs(
+                self._features[key],
+                one.prepare,
+                masks=one.masks,
+                reduce=one.reduce,
+                components=one.components,
+                reduce_keep=one.reduce_keep,
+            )
         except ValueError as error:
             raise ModelError(f"model {one.name}: {error}") from error
 
