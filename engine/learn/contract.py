@@ -198,6 +198,9 @@ class Model(abc.ABC):
     trains: ClassVar[bool] = False
     """True: learns from a window in the trainer process (``fit``, ``swap``) rather than from each label."""
 
+    needs_whole_rows: ClassVar[bool] = False
+    """True: ``fit`` refuses rows with a missing number."""
+
     features: ClassVar[str] = "standard"
     """The feature set that it reads where the settings name none."""
 

@@ -159,7 +159,7 @@ def input_names(names: Sequence[str], *, masks: bool) -> tuple[str, ...]:
     >>> input_names(["spread_bps"], masks=True)
     ('spread_bps', 'spread_bps_missing')
     """
-    return tuple([*names, *(f"{name}_missing" for name in names if masks)])
+    return (*names, *(f"{name}_missing" for name in names if masks))
 
 
 class Preparation:

@@ -1,7 +1,7 @@
 """Fewer numbers from many: the codes of ``engine.features.latent`` in the place of a model's prepared inputs.
 
-A row is encoded by what the rows before it taught, and only then learned from. Until ``WARM`` rows were learned there are
-no codes, and a model whose inputs they are is shown no sample.
+A row is encoded by what the rows before it taught, and only then learned from. Until ``WARM`` rows were learned there
+are no codes, and a model whose inputs they are is shown no sample.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from engine.features import latent
 from engine.features.latent import Latent
 from engine.features.set import Vector
+from engine.learn.contract import ModelError
 from engine.learn.scorebook import REGIMES
 
 REDUCTIONS: Final = ("none", "pca", "map", "autoencoder")
@@ -26,9 +27,9 @@ _MAP_COMPONENTS = 2  # the plane that the map starts on
 class Codes:
     """The codes of rows of named inputs, one of ``REDUCTIONS`` but ``none``; a ``Reducer`` for ``Preparation``.
 
-    ``components``: of ``pca`` how many, of ``autoencoder`` how many codes, of ``map`` how many cells, each of which is a
-    regime. An error follows them: how much of a row they miss. ``keep``: the inputs come first, unchanged. The weights of
-    ``autoencoder`` come from ``engine.learn.autoencoder.fit_autoencoder`` and are given to ``take``.
+    ``components``: of ``pca`` how many, of ``autoencoder`` how many codes, of ``map`` how many cells, each of which is
+    a regime. An error follows them: how much of a row they miss. ``keep``: the inputs come first, unchanged. The weights
+    of ``autoencoder`` come from ``engine.learn.autoencoder.fit_autoencoder`` and are given to ``take``.
 
     Raises:
         ValueError: another method, fewer than two inputs, or a number of components that cannot be.
@@ -106,10 +107,10 @@ class Codes:
         """Take back what ``save`` gave.
 
         Raises:
-            ValueError: it was saved by one with other settings; nothing changes.
+            ModelError: it was saved by one with other settings; nothing changes.
         """
         if state["meaning"] != self.meaning:
-            raise ValueError(
+            raise ModelError(
                 f"saved reduction: expected {self.meaning}, found {state['meaning']}: saved with other settings of "
                 "reduce, components or reduce_keep; start without it"
             )
