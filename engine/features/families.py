@@ -55,6 +55,9 @@ STANDARD = ("book", "flow", "returns")
 ALPHA = (*STANDARD, "touch")
 """What the model ``primary`` reads."""
 
+NEVER_MISSING = (*ALPHA, "order_flow", "staleness", "calendar")
+"""Families whose features are never nan once their warm-up is over; those of all others may be undefined later too."""
+
 SETS: Mapping[str, tuple[str, ...]] = MappingProxyType({"standard": STANDARD, "alpha": ALPHA, "wide": tuple(FAMILIES)})
 """Names that stand for several families."""
 

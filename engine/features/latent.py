@@ -12,25 +12,24 @@ components, so that it needs no chance, and its rate and radius fall to floors, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
-from engine.core.jit import kernel
+from engine.core.jit import inlined, kernel
+from engine.features.autoencoder import BOUND, CODES, autoencode, dot, shapes, weights_size
 from engine.features.grid import Vector
 
 COMPONENTS = 4
-SIDE = 3  # of the map
-UNITS = SIDE * SIDE
-CODES = 4  # of the autoencoder
-HIDDEN = 12
+CELLS = 9  # of the map
+
+VERSION = 1
+"""Rises when a code changes its meaning under the same name."""
 
 HALF_LIFE = 2_000.0
 """Samples after which a moment counts half."""
-
-BOUND = 8.0
-"""Standard deviations that a larger number counts as."""
 
 WARM = 200
 """Samples before anything is said; the map starts then."""
@@ -39,70 +38,58 @@ MAP_SAMPLES = 1_000.0  # in which its rate and radius fall by e
 MAP_RATE, MAP_RATE_FLOOR = 0.2, 0.01
 MAP_RADIUS, MAP_RADIUS_FLOOR = 1.5, 0.5  # cells
 
-FEATURES: tuple[tuple[str, str], ...] = (
-    *((f"component_{k + 1}", "standard deviations") for k in range(COMPONENTS)),
-    ("component_error", "standard deviations a number"),
-    ("map_row", "[-1, 1]"),
-    ("map_column", "[-1, 1]"),
-    ("map_error", "standard deviations a number"),
-    *((f"code_{k + 1}", "of the autoencoder") for k in range(CODES)),
-    ("code_error", "standard deviations a number"),
-)
-"""Name and unit of each output, in order."""
-
 _KEPT = 0.5 ** (1.0 / HALF_LIFE)
 _ROUNDING = 1e-20  # of a vector's square; what is left of it after its own direction was taken off
 _LEAST = 1e-12  # of the mean's square; a variance below it is rounding
 
 # Slots of the memory; after them, each ``width`` long: means, variances and weights of the numbers, the components with
-# their variances as lengths, the same as an orthonormal basis, and the units of the map.
+# their variances as lengths, the same as an orthonormal basis, and the cells of the map.
 SAMPLES = 0
 HEAD = 1
 _COMPONENTS = 3
-BASIS = _COMPONENTS + COMPONENTS
-_MAP = BASIS + COMPONENTS
-_ROWS = _MAP + UNITS
 
 
-def memory_size(width: int) -> int:
+def features(components: int = COMPONENTS, cells: int = CELLS, codes: int = CODES) -> tuple[tuple[str, str], ...]:
+    """Name and unit of each output, in order.
+
+    >>> features(components=1, cells=0, codes=0)
+    (('component_1', 'standard deviations'), ('component_error', 'standard deviations a number'))
+    """
+    found = [(f"component_{k + 1}", "standard deviations") for k in range(components)]
+    found += [("component_error", "standard deviations a number")]
+    if cells:
+        found += [("map_row", "[-1, 1]"), ("map_column", "[-1, 1]"), ("map_error", "standard deviations a number")]
+    if codes:
+        found += [(f"code_{k + 1}", "of the autoencoder") for k in range(codes)]
+        found += [("code_error", "standard deviations a number")]
+    return tuple(found)
+
+
+def sides(cells: int) -> tuple[int, int]:
+    """Rows and columns of a map of so many cells: as square as it can be, the longer side first.
+
+    >>> [sides(cells) for cells in (0, 2, 4, 6, 7, 9)]
+    [(0, 0), (2, 1), (2, 2), (3, 2), (7, 1), (3, 3)]
+    """
+    if cells == 0:
+        return 0, 0
+    columns = max(k for k in range(1, math.isqrt(cells) + 1) if cells % k == 0)
+    return cells // columns, columns
+
+
+def memory_size(width: int, components: int = COMPONENTS, cells: int = CELLS) -> int:
     """How many float64 a vector of ``width`` features needs.
 
     >>> memory_size(10)
     201
     """
-    return HEAD + width * _ROWS
+    return HEAD + width * (_COMPONENTS + 2 * components + cells)
 
 
-def weights_size(width: int) -> int:
-    """How many float64 the autoencoder of ``width`` features has.
-
-    >>> weights_size(10)
-    394
-    """
-    return sum(rows * columns for rows, columns in shapes(width).values())
-
-
-def shapes(width: int) -> dict[str, tuple[int, int]]:
-    """The autoencoder's tensors: what it standardises by, two layers to the codes and two back, SiLU between.
-
-    >>> shapes(10)["weight.1"]
-    (4, 12)
-    """
-    sizes = (width, HIDDEN, CODES, HIDDEN, width)
-    found = {"mean": (1, width), "inverse_deviation": (1, width)}
-    for layer in range(4):
-        found[f"weight.{layer}"] = (sizes[layer + 1], sizes[layer])
-        found[f"bias.{layer}"] = (1, sizes[layer + 1])
-    return found
-
-
-@kernel
-def dot(one: Vector, other: Vector) -> float:
-    """The sum of the products, added in order."""
-    total = 0.0
-    for i in range(len(one)):
-        total += one[i] * other[i]
-    return total
+@inlined
+def line(memory: Vector, width: int, index: int) -> Vector:
+    """One of the vectors of ``width`` numbers that stand behind the head."""
+    return memory[HEAD + index * width : HEAD + (index + 1) * width]
 
 
 @kernel
@@ -135,14 +122,14 @@ def _follow(x: Vector, memory: Vector) -> None:
 
 
 @kernel
-def _turn(z: Vector, memory: Vector) -> None:
+def _turn(z: Vector, memory: Vector, components: int) -> None:
     """Move the components by one standardised vector: candid incremental PCA, then Gram and Schmidt."""
     width = len(z)
     rest = z.copy()
     share = (1.0 - _KEPT) / (1.0 - _KEPT ** memory[SAMPLES])
-    for k in range(COMPONENTS):
-        own = memory[HEAD + (_COMPONENTS + k) * width : HEAD + (_COMPONENTS + k + 1) * width]
-        basis = memory[HEAD + (BASIS + k) * width : HEAD + (BASIS + k + 1) * width]
+    for k in range(components):
+        own = line(memory, width, _COMPONENTS + k)
+        basis = line(memory, width, _COMPONENTS + components + k)
         length = np.sqrt(dot(own, own))
         along = dot(rest, own) / length if length > 0.0 else 1.0
         for i in range(width):
@@ -156,7 +143,7 @@ def _turn(z: Vector, memory: Vector) -> None:
             if dot(rest, rest) <= _ROUNDING * dot(z, z):
                 rest[:] = 0.0
         for j in range(k):
-            before = memory[HEAD + (BASIS + j) * width : HEAD + (BASIS + j + 1) * width]
+            before = line(memory, width, _COMPONENTS + components + j)
             along = dot(basis, before)
             for i in range(width):
                 basis[i] -= along * before[i]
@@ -174,124 +161,96 @@ def _turn(z: Vector, memory: Vector) -> None:
 
 
 @kernel
-def nearest(z: Vector, memory: Vector) -> tuple[int, float]:
-    """The unit of the map that is nearest to a standardised vector, and the square of how far it is."""
+def nearest(z: Vector, memory: Vector, components: int, cells: int) -> tuple[int, float]:
+    """The cell of the map that is nearest to a standardised vector, and the square of how far it is."""
     width = len(z)
     best, least = 0, np.inf
-    for unit in range(UNITS):
+    for cell in range(cells):
+        own = line(memory, width, _COMPONENTS + 2 * components + cell)
         total = 0.0
         for i in range(width):
-            total += (z[i] - memory[HEAD + (_MAP + unit) * width + i]) ** 2
+            total += (z[i] - own[i]) ** 2
         if total < least:
-            best, least = unit, total
+            best, least = cell, total
     return best, least
 
 
 @kernel
-def _map(z: Vector, memory: Vector) -> None:
+def _map(z: Vector, memory: Vector, components: int, rows: int, columns: int) -> None:
     """Move the map by one standardised vector; at first lay it out on the plane of the first two components."""
-    width = len(z)
+    width, first = len(z), _COMPONENTS + 2 * components
     age = memory[SAMPLES] - WARM
     if age == 0.0:
-        for unit in range(UNITS):
-            for i in range(width):
-                place = 0.0
-                for k in range(2):
-                    cell = (unit // SIDE if k == 0 else unit % SIDE) - (SIDE - 1) / 2.0
-                    component = memory[HEAD + (_COMPONENTS + k) * width : HEAD + (_COMPONENTS + k + 1) * width]
-                    spread = np.sqrt(np.sqrt(dot(component, component)))
-                    place += cell * spread * memory[HEAD + (BASIS + k) * width + i]
-                memory[HEAD + (_MAP + unit) * width + i] = place
+        for cell in range(rows * columns):
+            own = line(memory, width, first + cell)
+            own[:] = 0.0
+            for k in range(min(2, components)):
+                place = cell // columns - (rows - 1) / 2.0 if k == 0 else cell % columns - (columns - 1) / 2.0
+                component = line(memory, width, _COMPONENTS + k)
+                place *= np.sqrt(np.sqrt(dot(component, component)))
+                basis = line(memory, width, _COMPONENTS + components + k)
+                for i in range(width):
+                    own[i] += place * basis[i]
     fading = np.exp(-age / MAP_SAMPLES)
     rate, radius = max(MAP_RATE_FLOOR, MAP_RATE * fading), max(MAP_RADIUS_FLOOR, MAP_RADIUS * fading)
-    best = nearest(z, memory)[0]
-    for unit in range(UNITS):
-        apart = (unit // SIDE - best // SIDE) ** 2 + (unit % SIDE - best % SIDE) ** 2
+    best = nearest(z, memory, components, rows * columns)[0]
+    for cell in range(rows * columns):
+        own = line(memory, width, first + cell)
+        apart = (cell // columns - best // columns) ** 2 + (cell % columns - best % columns) ** 2
         pull = rate * np.exp(-apart / (2.0 * radius * radius))
         for i in range(width):
-            at = HEAD + (_MAP + unit) * width + i
-            memory[at] += pull * (z[i] - memory[at])
+            own[i] += pull * (z[i] - own[i])
 
 
 @kernel
-def learn(x: Vector, memory: Vector) -> None:
+def learn(x: Vector, memory: Vector, components: int, rows: int, columns: int) -> None:
     """Move everything that is learned online by one vector of features, at most once a sample. It starts as zeros."""
     z = np.empty(len(x))
     memory[SAMPLES] += 1.0
     _follow(x, memory)
     standardise(x, memory, z)
-    _turn(z, memory)
-    if memory[SAMPLES] >= WARM:
-        _map(z, memory)
+    _turn(z, memory, components)
+    if rows > 0 and memory[SAMPLES] >= WARM:
+        _map(z, memory, components, rows, columns)
 
 
 @kernel
-def _layer(values: Vector, weights: Vector, at: int, out: Vector) -> int:
-    """A linear layer whose weights and biases begin at ``at``; where the next one's begin."""
-    width = len(values)
-    for i in range(len(out)):
-        out[i] = weights[at + len(out) * width + i] + dot(weights[at + i * width : at + (i + 1) * width], values)
-    return at + len(out) * (width + 1)
+def encode(x: Vector, memory: Vector, components: int, rows: int, columns: int, out: Vector) -> int:
+    """Write the components and the place on the map of a vector, and return its cell; change nothing.
 
-
-@kernel
-def _silu(values: Vector) -> None:
-    for i in range(len(values)):
-        values[i] /= 1.0 + np.exp(-values[i])
-
-
-@kernel
-def autoencode(x: Vector, weights: Vector, out: Vector) -> None:
-    """Write the CODES of a vector and how far off what they decode to is, as a root mean square of standard deviations.
-
-    ``weights`` are the tensors of ``shapes`` one after the other; the first is nan where nothing was trained.
+    Where not enough was learned yet all are nan, and the cell is -1, as it is without a map.
     """
-    width = len(x)
-    if np.isnan(weights[0]):
+    width, cell = len(x), -1
+    if memory[SAMPLES] < WARM:
         out[:] = np.nan
-        return
+        return cell
     z = np.empty(width)
-    for i in range(width):
-        z[i] = max(-BOUND, min(BOUND, (x[i] - weights[i]) * weights[width + i])) if np.isfinite(x[i]) else 0.0
-    hidden, decoded = np.empty(HIDDEN), np.empty(width)
-    at = _layer(z, weights, 2 * width, hidden)
-    _silu(hidden)
-    at = _layer(hidden, weights, at, out[:CODES])
-    at = _layer(out[:CODES], weights, at, hidden)
-    _silu(hidden)
-    _layer(hidden, weights, at, decoded)
-    off = 0.0
-    for i in range(width):
-        off += (decoded[i] - z[i]) ** 2
-    out[CODES] = np.sqrt(off / width)
-
-
-@kernel
-def encode(x: Vector, memory: Vector, weights: Vector, out: Vector) -> None:
-    """Write every one of ``FEATURES`` for a vector; change nothing. Nan where not enough was learned yet."""
-    width = len(x)
-    out[: COMPONENTS + 4] = np.nan
-    if memory[SAMPLES] >= WARM:
-        z = np.empty(width)
-        standardise(x, memory, z)
-        unit, apart = nearest(z, memory)
-        out[COMPONENTS + 1] = unit // SIDE * 2.0 / (SIDE - 1) - 1.0
-        out[COMPONENTS + 2] = unit % SIDE * 2.0 / (SIDE - 1) - 1.0
-        out[COMPONENTS + 3] = np.sqrt(apart / width)
-        for k in range(COMPONENTS):
-            basis = memory[HEAD + (BASIS + k) * width : HEAD + (BASIS + k + 1) * width]
-            along = dot(z, basis)
-            out[k] = along
-            for i in range(width):
-                z[i] -= along * basis[i]
-        out[COMPONENTS] = np.sqrt(dot(z, z) / width)
-    autoencode(x, weights, out[COMPONENTS + 4 :])
+    standardise(x, memory, z)
+    if rows > 0:
+        cell, apart = nearest(z, memory, components, rows * columns)
+        at = components + 1
+        out[at] = cell // columns * 2.0 / (rows - 1) - 1.0 if rows > 1 else 0.0
+        out[at + 1] = cell % columns * 2.0 / (columns - 1) - 1.0 if columns > 1 else 0.0
+        out[at + 2] = np.sqrt(apart / width)
+    for k in range(components):
+        basis = line(memory, width, _COMPONENTS + components + k)
+        along = dot(z, basis)
+        out[k] = along
+        for i in range(width):
+            z[i] -= along * basis[i]
+    out[components] = np.sqrt(dot(z, z) / width)
+    return cell
 
 
 class Latent:
     """The latent features of the symbols of a run, over vectors of ``width`` numbers.
 
-    ``learn`` and ``encode`` are two calls, as reading must change nothing: at a sample, encode, then learn.
+    ``components`` of the analysis, ``cells`` of the map and ``codes`` of the autoencoder are how many there are; no
+    ``cells`` or ``codes``: none of their outputs. ``learn`` and ``encode`` are two calls, as reading must change
+    nothing: at a sample, encode, then learn.
+
+    Raises:
+        ValueError: fewer than two numbers, or no component.
 
     >>> latent = Latent(width=3)
     >>> rng = np.random.default_rng(1)
@@ -299,33 +258,49 @@ class Latent:
     ...     one, other = rng.normal(size=2)
     ...     latent.learn(0, np.array([one, one, other]))
     >>> out = latent.vector()
-    >>> latent.encode(0, np.array([2.0, 2.0, 0.0]), out)
+    >>> latent.encode(0, np.array([2.0, 2.0, 0.0]), out) in range(CELLS)
+    True
     >>> named = dict(zip(latent.names, out.tolist()))
     >>> round(named["component_1"]), named["map_error"] > 0, named["code_1"]
     (3, True, nan)
     """
 
-    names: tuple[str, ...] = tuple(name for name, _ in FEATURES)
-    units: tuple[str, ...] = tuple(unit for _, unit in FEATURES)
-
-    def __init__(self, width: int, symbols: int = 1) -> None:
+    def __init__(
+        self, width: int, symbols: int = 1, *, components: int = COMPONENTS, cells: int = CELLS, codes: int = CODES
+    ) -> None:
         if width < 2:
             raise ValueError(f"expected a vector of at least 2 features to find what they share, found {width}")
-        self.width = width
-        self.memory: Vector = np.zeros((symbols, memory_size(width)))
-        self.weights: Vector = np.full(weights_size(width), np.nan)
+        if components < 1:
+            raise ValueError(f"expected at least 1 component, found {components}")
+        self.width, self.components, self.cells, self.codes = width, components, cells, codes
+        pairs = features(components, cells, codes)
+        self.names: tuple[str, ...] = tuple(name for name, _ in pairs)
+        self.units: tuple[str, ...] = tuple(unit for _, unit in pairs)
+        self.memory: Vector = np.zeros((symbols, memory_size(width, components, cells)))
+        self.weights: Vector = np.full(weights_size(width, codes) if codes else 0, np.nan)
+        self._rows, self._columns = sides(cells)
+        self._online = components + 1 + 3 * (cells > 0)  # outputs before the autoencoder's
         # Compiled here, at the start, and not at the first sample.
-        scratch, zeros = np.zeros(memory_size(width)), np.zeros(width)
-        learn(zeros, scratch)
-        encode(zeros, scratch, self.weights, self.vector())
+        self.learn(0, np.zeros(width))
+        self.encode(0, np.zeros(width), self.vector())
+        self.memory[:] = 0.0
 
     def learn(self, symbol: int, x: Vector) -> None:
         """Move a symbol's memory by the vector of one sample; nan where a number is missing."""
-        learn(x, self.memory[symbol])
+        learn(x, self.memory[symbol], self.components, self._rows, self._columns)
 
-    def encode(self, symbol: int, x: Vector, out: Vector) -> None:
-        """Write the features of a vector into ``out``."""
-        encode(x, self.memory[symbol], self.weights, out)
+    def encode(self, symbol: int, x: Vector, out: Vector) -> int:
+        """Write the features of a vector into ``out``; the cell of the map that it lies in, -1 while there is none."""
+        online = out[: self._online]
+        cell = int(encode(x, self.memory[symbol], self.components, self._rows, self._columns, online))
+        if self.codes:
+            autoencode(x, self.weights, out[self._online :])
+        return cell
+
+    def basis(self, symbol: int) -> Vector:
+        """The loadings: a row a component, of length 1 (0 where there is no such direction yet)."""
+        first = HEAD + (_COMPONENTS + self.components) * self.width
+        return self.memory[symbol, first : first + self.components * self.width].reshape(-1, self.width).copy()
 
     def load(self, weights: Mapping[str, npt.NDArray[np.floating]]) -> None:
         """Take a trained autoencoder (``engine.learn.autoencoder.fit_autoencoder``).
@@ -334,7 +309,7 @@ class Latent:
             ValueError: tensors that are missing, misshapen or not finite; the old ones stay.
         """
         flat = []
-        for name, (rows, columns) in shapes(self.width).items():
+        for name, (rows, columns) in shapes(self.width, self.codes).items():
             shape = (rows, columns) if name.startswith("weight") else (columns,)
             tensor = weights.get(name)
             if tensor is None or tensor.shape != shape or not np.isfinite(tensor).all():
@@ -362,4 +337,4 @@ class Latent:
 
     def vector(self) -> Vector:
         """A zeroed vector of the right length."""
-        return np.zeros(len(FEATURES))
+        return np.zeros(len(self.names))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from engine.core.events import FRAME, FRAME_READY, Frames
 from engine.core.jit import entry_point, kernel
 from engine.core.types import Instrument
-from engine.features.families import select
+from engine.features.families import NEVER_MISSING, select
 from engine.features.family import (
     DOUBTS,
     HEAD,
@@ -276,6 +276,17 @@ class FeatureSet:
     def vector(self) -> Vector:
         """A zeroed vector of the right length."""
         return np.zeros(len(self.names))
+
+    @property
+    def may_be_missing(self) -> tuple[str, ...]:
+        """The features that can be nan in a row that is read: late ones, and those that the market can leave undefined.
+
+        >>> FeatureSet(ticks=[1], features=["spread_bps", "ofi_integrated_1s", "vpin"]).may_be_missing
+        ('ofi_integrated_1s', 'vpin')
+        """
+        late = self._warm_ups > self.warm_up_ns
+        whole = {name for one in self.families if one.name in NEVER_MISSING for name in one.names}
+        return tuple(name for i, name in enumerate(self.names) if late[i] or name not in whole)
 
     @property
     def hash(self) -> str:

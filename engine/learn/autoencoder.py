@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from engine.features.latent import BOUND, CODES, HIDDEN
+from engine.features.autoencoder import BOUND, CODES, HIDDEN
 from engine.learn.contract import ModelError
 
 Weights: TypeAlias = dict[str, npt.NDArray[np.float32]]
@@ -27,11 +27,11 @@ PATIENCE = 10  # epochs without a better validation
 class Autoencoder(nn.Module):
     """Standardise and clip, two layers to the codes and two back, with SiLU between the two of each."""
 
-    def __init__(self, mean: torch.Tensor, inverse_deviation: torch.Tensor) -> None:
+    def __init__(self, mean: torch.Tensor, inverse_deviation: torch.Tensor, codes: int = CODES) -> None:
         super().__init__()
         width = len(mean)
         self.mean, self.inverse_deviation = mean, inverse_deviation
-        sizes = (width, HIDDEN, CODES, HIDDEN, width)
+        sizes = (width, HIDDEN, codes, HIDDEN, width)
         self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(sizes))
 
     def begin(self, rng: np.random.Generator) -> None:
@@ -59,7 +59,7 @@ class Autoencoder(nn.Module):
         return result
 
     def weights(self) -> Weights:
-        """The tensors of ``engine.features.latent.shapes``."""
+        """The tensors of ``engine.features.autoencoder.shapes``."""
         found = {"mean": self.mean, "inverse_deviation": self.inverse_deviation}
         for index, layer in enumerate(self.layers):
             found[f"weight.{index}"] = layer.get_parameter("weight").detach()
@@ -84,8 +84,10 @@ def scales(rows: npt.NDArray[np.floating]) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(inverse.astype(np.float32))
 
 
-def fit_autoencoder(window: npt.NDArray[np.floating], *, seed: int, epochs: int = 200, batch: int = 128) -> Weights:
-    """Train on rows of features, oldest first (nan where a number was missing), and return the tensors.
+def fit_autoencoder(
+    window: npt.NDArray[np.floating], *, seed: int, epochs: int = 200, batch: int = 128, codes: int = CODES
+) -> Weights:
+    """Train on rows of features, oldest first (nan where a number was missing), and return the tensors for ``codes``.
 
     The older four fifths are learned, the newest fifth says when to stop; the best of all epochs is returned.
 
@@ -104,14 +106,14 @@ def fit_autoencoder(window: npt.NDArray[np.floating], *, seed: int, epochs: int 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return _train(window, np.random.default_rng(seed), epochs, batch)
+        return _train(window, np.random.default_rng(seed), epochs, batch, codes)
     finally:
         torch.set_num_threads(threads)
 
 
-def _train(window: npt.NDArray[np.floating], rng: np.random.Generator, epochs: int, batch: int) -> Weights:
+def _train(window: npt.NDArray[np.floating], rng: np.random.Generator, epochs: int, batch: int, codes: int) -> Weights:
     begins = len(window) - max(1, round(len(window) * VALIDATION))
-    net = Autoencoder(*scales(window[:begins]))
+    net = Autoencoder(*scales(window[:begins]), codes)
     net.begin(rng)
     with torch.no_grad():
         z = net.standardised(torch.from_numpy(window.astype(np.float32)))

@@ -67,7 +67,8 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """One ``[[model]]`` of a run. Times are ns of engine time; predictions and labels bps of the mid's return.
 
     ``features``, ``trades`` and ``leaders`` say what the inputs are (``FeatureSet.of``; no ``features``: the set that
-    the model names itself), ``prepare`` and ``masks`` how they are prepared (``Preparation``).
+    the model names itself), ``prepare`` and ``masks`` how they are prepared (``Preparation``), ``reduce``,
+    ``components`` and ``reduce_keep`` how they are made fewer (``Codes``).
     Another ``label`` has another unit (targets.py); ``labels`` names several, ``label`` at ``horizon_ns`` first.
     ``taker_fee_bps`` is what an order that takes pays: scores tell what costs leave. ``learning_rate`` 0 means the
     model's own; ``retrain_every_ns`` 0 means on drift only; ``options`` are the own settings of a model from elsewhere.
@@ -91,6 +92,9 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     leaders: tuple[str, ...] = ()
     prepare: str = "none"
     masks: bool = False
+    reduce: str = "none"
+    components: int = 4
+    reduce_keep: bool = False
     stale_ns: int = 10 * SECOND_NS
     retrain_every_ns: int = 30 * SECOND_NS
     retrain_timeout_ns: int = 600 * SECOND_NS
@@ -124,6 +128,12 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             _ = self.targets if self.horizon_ns > 0 else ()
         except LabelError as error:
             raise ModelError(f"model {self.name}: {error}") from error
+        if self.reduce == "autoencoder":
+            raise ModelError(
+                f"model {self.name}: reduce: expected none, pca or map, found 'autoencoder': its weights are made by "
+                "engine.learn.autoencoder.fit_autoencoder and given to engine.learn.reduce.Codes.take in a program of "
+                "your own; a config cannot name them"
+            )
         least = {
             "horizon_ns": 1,
             "every_ns": 1,
@@ -193,6 +203,9 @@ class Model(abc.ABC):
 
     trains: ClassVar[bool] = False
     """True: learns from a window in the trainer process (``fit``, ``swap``) rather than from each label."""
+
+    needs_whole_rows: ClassVar[bool] = False
+    """True: ``fit`` refuses rows with a missing number."""
 
     features: ClassVar[str] = "standard"
     """The feature set that it reads where the settings name none."""

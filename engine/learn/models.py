@@ -57,13 +57,24 @@ class Models:
 
     def _inputs(self, one: ModelSettings, instruments: Sequence[Instrument]) -> Inputs:
         """What a model sees; the features behind it are shared with all models that want the same."""
-        named = one.features or model_class(one.use).features
+        cls = model_class(one.use)
+        named = one.features or cls.features
         chosen = (one.warm_up_ns, named, one.trades, one.leaders)
         key = repr(chosen)
         try:
             if key not in self._features:
                 self._features[key] = FeatureSet.of(instruments, *chosen)
-            return Inputs(self._features[key], one.prepare, masks=one.masks)
+            features = self._features[key]
+            if cls.needs_whole_rows and one.prepare == "none":
+                _check_whole(one, features.may_be_missing)
+            return Inputs(
+                features,
+                one.prepare,
+                masks=one.masks,
+                reduce=one.reduce,
+                components=one.components,
+                reduce_keep=one.reduce_keep,
+            )
         except ValueError as error:
             raise ModelError(f"model {one.name}: {error}") from error
 
@@ -148,3 +159,13 @@ class Models:
             slot.load(state["slots"][name])
         self._begun = state["begun"]
         self._plan()
+
+
+def _check_whole(one: ModelSettings, missing: Sequence[str]) -> None:
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise ValueError(
+            f"prepare: expected z, robust or rank beside features that may be missing "
+            f"({', '.join(missing[:3])}{more}), found none: {one.use} is trained on whole rows only; "
+            'set prepare = "z", which puts 0 in their place, or name features that are never missing'
+        )

@@ -16,11 +16,11 @@ from river import linear_model, optim, utils
 
 from engine.features.set import Vector
 from engine.learn.contract import Model, ModelSettings, NoOptions, read_options
+from engine.learn.linear.sgd import step_of
 from engine.learn.scaler import LEARNING_BOUND, MEMORY, Scaler
 
 INPUT_BOUND = 4.0  # standard deviations
 TARGET_BOUND = 5.0  # times the label's root mean square
-LEARNING_RATE = 0.002  # at most; see step_of
 SETTLING = 100  # labels; the step shrinks with the square root of their number beyond it
 LEAST_STEP = 0.1  # of the learning rate: never stops following the market
 SPEAKS_AFTER = 30  # labels
@@ -39,16 +39,6 @@ class Shrinking(optim.base.Scheduler):
 
     def get(self, t: int) -> float:
         return self.rate * max(LEAST_STEP, 1.0 / math.sqrt(1.0 + t / SETTLING))
-
-
-def step_of(settings: ModelSettings) -> float:
-    """The first step: as told, or the smaller the more labels overlap, as each then repeats the ones before.
-
-    >>> step_of(ModelSettings(name="m", symbol="v:X", horizon_ns=5_000, every_ns=100))
-    0.0001
-    """
-    overlap = settings.horizon_ns / settings.every_ns
-    return settings.learning_rate or min(LEARNING_RATE, 0.005 / overlap)
 
 
 class RiverLinear(Model):
@@ -73,7 +63,7 @@ class RiverLinear(Model):
         self._build()
 
     def _build(self) -> None:
-        step = Shrinking(step_of(self.settings))
+        step = Shrinking(step_of(self.settings, len(self.names)))
         self._linear: Any = linear_model.LinearRegression(
             optimizer=optim.SGD(step), l2=1e-3, intercept_lr=step, clip_gradient=2.0 * TARGET_BOUND
         )

@@ -51,8 +51,19 @@ class Reducer(Protocol):
     def names(self) -> Sequence[str]:
         """Of the numbers that it makes."""
 
-    def reduce(self, x: Vector, out: Vector) -> None:
-        """Write what ``x`` comes to, one number for each of ``names``; change nothing."""
+    @property
+    def regime(self) -> int:
+        """Which regime the row reduced last belongs to; -1: none is told."""
+
+    @property
+    def meaning(self) -> list[Any]:
+        """What decides how the numbers come about, as plain values: the hash of the inputs has it."""
+
+    def reduce(self, x: Vector, out: Vector) -> bool:
+        """Write what ``x`` comes to, one number for each of ``names``; False while too little is known for that.
+
+        Nothing that was learned changes.
+        """
 
     def learn(self, x: Vector) -> None:
         """Take one row."""
@@ -142,6 +153,15 @@ def _rank(x: Vector, values: Vector, seen: Counts, out: Vector) -> None:
             out[i] = (below - (count - upto)) / count
 
 
+def input_names(names: Sequence[str], *, masks: bool) -> tuple[str, ...]:
+    """Of the prepared inputs, before any reduction.
+
+    >>> input_names(["spread_bps"], masks=True)
+    ('spread_bps', 'spread_bps_missing')
+    """
+    return (*names, *(f"{name}_missing" for name in names if masks))
+
+
 class Preparation:
     """Turns rows of named features into inputs: ``method`` is one of ``METHODS``, ``masks`` adds a column a feature.
 
@@ -163,13 +183,16 @@ class Preparation:
         if method not in METHODS:
             raise ValueError(f"prepare: expected one of {', '.join(METHODS)}, found {method!r}")
         if method == "none" and (masks or reducer is not None):
-            raise ValueError("masks: expected prepare = z, robust or rank beside it, found none")
+            key = "masks" if masks else "reduce"
+            raise ValueError(f"{key}: expected prepare = z, robust or rank beside it, found none")
         self.method = method
         self._width = width = len(names)
-        self._reducer = reducer
+        self.reducer = reducer
+        self.known = True
+        """Whether the row taken last can be used: a reducer must have learned some first."""
         self._masked = width if masks else 0
-        inputs = list(names) + [f"{name}_missing" for name in names] * masks
-        self.names: tuple[str, ...] = tuple(inputs if reducer is None else reducer.names)
+        inputs = input_names(names, masks=masks)
+        self.names: tuple[str, ...] = inputs if reducer is None else tuple(reducer.names)
         gates = {family: gate for gate, families in STALE_AFTER.items() for family in families}
         wanted = [gates.get(OWNERS.get(name, ""), "") for name in names]
         self._gates = np.array([names.index(gate) if gate in names else -1 for gate in wanted], np.int64)
@@ -202,10 +225,10 @@ class Preparation:
         else:
             _learn(self._clean, self._rows, self._ring, self._values, self._seen)
         self._rows += 1
-        if self._reducer is None:
+        if self.reducer is None:
             return self._all
-        self._reducer.reduce(self._all, self._out)
-        self._reducer.learn(self._all)
+        self.known = self.reducer.reduce(self._all, self._out)
+        self.reducer.learn(self._all)
         return self._out
 
     def _scale(self, x: Vector) -> None:
@@ -231,7 +254,7 @@ class Preparation:
             "ring": self._ring.tobytes(),
             "values": self._values.tobytes(),
             "seen": self._seen.tolist(),
-            "reducer": None if self._reducer is None else self._reducer.save(),
+            "reducer": None if self.reducer is None else self.reducer.save(),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -242,5 +265,5 @@ class Preparation:
         self._ring[:] = np.frombuffer(state["ring"]).reshape(self._ring.shape)
         self._values[:] = np.frombuffer(state["values"]).reshape(self._values.shape)
         self._seen[:] = state["seen"]
-        if self._reducer is not None:
-            self._reducer.load(state["reducer"])
+        if self.reducer is not None:
+            self.reducer.load(state["reducer"])

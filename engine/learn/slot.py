@@ -191,6 +191,8 @@ class Slot:
             return
         if not self.features.read(self.symbol, now_ns, x):
             return
+        if self.features.regime >= 0:
+            self.regime = self.features.regime
         said = (self.model.predict_one(x),) if len(self.targets) == 1 else self.model.predict_all(x)
         self.model.observe_one(x)
         predictions = [one if one is not None and abs(one) < float("inf") else None for one in said]
@@ -283,10 +285,16 @@ class Slot:
 
     def knowledge(self) -> dict[str, Any]:
         """What was learned, without what is under way: a run on another tape may go on from it (``learn_on``)."""
-        return {"model": self.model.save(), "window": self.window.save(), "version": self.version}
+        return {
+            "inputs": self.features.save(),
+            "model": self.model.save(),
+            "window": self.window.save(),
+            "version": self.version,
+        }
 
     def learn_on(self, knowledge: dict[str, Any]) -> None:
         """Begin with what ``knowledge`` of a model with the same settings gave."""
+        self.features.load(knowledge["inputs"])
         self.model.load(knowledge["model"])
         self.window.load(knowledge["window"])
         self.version = knowledge["version"]

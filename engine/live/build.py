@@ -249,7 +249,7 @@ def _model_settings(
     paper: PaperSection,
 ) -> list[ModelSettings]:
     durations = ("every", "warm_up", "stale", "retrain_every", "retrain_timeout", "drift_cooldown")
-    inputs = ("features", "trades", "prepare", "masks")
+    inputs = ("features", "trades", "prepare", "masks", "reduce", "components", "reduce_keep")
     plain = ("use", "drift_delta", "window_rows", "min_rows", "learning_rate", "hidden", "epochs", "batch", "patience")
     values: dict[str, Any] = {f"{key}_ns": getattr(section, key) for key in durations}
     values |= {key: getattr(section, key) for key in (*plain, *inputs)}

@@ -126,6 +126,9 @@ class ModelSection(Section):
     leaders: tuple[str, ...] | None = None
     prepare: Literal["none", "z", "robust", "rank"] | None = None
     masks: bool | None = None
+    reduce: Literal["none", "pca", "map", "autoencoder"] | None = None
+    components: int | None = Field(default=None, ge=1)
+    reduce_keep: bool | None = None
     stale: Duration | None = None
     retrain_every: Duration | None = None
     retrain_timeout: Duration | None = None

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.core.events import FRAME, FRAME_LEVELS, FRAME_READY, Frames
-from engine.features.families import FAMILIES
+from engine.features.families import FAMILIES, NEVER_MISSING
 from engine.features.set import FeatureSet
 from tests.frames import START_NS, walk
 from tests.learning import INSTRUMENTS
@@ -52,6 +52,21 @@ def bounded(names: Sequence[str]) -> list[str]:
     """The features whose unit says that they stay within [-1, 1] or [0, 1]."""
     units = {name: unit for one in FAMILIES.values() for name, unit in zip(one.names, one.units, strict=True)}
     return [name for name in names if units[name] in ("[-1, 1]", "[0, 1]", "0 or 1", "correlation")]
+
+
+@given(
+    frames=any_frames(), later=st.sampled_from([0, 1, 10**9, 10**15]), warm_up_ns=st.sampled_from([0, 10**9, 10**11])
+)
+@settings(max_examples=200, deadline=None)
+def test_what_is_said_never_to_be_missing_never_is(frames: Frames, later: int, warm_up_ns: int) -> None:
+    features = FeatureSet.of(INSTRUMENTS, warm_up_ns, NEVER_MISSING)
+    whole = np.array([name not in features.may_be_missing for name in features.names])
+    assert whole.sum() >= 50 and (whole.all() or warm_up_ns < 10**11)
+    out = features.vector()
+    for i in range(len(frames)):
+        features.update(frames[i : i + 1])
+        if features.read(int(frames["symbol"][i]), int(frames["recv_ns"][i]) + later, out):
+            assert np.isfinite(out[whole]).all()
 
 
 @pytest.mark.parametrize("trades", ["live", "held"])

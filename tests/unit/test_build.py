@@ -56,11 +56,14 @@ def test_a_model_or_venue_that_does_not_exist_is_found_without_a_network() -> No
 
 def test_a_model_says_what_it_sees() -> None:
     model = {"name": "m", "symbol": "BTCUSDT", "features": ["book", "leaders"], "leaders": ["ETHBTC"], "trades": "held"}
-    config = parse_config({"model": [model | {"prepare": "rank"}, {"name": "n", "symbol": "*"}]}, "test")
+    config = parse_config(
+        {"model": [model | {"prepare": "rank", "reduce": "pca", "components": 3}, {"name": "n", "symbol": "*"}]}, "test"
+    )
     models = build_engine(config, (BTC, SATS), inline_training=False).models
     told, plain = models.slot("m"), models.slot("n@v:BTCUSDT")
     assert told.settings.features == ("book", "leaders") and told.settings.leaders == ("v:ETHBTC",)
     assert told.features.features.trades == "held" and told.features.preparation.method == "rank"
+    assert told.features.names == ("component_1", "component_2", "component_3", "component_error")
     assert plain.settings.features == "standard" and plain.features.preparation.method == "none"
     assert offline_problems(config) == []
 
@@ -71,6 +74,9 @@ def test_a_model_says_what_it_sees() -> None:
         ({"features": ["books"]}, "model: model m: features: expected a set"),
         ({"leaders": ["DOGE"]}, "model.0.leaders: "),
         ({"masks": True}, "model: model m: masks: expected prepare"),
+        ({"reduce": "map"}, "model: model m: reduce: expected prepare"),
+        ({"reduce": "autoencoder", "prepare": "z"}, "model: model m: reduce: expected none, pca or map, found"),
+        ({"use": "mlp", "features": "wide"}, "model: model m: prepare: expected z, robust or rank beside features"),
     ],
 )
 def test_inputs_that_cannot_be_had_are_refused(wrong: dict[str, object], message: str) -> None:

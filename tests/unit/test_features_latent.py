@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.features import latent
-from engine.features.latent import COMPONENTS, SIDE, UNITS, WARM, Latent
+from engine.features.latent import CELLS, COMPONENTS, WARM, Latent, sides
 from engine.features.set import FeatureSet
 from engine.learn.autoencoder import Autoencoder, fit_autoencoder, scales
 from engine.learn.contract import ModelError
@@ -23,12 +23,12 @@ CODES_AT = COMPONENTS + 4
 class Plain:
     """The definitions in numpy: no loops over numbers, no memory layout."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, components: int = COMPONENTS, cells: int = CELLS) -> None:
         self.count = 0
         self.mean, self.variance, self.weight = np.zeros(width), np.zeros(width), np.zeros(width)
-        self.components, self.basis = np.zeros((COMPONENTS, width)), np.zeros((COMPONENTS, width))
-        self.units = np.zeros((UNITS, width))
-        self.places = np.array([(k // SIDE, k % SIDE) for k in range(UNITS)], np.float64)
+        self.components, self.basis = np.zeros((components, width)), np.zeros((components, width))
+        self.units, self.sides = np.zeros((cells, width)), np.array(sides(cells))
+        self.places = np.array([divmod(k, sides(cells)[1]) for k in range(cells)], np.float64).reshape(cells, 2)
 
     def standardised(self, x: Vector) -> Vector:
         moves = (self.variance > 1e-12 * self.mean**2) & np.isfinite(x)
@@ -48,12 +48,12 @@ class Plain:
         self.variance = (1 - share) * (self.variance + share * change**2)
         z = self.standardised(x)
         self.turn(z)
-        if self.count >= WARM:
+        if self.count >= WARM and len(self.units):
             self.move(z)
 
     def turn(self, z: Vector) -> None:
         rest, weight = z.copy(), (1 - KEPT) / (1 - KEPT**self.count)
-        for k in range(COMPONENTS):
+        for k in range(len(self.components)):
             own = self.components[k]
             length = np.linalg.norm(own)
             own += weight * ((rest @ own / length if length > 0 else 1.0) * rest - own)
@@ -73,7 +73,7 @@ class Plain:
         age = self.count - WARM
         if age == 0:
             spread = np.sqrt(np.linalg.norm(self.components[:2], axis=1))
-            self.units = (self.places - (SIDE - 1) / 2) * spread @ self.basis[:2]
+            self.units = ((self.places - (self.sides - 1) / 2)[:, : len(spread)] * spread) @ self.basis[:2]
         rate = max(latent.MAP_RATE_FLOOR, latent.MAP_RATE * np.exp(-age / latent.MAP_SAMPLES))
         radius = max(latent.MAP_RADIUS_FLOOR, latent.MAP_RADIUS * np.exp(-age / latent.MAP_SAMPLES))
         best = int(((self.units - z) ** 2).sum(axis=1).argmin())
@@ -84,9 +84,12 @@ class Plain:
         z = self.standardised(x)
         along = self.basis @ z
         rest = z - along @ self.basis
-        distances = np.sqrt(((self.units - z) ** 2).mean(axis=1))
-        row, column = self.places[int(distances.argmin())] * 2 / (SIDE - 1) - 1
         error = np.sqrt((rest**2).mean())
+        if not len(self.units):
+            return np.asarray([*along, error], np.float64)
+        distances = np.sqrt(((self.units - z) ** 2).mean(axis=1))
+        place = self.places[int(distances.argmin())]
+        row, column = np.where(self.sides > 1, place * 2 / np.maximum(self.sides - 1, 1) - 1, 0.0)
         return np.asarray([*along, error, row, column, distances.min()], np.float64)
 
 
@@ -106,11 +109,12 @@ def encoded(one: Latent, x: Vector) -> Vector:
     return out
 
 
-def assert_plain(rows: Vector) -> None:
-    one, plain = Latent(rows.shape[1]), Plain(rows.shape[1])
+def assert_plain(rows: Vector, components: int = COMPONENTS, cells: int = CELLS) -> None:
+    one, plain = Latent(rows.shape[1], components=components, cells=cells), Plain(rows.shape[1], components, cells)
     for index, x in enumerate(rows):
         if index >= WARM and index % 7 == 0:
-            np.testing.assert_allclose(encoded(one, x)[:CODES_AT], plain.encoded(x), rtol=1e-9, atol=1e-9)
+            told = plain.encoded(x)
+            np.testing.assert_allclose(encoded(one, x)[: len(told)], told, rtol=1e-9, atol=1e-9)
         one.learn(0, x)
         plain.learn(x)
 
@@ -118,6 +122,11 @@ def assert_plain(rows: Vector) -> None:
 @pytest.mark.parametrize(("width", "seed"), [(2, 1), (5, 2), (23, 3), (40, 4)])
 def test_codes_are_their_definitions(width: int, seed: int) -> None:
     assert_plain(rows_of(900, width, seed))
+
+
+@pytest.mark.parametrize(("components", "cells"), [(1, 0), (1, 2), (7, 6), (2, 7), (12, 8)])
+def test_codes_of_any_number_are_their_definitions(components: int, cells: int) -> None:
+    assert_plain(rows_of(700, 9, 5), components, cells)
 
 
 def base_rows(count: int) -> Vector:
@@ -159,8 +168,7 @@ def test_components_are_the_eigenvectors_of_the_correlations() -> None:
     covariance = np.cov(rows.T, aweights=weights)
     scale = np.sqrt(np.diag(covariance))
     values, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
-    at = latent.HEAD + 9 * latent.BASIS
-    basis = one.memory[0][at : at + 9 * COMPONENTS].reshape(COMPONENTS, 9)
+    basis = one.basis(0)
     np.testing.assert_allclose(basis @ basis.T, np.eye(COMPONENTS), atol=1e-12)
     for k in range(3):
         assert abs(basis[k] @ vectors[:, -1 - k]) > 0.99, values

@@ -15,7 +15,7 @@ from engine.learn.linear.least_squares import WeightedLeastSquares, fade, recurs
 from engine.learn.linear.normal_equations import solve
 from engine.learn.linear.passive_aggressive import react
 from engine.learn.linear.rolling import RollingRidge, roll
-from engine.learn.linear.sgd import LOGISTIC, SETTLED_AFTER, ClippedLinear, Logistic, descend, parameters
+from engine.learn.linear.sgd import LOGISTIC, SETTLED_AFTER, ClippedLinear, Logistic, descend, parameters, step_of
 from engine.learn.online import RiverLinear, Shrinking
 from tests.learning import settings
 
@@ -181,6 +181,29 @@ def test_a_singular_matrix_is_not_solved() -> None:
     assert not solve(np.ones((2, 2)), np.ones(2), 0.0, np.zeros((2, 3)), out)
     assert not solve(np.full((2, 2), np.nan), np.ones(2), 0.0, np.zeros((2, 3)), out)
     assert out.tolist() == [7.0, 7.0]
+
+
+@pytest.mark.parametrize("width", [1, 23, 24, 258])
+def test_however_wide_a_row_a_step_does_not_overshoot(width: int) -> None:
+    told = settings(horizon_ns=1, every_ns=1)
+    rate = step_of(told, width)
+    assert rate == 0.002 * min(1.0, 23 / width)
+    # With every input at its bound, one step moves the answer by less than the error.
+    model = ClippedLinear(told, [f"x{i}" for i in range(width)])
+    row, weights = np.full(width, 4.0), np.zeros(width + 1)
+    descend(row, 1.0, weights, np.zeros(width), np.zeros(2), model.told)
+    assert 0.0 < weights[:width] @ row + weights[width] < 1.6
+    assert step_of(settings(learning_rate=0.5), width) == 0.5
+
+
+def test_wide_rows_are_learned_as_river_learns_them() -> None:
+    rng, names = np.random.default_rng(3), [f"x{i}" for i in range(60)]
+    ours, theirs = ClippedLinear(settings(), names), RiverLinear(settings(), names)
+    for row in rng.normal(size=(200, 60)):
+        assert (ours.predict_one(row) or 0.0) == pytest.approx(theirs.predict_one(row) or 0.0, abs=1e-9)
+        ours.learn_one(row, float(row[0]))
+        theirs.learn_one(row, float(row[0]))
+    assert ours.predict_one(row)
 
 
 def test_the_clipped_linear_model_is_the_river_one() -> None:

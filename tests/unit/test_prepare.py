@@ -116,8 +116,12 @@ class Mean:
     def __init__(self) -> None:
         self.rows = 0
 
-    def reduce(self, x: Rows, out: Rows) -> None:
+    regime = -1
+    meaning: tuple[str, ...] = ("mean",)
+
+    def reduce(self, x: Rows, out: Rows) -> bool:
         out[:] = x.mean(), self.rows
+        return True
 
     def learn(self, x: Rows) -> None:
         self.rows += 1

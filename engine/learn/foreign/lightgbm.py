@@ -70,6 +70,7 @@ class LightGbm(Model):
     """
 
     trains: ClassVar[bool] = True
+    needs_whole_rows: ClassVar[bool] = True
 
     def __init__(self, settings: ModelSettings, names: Sequence[str]) -> None:
         super().__init__(settings, names)

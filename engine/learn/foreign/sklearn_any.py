@@ -96,6 +96,7 @@ class SklearnAny(Model):
     """
 
     trains: ClassVar[bool] = True
+    needs_whole_rows: ClassVar[bool] = True
 
     def __init__(self, settings: ModelSettings, names: Sequence[str]) -> None:
         super().__init__(settings, names)

@@ -35,28 +35,33 @@ STEPS, PENALTY = range(2)
 """Where its progress is: steps done, and the L1 penalty that every weight has been due so far."""
 
 LEARNING_RATE = 0.002  # at most; see step_of
+WIDTH = 23  # inputs, all at a clip of 4, with which that step does not overshoot: 2 * 0.002 * 23 * 4 ** 2 < 2
 SETTLED_AFTER = 100.0  # labels; a shrinking step shrinks with the square root of their number beyond it
 CONSTANT = 0.2  # of step_of: a constant step is the best where the shrinking one ends up after some thousand labels
 CONSTANT_ODDS = 2.0  # the same for log odds, whose slope is a fourth of the squared error's at most
 LEAST_STEP = 0.1  # of the learning rate: never stops following the market
 
 
-def step_of(settings: ModelSettings) -> float:
+def step_of(settings: ModelSettings, width: int) -> float:
     """The first step: as told, or the smaller the more labels overlap, as each then repeats the ones before.
 
-    >>> step_of(ModelSettings(name="m", symbol="v:X", horizon_ns=5_000, every_ns=100))
-    0.0001
+    A step moves the answer by up to 2 * step * the row's square, which grows with its ``width`` in inputs; so beyond
+    ``WIDTH`` the step shrinks in proportion.
+
+    >>> told = ModelSettings(name="m", symbol="v:X", horizon_ns=5_000, every_ns=100)
+    >>> step_of(told, 1), step_of(told, 23), step_of(told, 230)
+    (0.0001, 0.0001, 1e-05)
     """
-    return settings.learning_rate or min(LEARNING_RATE, 0.005 / settings.overlap)
+    return settings.learning_rate or min(LEARNING_RATE, 0.005 / settings.overlap) * min(1.0, WIDTH / max(1, width))
 
 
-def constant_step_of(settings: ModelSettings, share: float) -> float:
+def constant_step_of(settings: ModelSettings, width: int, share: float) -> float:
     """A step that does not shrink: as told, or a share of ``step_of``.
 
-    >>> constant_step_of(ModelSettings(name="m", symbol="v:X", horizon_ns=5_000, every_ns=100), 0.5)
+    >>> constant_step_of(ModelSettings(name="m", symbol="v:X", horizon_ns=5_000, every_ns=100), 23, 0.5)
     5e-05
     """
-    return settings.learning_rate or share * step_of(settings)
+    return settings.learning_rate or share * step_of(settings, width)
 
 
 def parameters(
@@ -205,7 +210,7 @@ class Linear(_Descent):
 
     def __init__(self, settings: ModelSettings, names: Sequence[str]) -> None:
         own = read_options(settings, LinearOptions)
-        rate = constant_step_of(settings, CONSTANT)
+        rate = constant_step_of(settings, len(names), CONSTANT)
         told = parameters(rate, l1=own.l1, l2=own.l2, gradient_bound=own.gradient_bound)
         super().__init__(settings, names, own.clip, told)
 
@@ -231,7 +236,7 @@ class ElasticNet(_Descent):
 
     def __init__(self, settings: ModelSettings, names: Sequence[str]) -> None:
         own = read_options(settings, ElasticOptions)
-        rate = constant_step_of(settings, CONSTANT)
+        rate = constant_step_of(settings, len(names), CONSTANT)
         told = parameters(rate, l1=own.l1, l2=own.l2, gradient_bound=own.gradient_bound)
         super().__init__(settings, names, own.clip, told)
 
@@ -258,7 +263,9 @@ class ClippedLinear(_Descent):
 
     def __init__(self, settings: ModelSettings, names: Sequence[str]) -> None:
         own = read_options(settings, ClippedOptions)
-        told = parameters(step_of(settings), l2=own.l2, gradient_bound=2.0 * TARGET_BOUND, settling=SETTLED_AFTER)
+        told = parameters(
+            step_of(settings, len(names)), l2=own.l2, gradient_bound=2.0 * TARGET_BOUND, settling=SETTLED_AFTER
+        )
         super().__init__(settings, names, own.clip, told)
 
 
@@ -277,7 +284,7 @@ class Logistic(_Descent):
 
     def __init__(self, settings: ModelSettings, names: Sequence[str]) -> None:
         own = read_options(settings, LinearOptions)
-        rate = constant_step_of(settings, CONSTANT_ODDS)
+        rate = constant_step_of(settings, len(names), CONSTANT_ODDS)
         told = parameters(rate, l1=own.l1, l2=own.l2, gradient_bound=own.gradient_bound, loss=LOGISTIC)
         super().__init__(settings, names, own.clip, told)
 

@@ -78,6 +78,7 @@ class Remembering(Model):
     """A network with a memory; a subclass names its kind, the shapes of its tensors, and its ``Cell``."""
 
     trains: ClassVar[bool] = True
+    needs_whole_rows: ClassVar[bool] = True
     kind: ClassVar[str]
     options_type: ClassVar[type[SequenceOptions]] = SequenceOptions
 
