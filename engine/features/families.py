@@ -55,9 +55,7 @@ STANDARD = ("book", "flow", "returns")
 ALPHA = (*STANDARD, "touch")
 """What the model ``primary`` reads."""
 
-SETS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"standard": STANDARD, "alpha": ALPHA, "wide": tuple(FAMILIES)}
-)
+SETS: Mapping[str, tuple[str, ...]] = MappingProxyType({"standard": STANDARD, "alpha": ALPHA, "wide": tuple(FAMILIES)})
 """Names that stand for several families."""
 
 OWNERS: Mapping[str, str] = MappingProxyType({each: name for name, one in FAMILIES.items() for each in one.names})

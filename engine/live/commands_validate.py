@@ -51,9 +51,7 @@ def validate(
         fail(f"--horizons, --every: expected durations above 0, found {horizons!r} and {every!r}", 2)
     named = tuple(one.strip() for one in models.split(",")) if models else DEFAULT_MODELS
     with progressing(as_json) as progress, clear_errors():
-        found = run(
-            tapes, warm=warm or (), horizons_ns=horizons_ns, every_ns=every_ns, models=named, progress=progress
-        )
+        found = run(tapes, warm=warm or (), horizons_ns=horizons_ns, every_ns=every_ns, models=named, progress=progress)
         told = None
         if leaks:
             from engine.research.leak_check import check_tape

@@ -126,7 +126,9 @@ class Validation(msgspec.Struct, frozen=True):
         for (_, horizon, model), pair in self.pairs.items():
             groups.setdefault((horizon, model), []).append(pair)
         return [
-            _score("*", horizon, model, np.concatenate([p for p, _ in pairs]), np.concatenate([y for _, y in pairs]), 100)
+            _score(
+                "*", horizon, model, np.concatenate([p for p, _ in pairs]), np.concatenate([y for _, y in pairs]), 100
+            )
             for (horizon, model), pairs in groups.items()
             if len(pairs) > 1
         ]
@@ -294,4 +296,3 @@ def _config(settings: AppConfig, uses: Sequence[str], horizons_ns: Sequence[int]
     ]
     plain = settings.plain()
     return parse_config({**plain, "strategy": [], "model": models}, "papertape validate")
-

@@ -93,7 +93,13 @@ def test_a_crossed_second_when_heard_by_a_strategy_then_it_is_a_gap_with_its_rea
     script = Script()
     rig = Rig(script, instruments=(ETH,))
     venue = plain()
-    moments = (("10.00", 0), ("10.05", 1), ("10.04", CROSSED_FOR_NS), ("10.05", CROSSED_FOR_NS + 1), ("10.00", 2 * CROSSED_FOR_NS))
+    moments = (
+        ("10.00", 0),
+        ("10.05", 1),
+        ("10.04", CROSSED_FOR_NS),
+        ("10.05", CROSSED_FOR_NS + 1),
+        ("10.00", 2 * CROSSED_FOR_NS),
+    )
     for seq, (bid, after_ns) in enumerate(moments, 1):
         rig.feed(*rows(venue, book(seq, [(bid, "1")], [("10.02", "1")]), NS + after_ns))
         assert rig.engine.books.views[0].is_ready == (seq not in (4,))
