@@ -15,7 +15,7 @@ import msgspec
 from engine.core.jit import kernel
 
 STEP: Final = 0.05  # of the half-width, a label that overlaps no other
-LEAST: Final = 1e-6
+LEAST: Final = 0.01  # of the unit of the errors, which is their usual size: from less, waking up would take too long
 MOST: Final = 1e6
 
 

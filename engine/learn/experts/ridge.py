@@ -160,6 +160,7 @@ class Ridges:
         self._own: Vector = np.zeros(int(self._at[PARTS]))
         self._beta: Vector = self._own[self._at[BETA] :]
         self.beta: Array = self._beta.reshape(shape)
+        self.factor: Vector = self._own[self._at[FACTOR] : self._at[RESIDUAL]]
         self.turn = 0
         self.reset()
 
