@@ -3,10 +3,19 @@
 A model says the return it expects, in basis points of the mid. A market order costs the taker fee and half the spread.
 So a position opens when the prediction is beyond ``edge`` times that cost, and closes when the prediction no longer
 points its way by at least ``leave_bps``; in between it is kept, as leaving costs too.
+
+A model that says how sure it is (``MODEL/width``: half the width of an interval around its prediction) may decide the
+size too. With ``width_scale`` a position opens with the share
+
+    min(1, (|prediction| - entry) / (width_scale * width)),  entry = edge * cost
+
+of the full size: nothing at the entry, all of it where the prediction exceeds that by ``width_scale`` half-widths.
 """
 
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from engine import Book, Config, Context, ContractKind, Signal, Strategy
 
@@ -19,35 +28,42 @@ class LearnerConfig(Config, frozen=True):
     edge: float = 1.0  # multiples of the cost that a prediction must promise
     leave_bps: float = 0.0  # prediction in the position's own direction below which it is closed, basis points
     hold_s: float = 1.0  # seconds of engine time between two changes of mind
+    width_scale: Annotated[float, Meta(ge=0.0)] = (
+        0.0  # half-widths beyond the entry that are worth the full size; 0: size is always full
+    )
 
 
 class Learner(Strategy[LearnerConfig]):
     """Follows one model on one instrument with market orders.
 
-    A spot account owns what it sells, so there the strategy is flat where it would be short.
+    With ``width_scale`` it hears only predictions that come with a width. A spot account owns what it sells, so there
+    the strategy is flat where it would be short.
     """
 
     def __init__(self, config: LearnerConfig) -> None:
         super().__init__(config)
+        self.heard = f"{config.model}/width" if config.width_scale else config.model
         self.size = 0  # the position it wants, signed, size units
         self.changed_ns = 0
 
     def on_signal(self, signal: Signal, ctx: Context) -> None:
         book = ctx.book(self.config.symbol)
-        if signal.source != self.config.model or signal.symbol != book.symbol or not book.mid:
+        if (signal.source, signal.name, signal.symbol) != (self.config.model, self.heard, book.symbol):
             return
-        if not book.is_ready:
+        # A width follows the prediction that it belongs to.
+        prediction = ctx.signal(self.config.symbol, self.config.model)
+        if prediction is None or prediction.id != signal.id or not book.mid or not book.is_ready:
             return
         if ctx.now_ns - self.changed_ns >= self.config.hold_s * 1e9:
-            size = self.wanted(signal.value, book)
+            size = self.wanted(prediction.value, signal.value, book)
             if size != self.size:
                 self.size = size
                 self.changed_ns = ctx.now_ns
         # Counts working orders: asks again for what was refused or did not fill, and never twice for the same.
         ctx.target(self.config.symbol, self.size)
 
-    def wanted(self, prediction_bps: float, book: Book) -> int:
-        """The position that a prediction is worth, in size units."""
+    def wanted(self, prediction_bps: float, width_bps: float, book: Book) -> int:
+        """The position that a prediction is worth, in size units; the width counts where ``width_scale`` is not 0."""
         cost_bps = self.config.cost_bps + 5_000 * book.spread / book.mid
         enter_bps = self.config.edge * cost_bps
         lowest = 0 if book.instrument.kind is ContractKind.SPOT else -1
@@ -56,10 +72,20 @@ class Learner(Strategy[LearnerConfig]):
         if direction in (0, held):
             is_kept = held * prediction_bps >= self.config.leave_bps
             return self.size if is_kept else 0
-        return direction * book.instrument.size_for_notional(self.config.notional, book.ask)
+        share = clarity(abs(prediction_bps) - enter_bps, self.config.width_scale * width_bps)
+        return direction * book.instrument.size_for_notional(self.config.notional * Decimal(share), book.ask)
 
     def save(self) -> dict[str, Any]:
         return {"size": self.size, "changed_ns": self.changed_ns}
 
     def load(self, state: dict[str, Any]) -> None:
         self.size, self.changed_ns = int(state["size"]), int(state["changed_ns"])
+
+
+def clarity(beyond_bps: float, full_bps: float) -> float:
+    """The share of the full size, from 0 to 1, of a prediction so far beyond its entry; ``full_bps`` 0: all of it.
+
+    >>> clarity(1.0, 4.0), clarity(9.0, 4.0), clarity(-1.0, 4.0), clarity(1.0, 0.0)
+    (0.25, 1.0, 0.0, 1.0)
+    """
+    return max(0.0, min(1.0, beyond_bps / full_bps)) if full_bps > 0.0 else 1.0

@@ -119,10 +119,14 @@ def _depth(
 
 
 class Prophet:
-    """A model that is asked four times a second of engine time and swings between -60 and 60 basis points."""
+    """A model that is asked four times a second of engine time and swings between -60 and 60 basis points.
 
-    def __init__(self, source: str) -> None:
+    It says that it may be wrong by 20, or by ``width``; none: it does not say.
+    """
+
+    def __init__(self, source: str, width: float | None = 20.0) -> None:
         self._source = source
+        self._width = width
         self._asked = 0
         self._next_ns = START_NS
 
@@ -136,7 +140,8 @@ class Prophet:
         self._asked += 1
         self._next_ns = max(self._next_ns, now_ns) + 250_000_000
         value = float(abs(self._asked % 16 - 8) * 15 - 60)
-        return [Signal(SYMBOL, self._source, "prediction", value, self._asked, 1_000_000_000)]
+        told = {self._source: value} | ({} if self._width is None else {f"{self._source}/width": self._width})
+        return [Signal(SYMBOL, self._source, name, each, self._asked, 1_000_000_000) for name, each in told.items()]
 
     def swap(self, ready: ModelReady) -> Sequence[AnyFact]:
         del ready
@@ -158,17 +163,18 @@ def play(
     *,
     kind: ContractKind = ContractKind.LINEAR,
     model: str = "model",
+    width: float | None = 20.0,
     is_halted: bool = False,
     reload_at: int | None = None,
 ) -> Outcome:
-    """Run a strategy, named ``s``, over batches with 5 ms of latency each way.
+    """Run a strategy, named ``s``, over batches with 5 ms of latency each way, beside a ``Prophet``.
 
     With ``reload_at`` it is saved, thrown away, made again and loaded before that batch.
     """
     settings = EngineSettings(
         paper=PaperSettings(), risk=LOOSE, cash={"USDT": Decimal(100_000), "BTC": Decimal(10)}, book_depth=64
     )
-    engine = Engine((instrument(kind),), {"s": make}, settings, learning=Prophet(model))
+    engine = Engine((instrument(kind),), {"s": make}, settings, learning=Prophet(model, width))
     records = engine.process(Command(START_NS, "start"))
     if is_halted:
         records += engine.process(Command(START_NS, "halt"))

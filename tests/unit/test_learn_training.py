@@ -11,6 +11,7 @@ import pytest
 
 from engine.core.events import Frames, ModelReady
 from engine.core.records import AnyFact, LabelScored, ModelRefused, ModelSwapped, RetrainRequested, Signal
+from engine.learn.ensemble.parcel import pack, trained
 from engine.learn.models import Models
 from engine.learn.networks.payload import unpack
 from tests.frames import MS, SECOND, walk
@@ -53,6 +54,18 @@ def test_training_is_asked_for_once_there_are_rows_and_then_by_the_clock(frames:
     assert summary["version"] == hashlib.sha256(b"1.5").hexdigest()
     first = next(now for now, fact in told if isinstance(fact, Signal))
     assert 0 <= first - asked[0][0] <= 200 * MS, "a model speaks from its first swap on"
+
+
+def test_a_payload_of_which_a_part_is_left_out_is_told_as_taken_and_refused(frames: Frames) -> None:
+    experts = ["tests.learning:Fitted", {"use": "tests.learning:Fitted", "name": "other"}]
+    models = Models(INSTRUMENTS, [settings("ensemble", options={"experts": experts}, min_rows=50)])
+    drive(models, frames[:1000])
+    payload = pack([trained("tests.learning:Fitted", 0, b"1.5"), trained("other", 0, b"a number")])
+    version = hashlib.sha256(payload).hexdigest()
+    swapped, refused = models.swap(ModelReady(int(frames["recv_ns"][999]), "m", version, payload))
+    assert swapped == ModelSwapped("m", version)
+    assert isinstance(refused, ModelRefused) and refused.reason.startswith("other: it raised ValueError: could not")
+    assert (models.summary()[0]["swaps"], models.summary()[0]["refused"]) == (1, 1)
 
 
 def test_only_one_training_is_under_way_until_it_is_given_up(frames: Frames) -> None:

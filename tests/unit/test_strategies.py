@@ -166,6 +166,31 @@ def test_learner_when_it_changed_its_mind_then_it_waits() -> None:
     assert all(later - earlier >= 3_000_000_000 for earlier, later in pairwise(slow))
 
 
+def test_learner_when_it_heeds_the_width_then_positions_are_as_large_as_the_prediction_is_clear() -> None:
+    config = LearnerConfig(SYMBOL, "model", hold_s=0.0, width_scale=2.0)
+    largest = {}
+    for width in (5.0, 20.0, 100.0, 4000.0):
+        outcome = play(lambda: Learner(config), walk(), width=width)
+        assert outcome.stopped is None
+        largest[width] = max(abs(position) for position in positions(outcome.records))
+        # The Prophet says 60 bps at most, the entry is 10 and half a spread, and the full size is 100 lots or less.
+        assert largest[width] <= 100 * min(1.0, 50.0 / (2.0 * width))
+    assert largest[5.0] > largest[20.0] > largest[100.0] > 0 == largest[4000.0]
+
+
+def test_learner_when_it_heeds_the_width_and_the_model_tells_none_then_no_order() -> None:
+    config = LearnerConfig(SYMBOL, "model", width_scale=1.0)
+    assert facts(play(lambda: Learner(config), walk(), width=None), Request) == []
+
+
+def test_learner_when_a_model_says_more_than_its_prediction_then_only_that_is_traded() -> None:
+    """A width of 60 bps is no prediction of 60 bps."""
+    config = LearnerConfig(SYMBOL, "model", hold_s=0.0)
+    one, other = (play(lambda: Learner(config), walk(), width=width) for width in (None, 60.0))
+    assert facts(one, Sent) == facts(other, Sent)
+    assert len(facts(one, Sent)) > 2
+
+
 @pytest.mark.parametrize("strategy", [Lean(LeanConfig(SYMBOL)), Maker(MakerConfig(SYMBOL))], ids=["lean", "maker"])
 def test_save_when_nothing_happened_then_load_takes_it(strategy: Strategy[Any]) -> None:
     before = strategy.save()

@@ -153,13 +153,13 @@ class Ensemble(Model):
         answers = self.panel.ask(x)
         said = self.loss.bounded(answers.said)
         if np.isnan(said[SILENCE + 1 :]).all():
-            word = Word(key, said.tobytes(), math.nan, 0.0)
+            word = Word(key, answers.said.tobytes(), math.nan, 0.0)
         else:
             value, weights = self.combiner.mix(said)
             words = np.where(np.isnan(said), 0.0, said)
             mean = float(weights @ words)
             apart = math.sqrt(float(weights @ ((words - mean) ** 2 + answers.variances)))
-            word = Word(key, said.tobytes(), max(-_MOST, min(_MOST, value)), apart)
+            word = Word(key, answers.said.tobytes(), max(-_MOST, min(_MOST, value)), apart)
         self._newest = word, answers
         return self._newest
 
@@ -210,7 +210,7 @@ class Ensemble(Model):
             return
         said = np.frombuffer(word.said)
         losses = self.loss.of(label, said)
-        self.combiner.learn(said, label, unit, losses)
+        self.combiner.learn(self.loss.bounded(said), label, unit, losses)
         if math.isnan(word.value):
             return
         self.interval.learn(abs(label - word.value) / unit, word.apart / unit, self._weight)

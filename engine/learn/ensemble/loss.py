@@ -22,19 +22,21 @@ MEMORY: Final = 1000.0  # labels other than 0
 REACH: Final = 2.0  # times the largest label so far
 _LEAST: Final = 1e-150  # the square of a smaller label is 0
 
-MOVED, SQUARE, LARGEST = range(3)
+MOVED, SQUARE, LARGEST, BOUND = range(4)
 """Where the scale keeps: labels other than 0 (up to the memory), their mean square, the square of the largest, which
-fades as the mean square does. So the mean square is never below a thousandth of it, and a loss never above 9,000."""
+fades as the mean square does, and the bound that the newest label met. So the mean square is never below a thousandth
+of the largest square, and a loss hardly above 9,000."""
 
 
 @kernel
 def follow(label: float, scale: Vector) -> float:
     """Move the scale by one label, and return the label as it counts."""
     if abs(label) < _LEAST:
+        scale[BOUND] = REACH * np.sqrt(scale[LARGEST])
         return 0.0
-    if scale[LARGEST] > 0.0:
-        reach = REACH * np.sqrt(scale[LARGEST])
-        label = min(max(label, -reach), reach)
+    bound = REACH * (np.sqrt(scale[LARGEST]) if scale[LARGEST] > 0.0 else abs(label))
+    scale[BOUND] = bound
+    label = min(max(label, -bound), bound)
     square = label * label
     scale[MOVED] = min(scale[MOVED] + 1.0, MEMORY)
     scale[SQUARE] += (square - scale[SQUARE]) / scale[MOVED]
@@ -44,10 +46,10 @@ def follow(label: float, scale: Vector) -> float:
 
 @kernel
 def judge(label: float, said: Vector, scale: Vector, losses: Vector) -> None:
-    """Write each expert's squared loss; nan where it said nothing."""
-    reach = REACH * np.sqrt(scale[LARGEST])
+    """Write each expert's squared loss; nan where it said nothing. Words meet the same bound as the label."""
+    bound = scale[BOUND]
     for i in range(said.shape[0]):
-        away = label - min(max(said[i], -reach), reach) if said[i] == said[i] else np.nan
+        away = label - min(max(said[i], -bound), bound) if said[i] == said[i] else np.nan
         losses[i] = away * away / scale[SQUARE]
 
 
@@ -64,7 +66,7 @@ class SquaredLoss:
     """
 
     def __init__(self) -> None:
-        self.scale: Vector = np.zeros(LARGEST + 1)
+        self.scale: Vector = np.zeros(BOUND + 1)
 
     @property
     def unit(self) -> float:
@@ -76,14 +78,14 @@ class SquaredLoss:
         return follow(label, self.scale)
 
     def of(self, label: float, said: Vector) -> Vector:
-        """The losses of what was said, for a label that ``learn`` has seen; nan where the unit is not known yet."""
+        """The losses of words about the label, as it counts, that ``learn`` took last; nan while no unit is known."""
         losses = np.full(len(said), np.nan)
         if self.scale[SQUARE] > 0.0:
             judge(label, said, self.scale, losses)
         return losses
 
     def bounded(self, said: Vector) -> Vector:
-        """What was said, as far as it counts; as it is where no label moved yet."""
+        """What is said, as far as it can count next time; as it is where no label moved yet."""
         if self.scale[LARGEST] <= 0.0:
             return said
         reach = REACH * math.sqrt(self.scale[LARGEST])
