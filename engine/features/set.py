@@ -281,8 +281,8 @@ class FeatureSet:
     def may_be_missing(self) -> tuple[str, ...]:
         """The features that can be nan in a row that is read: late ones, and those that the market can leave undefined.
 
-        >>> FeatureSet(ticks=[1], features=["spread_bps", "ofi_integrated_1s", "vpin"]).may_be_missing
-        ('ofi_integrated_1s', 'vpin')
+        >>> FeatureSet(ticks=[1], features=["spread_bps", "ofi_integrated_5s", "vpin"]).may_be_missing
+        ('ofi_integrated_5s', 'vpin')
         """
         late = self._warm_ups > self.warm_up_ns
         whole = {name for one in self.families if one.name in NEVER_MISSING for name in one.names}

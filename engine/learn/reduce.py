@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from engine.features import latent
+from engine.features import autoencoder, latent
 from engine.features.latent import Latent
 from engine.features.set import Vector
 from engine.learn.contract import ModelError
@@ -28,7 +28,7 @@ class Codes:
     """The codes of rows of named inputs, one of ``REDUCTIONS`` but ``none``; a ``Reducer`` for ``Preparation``.
 
     ``components``: of ``pca`` how many, of ``autoencoder`` how many codes, of ``map`` how many cells, each of which is
-    a regime. An error follows them: how much of a row they miss. ``keep``: the inputs come first, unchanged. The weights
+    a regime. An error follows them: how much of a row they miss. ``keep``: the inputs come first, unchanged. Weights
     of ``autoencoder`` come from ``engine.learn.autoencoder.fit_autoencoder`` and are given to ``take``.
 
     Raises:
@@ -75,7 +75,7 @@ class Codes:
     def meaning(self) -> list[Any]:
         """What decides how the numbers come about, as plain values: the hash of the inputs has it."""
         own = self.latent
-        learned = [latent.HALF_LIFE, latent.BOUND, latent.WARM, latent.MAP_SAMPLES]
+        learned = [latent.HALF_LIFE, autoencoder.BOUND, latent.WARM, latent.MAP_SAMPLES]
         learned += [latent.MAP_RATE, latent.MAP_RATE_FLOOR, latent.MAP_RADIUS, latent.MAP_RADIUS_FLOOR]
         return [latent.VERSION, self.method, own.components, own.cells, own.codes, self._kept, own.width, learned]
 

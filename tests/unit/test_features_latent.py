@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.features import latent
+from engine.features import autoencoder, latent
 from engine.features.latent import CELLS, COMPONENTS, WARM, Latent, sides
 from engine.features.set import FeatureSet
 from engine.learn.autoencoder import Autoencoder, fit_autoencoder, scales
@@ -33,14 +33,14 @@ class Plain:
     def standardised(self, x: Vector) -> Vector:
         moves = (self.variance > 1e-12 * self.mean**2) & np.isfinite(x)
         z = (np.where(moves, x, 0) - self.mean) / np.sqrt(np.where(moves, self.variance, 1))
-        return np.asarray(np.where(moves, np.clip(z, -latent.BOUND, latent.BOUND), 0), np.float64)
+        return np.asarray(np.where(moves, np.clip(z, -autoencoder.BOUND, autoencoder.BOUND), 0), np.float64)
 
     def learn(self, x: Vector) -> None:
         self.count += 1
         known = np.isfinite(x)
         change = np.where(known, x, 0) - self.mean
         if self.count > WARM - 1:
-            limit = np.where(self.variance > 0, latent.BOUND * np.sqrt(self.variance), np.inf)
+            limit = np.where(self.variance > 0, autoencoder.BOUND * np.sqrt(self.variance), np.inf)
             change = np.clip(change, -limit, limit)
         self.weight = np.where(known, self.weight * KEPT + 1, self.weight)
         share = np.where(known, 1 / np.maximum(self.weight, 1), 0)

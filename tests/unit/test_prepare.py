@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
@@ -117,7 +117,7 @@ class Mean:
         self.rows = 0
 
     regime = -1
-    meaning: tuple[str, ...] = ("mean",)
+    meaning: ClassVar[list[Any]] = ["mean"]
 
     def reduce(self, x: Rows, out: Rows) -> bool:
         out[:] = x.mean(), self.rows

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pytest
 
 from engine.core.records import LabelScored
-from engine.features.latent import BOUND, WARM, Latent
+from engine.features.autoencoder import BOUND
+from engine.features.latent import WARM, Latent
 from engine.features.set import FeatureSet
 from engine.learn.autoencoder import fit_autoencoder
 from engine.learn.contract import ModelError
