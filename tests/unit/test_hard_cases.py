@@ -271,7 +271,12 @@ def test_a_timer_moved_to_and_fro_does_not_fill_the_queue() -> None:
 def test_target_counts_an_order_until_its_cancel_is_told() -> None:
     said: list[tuple[str, int | None]] = []
     script = Script({"book": lambda _, ctx: [ctx.order("BTCUSDT", Side.BUY, 3, 90), ctx.timer("go", 1.0)]})
-    script.on["timer"] = lambda _, ctx: [ctx.cancel_all(), said.append(("asked", ctx.target("BTCUSDT", 3)))]
+
+    def aim(_: Any, ctx: Context) -> None:
+        ctx.cancel_all()
+        said.append(("asked", ctx.target("BTCUSDT", 3)))
+
+    script.on["timer"] = aim
     script.on["order"] = lambda order, ctx: said.append((order.state, ctx.target("BTCUSDT", 3)))
     rig = Rig(script, paper=PaperSettings(out_ns=50 * MS, back_ns=50 * MS, feed_ns=0))
     rig.feed(
