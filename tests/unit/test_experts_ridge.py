@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from collections.abc import Callable
 
 import numpy as np
@@ -159,7 +160,7 @@ def test_writing_the_sums_anew_changes_nothing() -> None:
                 assert ridges.beta[0, 0] == pytest.approx(
                     closed_form(z[: i + 1], t[: i + 1], 2.0, strength, prior), abs=0.3
                 )
-    assert min(factors) < 1e-59 and sum(now > before for before, now in zip(factors, factors[1:], strict=False)) == 6
+    assert min(factors) < 1e-59 and sum(now > before for before, now in pairwise(factors)) == 6
 
 
 def test_it_goes_on_to_the_bit_after_load_and_refuses_another_shape() -> None:

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 
 from engine.core.events import ModelReady
 from engine.core.records import ModelRefused, ModelSwapped
-from engine.features.set import FeatureSet
+from engine.features.set import HELD, FeatureSet
 from engine.learn.contract import ModelError, ModelSettings, TrainJob
 from engine.learn.holdout import split
 from engine.learn.models import Models
@@ -30,7 +30,7 @@ from engine.learn.trainer import NICENESS, fit, make_pool
 from tests.frames import MS, SECOND
 from tests.learning import INSTRUMENTS, settings
 
-FEATURES = FeatureSet(ticks=[1], warm_up_ns=SECOND)
+FEATURES = FeatureSet(ticks=[1], warm_up_ns=SECOND, trades=HELD)
 
 
 def planted(rows: int = 2500, seed: int = 1, **changes: Any) -> TrainJob:
