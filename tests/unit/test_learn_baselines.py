@@ -10,7 +10,7 @@ from engine.learn.contract import ModelError, model_class
 from tests.frames import SECOND
 from tests.learning import settings
 
-NAMES = FeatureSet.names
+NAMES = FeatureSet(ticks=[1]).names
 
 
 def test_labels_are_repeated_or_averaged_and_absurd_ones_left_out() -> None:
