@@ -47,7 +47,9 @@ def test_the_model_of_the_tutorial_works(tmp_path: Path, monkeypatch: pytest.Mon
     assert summary["predictions"] > 100 and summary["learned"] > 100 and not summary["stopped"]
 
 
-@pytest.mark.parametrize("folder", ["features", "learn", "learn/linear", "learn/networks", "learn/foreign"])
+@pytest.mark.parametrize(
+    "folder", ["features", "learn", "learn/experts", "learn/linear", "learn/networks", "learn/foreign"]
+)
 def test_every_file_is_in_the_map(folder: str) -> None:
     text = (ENGINE / folder / "README.md").read_text()
     files = {path.name for path in (ENGINE / folder).glob("*.py")} - {"__init__.py", "decay.py"}
