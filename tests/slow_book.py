@@ -137,8 +137,8 @@ def touch(frames: Frames, now_ns: int, tick: float) -> dict[str, float]:
     outer = (ask[last, 1] - ask[last, 0]) - (bid[last, 0] - bid[last, 1])
     told["second_level_gap_bps"] = outer / mid[last] * 1e4 if bid[last, 1] and ask[last, 1] else 0.0
     leaning = (bid_size[:, 0] - ask_size[:, 0]) / (bid_size[:, 0] + ask_size[:, 0])
-    for h in (1, 3):
-        told[f"imbalance_mean_{h}s"] = average(leaning, frames, now_ns, h)
+    for label, h in (("1s", 1.0), ("3s", 3.0)):
+        told[f"imbalance_mean_{label}"] = average(leaning, frames, now_ns, h)
     usual = average((bid_size[:, 0] + ask_size[:, 0]) / 2.0, frames, now_ns, 30.0)
     tail = frames[1:]
     bought, sold, buys, sells = (tail[name].astype(float) for name in ("buy_size", "sell_size", "buys", "sells"))

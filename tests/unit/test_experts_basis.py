@@ -40,12 +40,12 @@ def slow(rows: Floats, x: Floats) -> Floats:
         return told + [np.sign(row[at(n)]) * np.log1p(abs(row[at(n)]) / usual[n]) for n in basis.HEAVY]
 
     def even(row: Floats, usual: dict[str, float]) -> list[float]:
-        ways = {
-            "plain": lambda value, _: value,
-            "log": lambda value, _: np.log(max(value, 0.0) + 1e-3),
-            "heavy": lambda value, size: np.sign(value) * np.log1p(abs(value) / size),
-        }
-        return [ways[way](row[at(name)], usual[name]) for name, way in basis.MODULATORS]
+        told = []
+        for name, way in basis.MODULATORS:
+            value = float(row[at(name)])
+            heavy = float(np.sign(value) * np.log1p(abs(value) / usual[name]))
+            told.append({"plain": value, "log": float(np.log(max(value, 0.0) + 1e-3)), "heavy": heavy}[way])
+        return told
 
     def whole(row: Floats, seen: Floats) -> list[float]:
         usual = {name: float(np.abs(seen[:, at(name)]).mean()) for name in NAMES}

@@ -95,7 +95,8 @@ def test_a_word_is_the_one_spoken_at_the_time() -> None:
     product, width = float(model.state[machine.FACTOR_PRODUCT]), float(model.state[machine.WIDTH])
     label = 0.5 * model.scale
     model.learn_one(x[0], label)
-    target, decay, weight = label / model.scale, *model.state[[machine.FACTOR_DECAY, machine.WEIGHT]].tolist()
+    target = label / model.scale
+    decay, weight = float(model.state[machine.FACTOR_DECAY]), float(model.state[machine.WEIGHT])
     assert float(model.state[machine.FACTOR_PRODUCT]) == pytest.approx(product * decay + weight * mixed * target)
     outside = abs(target - word) > width
     assert (float(model.state[machine.WIDTH]) > width) == outside
@@ -197,8 +198,8 @@ def test_a_feed_that_stands_still_or_explodes_leaves_a_model_that_answers() -> N
     assert np.isfinite(model.state).all()
 
 
-# What no signal costs the worst of eight seeds, R2 in percent, from a minute on. Most of it is the prior, which is right
-# in markets and wrong here: 1.3 % at 30 s, where an hour has only 120 labels that do not overlap to tell.
+# What no signal costs the worst of eight seeds, R2 in percent, from a minute on. Most is the prior, which is right in
+# markets and wrong here: 1.3 % at 30 s, where an hour has only 120 labels that do not overlap to tell.
 NOISE = [(1, 5, 30, 0.5), (5, 10, 60, 0.5), (30, 5, 60, 1.3)]
 
 

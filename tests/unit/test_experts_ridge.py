@@ -40,7 +40,8 @@ def closed_form(z: Floats, t: Floats, memory: float, strength: Floats, prior: Fl
     """The weights that solve it exactly, ``later`` labels of no weight after the last."""
     weight = WEIGHT * (1.0 - 1.0 / memory) ** (np.arange(len(t))[::-1] + later)
     weighted = z * weight[:, None]
-    return np.linalg.solve(weighted.T @ z + np.diag(strength), weighted.T @ t + strength * prior)
+    solved = np.linalg.solve(weighted.T @ z + np.diag(strength), weighted.T @ t + strength * prior)
+    return np.asarray(solved, np.float64)
 
 
 def world(make: Callable[[np.random.Generator, int], Floats], width: int, seed: int = 3) -> tuple[Floats, Floats]:

@@ -84,7 +84,8 @@ def _same(one: Vector, other: Vector) -> bool:
 def _factor(own: Vector) -> float:
     """What the mixture deserves: the ridge regression of the label on what it said, within 0 and 1."""
     strength = own[FACTOR_STRENGTH]
-    return min(max((own[FACTOR_PRODUCT] + strength) / (own[FACTOR_SQUARE] + strength), 0.0), 1.0)
+    slope = (own[FACTOR_PRODUCT] + strength) / (own[FACTOR_SQUARE] + strength)
+    return float(min(max(slope, 0.0), 1.0))
 
 
 @kernel
@@ -144,7 +145,7 @@ def _recall(x: Vector, own: Vector, ring: Vector, size: int) -> int:
     """The sample's place in the ring, or -1; it waits no more, nor do those before it, which never got a label."""
     room = ring.shape[0] // size
     for back in range(int(own[WAITING])):
-        begin = (int(own[HEAD]) + back) % room * size
+        begin = int((int(own[HEAD]) + back) % room * size)
         if _same(ring[begin + size - x.shape[0] : begin + size], x):
             own[HEAD] = (own[HEAD] + back + 1.0) % room
             own[WAITING] -= back + 1.0

@@ -6,8 +6,8 @@ Three layers of the same regression (``ridge.py``), each scored before it learns
    said as the share of the label's variance that the inputs are expected to explain, so a long horizon, whose labels
    overlap and tell little, is believed less.
 2. Their mixture: a regression of the label on what the experts had said, pulled towards their mean.
-3. A factor between 0 and 1, pulled towards 1: what the mixture deserves. Where it was worth nothing it goes to 0, so
-   that the model is not worse than silence for long.
+3. A factor between 0 and 1, pulled towards 1: what the mixture deserves. Where it is worth nothing it goes to 0, as
+   quickly as labels that do not overlap can tell.
 
 An expert's word is kept from the moment it was spoken until its label is known: computed later, with weights that have
 seen overlapping labels, it would look better than it was.
@@ -57,7 +57,8 @@ class PrimaryOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Primary(Model):
     """A mixture of ridge regressions on the state of the touch; predicts the label in its unit (bps).
 
-    ``options``: ``coverage`` of the interval (0.9). Needs the features of the set ``alpha``.
+    ``options``: ``coverage`` of the interval (0.9). Needs the features of the set ``alpha``, in contiguous vectors of
+    float64 as ``FeatureSet.vector`` makes them. A label of 1e5 or more is refused.
 
     >>> from engine.features.families import select
     >>> names = [name for family in select("alpha").families for name in family.names]

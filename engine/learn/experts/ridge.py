@@ -74,17 +74,13 @@ def begin(own: Vector, at: Places, memories: Sequence[float], strength: Array, p
     ``memories`` are in labels (half of the weight is older than 0.7 of it), at least 2; ``strength`` (strengths, width)
     is how many labels the prior of each input counts as much as, more than 0.
     """
-    told = (
-        [1.0 - 1.0 / max(2.0, memory) for memory in memories],
-        strength.reshape(-1),
-        prior,
-        0.0,
-        1.0,
-        0.0,
-        np.tile(prior, len(memories) * len(strength)),
-    )
-    for part, values in enumerate(told):
-        own[at[part] : at[part + 1]] = values
+    own[at[DECAY] : at[STRENGTH]] = [1.0 - 1.0 / max(2.0, memory) for memory in memories]
+    own[at[STRENGTH] : at[PRIOR]] = strength.reshape(-1)
+    own[at[PRIOR] : at[SUMS]] = prior
+    own[at[SUMS] : at[FACTOR]] = 0.0
+    own[at[FACTOR] : at[RESIDUAL]] = 1.0
+    own[at[RESIDUAL] : at[BETA]] = 0.0
+    own[at[BETA] : at[PARTS]] = np.tile(prior, len(memories) * len(strength))
 
 
 @kernel
@@ -134,7 +130,7 @@ def learn(z: Vector, target: float, weight: float, at: Places, own: Vector, turn
                 for i in range(width):
                     e[i] -= step * row[i]
                 k = k + 1 if k + 1 < width else 0
-    return (turn + COORDINATES) % width
+    return int((turn + COORDINATES) % width)
 
 
 class Ridges:
@@ -165,7 +161,7 @@ class Ridges:
         self.reset()
 
     def __len__(self) -> int:
-        return self.beta.shape[0] * self.beta.shape[1]
+        return int(self.beta.shape[0] * self.beta.shape[1])
 
     def reset(self) -> None:
         """Forget all labels: every regression says what the prior says."""
