@@ -19,6 +19,8 @@ from msgspec import Meta
 
 from engine import Book, Config, Context, ContractKind, Signal, Strategy
 
+NotNegative = Annotated[float, Meta(ge=0.0)]
+
 
 class LearnerConfig(Config, frozen=True):
     symbol: str  # instrument to trade
@@ -28,9 +30,7 @@ class LearnerConfig(Config, frozen=True):
     edge: float = 1.0  # multiples of the cost that a prediction must promise
     leave_bps: float = 0.0  # prediction in the position's own direction below which it is closed, basis points
     hold_s: float = 1.0  # seconds of engine time between two changes of mind
-    width_scale: Annotated[float, Meta(ge=0.0)] = (
-        0.0  # half-widths beyond the entry that are worth the full size; 0: size is always full
-    )
+    width_scale: NotNegative = 0.0  # half-widths beyond the entry for the full size; 0: always the full size
 
 
 class Learner(Strategy[LearnerConfig]):

@@ -144,7 +144,8 @@ def test_fixed_share_when_the_best_expert_changes_then_it_is_found_sooner() -> N
     game = np.zeros((4000, 3))
     game[:2000, 1:] = 1.0
     game[2000:, [0, 2]] = 1.0
-    for make in (lambda share: AdaHedge(3, share), lambda share: Hedge(3, 0.5, share)):
+    makes: list[Callable[[float], Hedge]] = [lambda share: AdaHedge(3, share), lambda share: Hedge(3, 0.5, share)]
+    for make in makes:
         suffered = {}
         for share in (0.0, 0.01):
             hedge = make(share)

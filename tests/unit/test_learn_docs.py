@@ -77,7 +77,8 @@ def test_the_table_of_the_ensembles_options_is_the_struct() -> None:
 
 
 @pytest.mark.parametrize(
-    "folder", ["features", "learn", "learn/linear", "learn/networks", "learn/foreign", "learn/ensemble", "learn/experts"]
+    "folder",
+    ["features", "learn", "learn/linear", "learn/networks", "learn/foreign", "learn/ensemble", "learn/experts"],
 )
 def test_every_file_is_in_the_map(folder: str) -> None:
     text = (ENGINE / folder / "README.md").read_text()

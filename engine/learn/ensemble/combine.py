@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.core.jit import kernel
 from engine.learn.ensemble.hedge import Hedge, Vector
 
 SILENCE = 0
@@ -24,7 +25,7 @@ class Combiner(abc.ABC):
         """The mixture in bps, and the weight of each word in it."""
 
     def learn(self, said: Vector, label: float, unit: float, losses: Vector) -> None:
-        """Take a label in bps and what was said of it; ``unit`` is the labels' size, ``losses`` are nan as ``said``."""
+        """Take a label in bps and what was said of it; ``unit`` is the labels' size, ``losses`` nan as ``said``."""
         del said, label, unit, losses
 
     def save(self) -> dict[str, Any]:
@@ -34,6 +35,35 @@ class Combiner(abc.ABC):
     def load(self, state: dict[str, Any]) -> None:
         """Take back what ``save`` gave."""
         del state
+
+
+@kernel
+def share(weights: Vector, said: Vector, out: Vector) -> float:
+    """Write the weights of those that speak, to whom the others' goes in proportion, and return their mean word.
+
+    Where all of them have lost their weight, those beside silence count alike.
+    """
+    total = mixed = 0.0
+    for i in range(said.shape[0]):
+        out[i] = weights[i] if said[i] == said[i] else 0.0
+        total += out[i]
+    if not total > 0.0:
+        for i in range(1, said.shape[0]):
+            out[i] = 1.0 if said[i] == said[i] else 0.0
+            total += out[i]
+    for i in range(said.shape[0]):
+        out[i] /= total
+        if said[i] == said[i]:
+            mixed += out[i] * said[i]
+    return mixed
+
+
+@kernel
+def add(losses: Vector, weights: Vector, out: Vector, sums: Vector) -> None:
+    """Add up losses; who said nothing suffers what the others do."""
+    suffered = share(weights, losses, out)
+    for i in range(losses.shape[0]):
+        sums[i] += losses[i] if losses[i] == losses[i] else suffered
 
 
 def even(said: Vector) -> Vector:
@@ -84,6 +114,7 @@ class Hedged(Combiner):
         self.labels_a_round = labels_a_round
         self._weights: Vector = hedge.weights()
         self._sums: Vector = np.zeros(len(self._weights))
+        self._out: Vector = np.zeros(len(self._weights))
         self._count = 0
 
     @property
@@ -92,21 +123,12 @@ class Hedged(Combiner):
         return self._weights
 
     def mix(self, said: Vector) -> tuple[float, Vector]:
-        weights = self._of(said)
-        return weighted(weights, said), weights
-
-    def _of(self, said: Vector) -> Vector:
-        """The weights of those that speak; the others' is shared among them in proportion."""
-        weights = np.where(np.isnan(said), 0.0, self._weights)
-        total = float(weights.sum())
-        # Silence always speaks, but may have lost all its weight.
-        return weights / total if total > 0.0 else even(said)
+        value = share(self._weights, said, self._out)
+        return value, self._out.copy()
 
     def learn(self, said: Vector, label: float, unit: float, losses: Vector) -> None:
         del said, label, unit
-        if np.isnan(losses).all():
-            return
-        self._sums += np.where(np.isnan(losses), weighted(self._of(losses), losses), losses)
+        add(losses, self._weights, self._out, self._sums)
         self._count += 1
         if self._count == self.labels_a_round:
             self.hedge.learn(self._sums / self._count)

@@ -85,6 +85,17 @@ def combiner(options: EnsembleOptions, experts: int, settings: ModelSettings) ->
             return Hedged(AdaHedge(experts + 1, options.share), overlap)
 
 
+def compile_all(options: EnsembleOptions, experts: int, settings: ModelSettings) -> None:
+    """Compile at the start, and not at the first label: let one of each live through one, with rounds of one label."""
+    scratch = combiner(options, experts, msgspec.structs.replace(settings, horizon_ns=settings.every_ns))
+    loss, said = SquaredLoss(), np.frombuffer(np.zeros(experts + 1).tobytes())
+    losses = loss.of(loss.learn(1.0), said)
+    loss.of(1.0, np.zeros(1))
+    scratch.learn(loss.bounded(said), 1.0, loss.unit, losses)
+    scratch.mix(loss.bounded(said))
+    Width(options.coverage).learn(1.0, 0.0, 1.0)
+
+
 class Ensemble(Model):
     """A mixture of models, silence among them, that follows those who were right; predicts the first label (bps).
 
@@ -119,6 +130,7 @@ class Ensemble(Model):
         self._weight = 1.0 / overlap  # of a label among those that overlap
         self._words: deque[Word] = deque(maxlen=settings.horizon_ns // settings.every_ns + 2)
         self._newest: tuple[Word, Answers] | None = None  # no part of the state: predictions leave no trace
+        compile_all(options, len(told), settings)
 
     @property
     def is_trained(self) -> bool:

@@ -79,9 +79,11 @@ class SquaredLoss:
 
     def of(self, label: float, said: Vector) -> Vector:
         """The losses of words about the label, as it counts, that ``learn`` took last; nan while no unit is known."""
-        losses = np.full(len(said), np.nan)
+        losses: Vector = np.empty(len(said))
         if self.scale[SQUARE] > 0.0:
             judge(label, said, self.scale, losses)
+        else:
+            losses[:] = np.nan
         return losses
 
     def bounded(self, said: Vector) -> Vector:
@@ -89,7 +91,8 @@ class SquaredLoss:
         if self.scale[LARGEST] <= 0.0:
             return said
         reach = REACH * math.sqrt(self.scale[LARGEST])
-        return np.clip(said, -reach, reach)
+        bounded: Vector = np.minimum(np.maximum(said, -reach), reach)
+        return bounded
 
     def save(self) -> bytes:
         """The state as bytes."""
