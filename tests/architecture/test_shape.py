@@ -70,15 +70,9 @@ def test_every_fact_is_in_the_union_of_records() -> None:
 @pytest.mark.parametrize(
     "folder",
     ["engine", "engine/core", "engine/core/account", "engine/core/desk", "engine/core/honesty", "engine/core/queues",
-<<<<<<< HEAD
      "engine/core/venue", "engine/features", "engine/learn", "engine/learn/ensemble", "engine/learn/experts",
      "engine/learn/foreign", "engine/learn/linear", "engine/learn/networks", "engine/live", "engine/research",
      "adapters", "strategies", "deploy", "tests"],
-=======
-     "engine/core/venue", "engine/features", "engine/learn", "engine/learn/ensemble", "engine/learn/foreign",
-     "engine/learn/linear", "engine/learn/networks",
-     "engine/live", "engine/research", "adapters", "strategies", "deploy", "tests"],
->>>>>>> wt-ensemble
 )  # fmt: skip
 def test_every_folder_says_what_lives_there(folder: str) -> None:
     assert (ROOT / folder / "README.md").read_text().startswith("# ")
