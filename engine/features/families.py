@@ -86,7 +86,7 @@ def select(features: str | Sequence[str]) -> Selection:
     (['book', 'returns'], (13, 0))
     >>> select(["volatility"])
     Traceback (most recent call last):
-    engine.features.families.UnknownFeature: features: expected a set (standard, alpha, wide), a family (...) or a fea...
+    engine.features.families.UnknownFeature: features: expected a set (standard, alpha, wide), a family (...) or a fe...
     """
     names: list[str] = []
     for name in [features] if isinstance(features, str) else features:
