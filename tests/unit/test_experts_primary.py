@@ -80,6 +80,18 @@ def test_a_sample_that_was_not_predicted_is_kept_all_the_same() -> None:
     assert one.save() == other.save()
 
 
+def test_a_word_is_not_kept_over_a_label() -> None:
+    """A sample that is observed after a lesson is spoken of anew: a model that was loaded in between has no draft."""
+    x = inputs(5, 3)
+    one, other = taught(), made()
+    one.predict_one(x[0])
+    one.learn_one(x[1], 30.0)
+    other.load(one.save())
+    for model in (one, other):
+        model.observe_one(x[0])
+    assert one.save() == other.save()
+
+
 def test_a_word_is_the_one_spoken_at_the_time() -> None:
     """Between word and label the model learns labels that overlap this one, and would by now say something else."""
     model, x = taught(), inputs(6, 60)

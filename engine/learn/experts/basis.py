@@ -206,12 +206,14 @@ def learn(x: Vector, columns: Indices, scales: Vector, out: Vector) -> None:
         _centre(_even(x, columns, scales, e), scales, e, seen)
     expand(x, columns, scales, out)
     moved, squares = scales[_MOVED:_SQUARES], scales[_SQUARES:SCALES]
+    fades = 1.0 if seen < MEMORY else 1.0 - 1.0 / MEMORY  # so that moved / seen is the share of rows that are not 0
     for i in range(INPUTS):
         square = out[i] * out[i]
-        # Many inputs are 0 for long: a bound before some have moved would hold the scale at 0 for ever.
+        # Many inputs are 0 mostly: the bound is a multiple of what those are that are not, or it would press the scale
+        # down to 0, and it waits until some have been.
         if moved[i] >= SETTLED_AFTER:
-            square = min(square, REACH * REACH * squares[i])
-        moved[i] += out[i] != 0.0
+            square = min(square, REACH * REACH * squares[i] * seen / moved[i])
+        moved[i] = moved[i] * fades + (out[i] != 0.0)
         squares[i] += (square - squares[i]) / seen
     scale(scales, out)
 

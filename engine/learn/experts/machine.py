@@ -128,9 +128,10 @@ def _take_label(y: float, own: Vector) -> float:
     """The label in its running root mean squares, bounded; nan while all labels were 0."""
     own[LEARNED] += 1.0
     square = y * y
-    # Most labels of a quiet market are 0: a bound before some have moved would hold the scale at 0 for ever.
+    # Most labels of a quiet market are 0: the bound is a multiple of what those are that are not, or it would press the
+    # scale down to 0, and it waits until some have been.
     if own[MOVED] >= SPEAKS_AFTER:
-        square = min(square, SCALE_REACH * SCALE_REACH * own[SQUARE])
+        square = min(square, SCALE_REACH * SCALE_REACH * own[SQUARE] * own[LEARNED] / own[MOVED])
     own[MOVED] += y != 0.0
     own[SQUARE] += (square - own[SQUARE]) / min(own[LEARNED], SCALE_MEMORY)
     if own[SQUARE] <= 0.0:
