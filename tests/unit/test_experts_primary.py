@@ -151,6 +151,17 @@ def test_the_ring_has_room_for_a_horizon_and_the_oldest_makes_room() -> None:
     assert waiting(model) == room - 1
 
 
+def test_trap_rare_moves_do_not_press_the_scales_down() -> None:
+    rng = np.random.default_rng(5)
+    model, rows = made(every_ns=1_000_000_000), 30_000
+    moves = np.where(rng.random(rows) < 0.01, 20.0, 0.0) * rng.choice([-1.0, 1.0], rows)
+    x = np.zeros(len(NAMES))
+    for move in moves:
+        x[at("signed_volume_300ms")] = move
+        model.learn_one(x, move)
+    assert model.scale == pytest.approx(2.0, rel=0.15)  # the root of 1 % of 400
+
+
 def test_trap_a_quiet_market_does_not_freeze_the_scale_of_labels() -> None:
     """A known trap: capping losses in an expert mixture breaks on tick data where most labels are 0.
 
