@@ -107,11 +107,11 @@ def ticks(day: str, kind: str, names: Sequence[str]) -> pl.DataFrame:
 
 
 FACTS = {
-    "20131007": (539_683, 19_011, 1_609),
-    "20131008": (558_796, 33_608, 3_210),
-    "20131009": (711_328, 39_557, 3_472),
+    "20131007": (539_683, 19_011, 13),
+    "20131008": (558_796, 33_608, 18),
+    "20131009": (711_328, 39_557, 24),
 }
-"""Frames (a bid and an ask of one moment), trades made on exchanges, spells of a locked or crossed national best."""
+"""Frames (a bid and an ask of one moment), trades on exchanges, spells of a locked or crossed best from a second on."""
 
 
 @pytest.mark.slow
