@@ -11,8 +11,9 @@ CONFIG ?= configs/demo.toml
 run: $(READY)
 	$(BIN)/papertape run $(CONFIG)
 
+# Two processes, a file of tests each at a time: what servers the tests start, they start on free ports.
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -132,14 +132,14 @@ def touch(frames: Frames, now_ns: int, tick: float) -> dict[str, float]:
     bid, ask, bid_size, ask_size = (frames[name].astype(float) for name in ("bid", "ask", "bid_size", "ask_size"))
     seconds = (now_ns - frames["recv_ns"]) * 1e-9
     mid, last = mids(frames), -1
-    told["size_ratio_log"] = np.log((bid_size[last, 0] + 1) / (ask_size[last, 0] + 1))
-    told["size_product_log"] = np.log((bid_size[last, 0] + 1) * (ask_size[last, 0] + 1))
+    told["size_ratio_log"] = np.log(bid_size[last, 0] / ask_size[last, 0])
+    usual = average((bid_size[:, 0] + ask_size[:, 0]) / 2.0, frames, now_ns, 30.0)
+    told["size_product_log"] = np.log(bid_size[last, 0] * ask_size[last, 0] / usual**2)
     outer = (ask[last, 1] - ask[last, 0]) - (bid[last, 0] - bid[last, 1])
     told["second_level_gap_bps"] = outer / mid[last] * 1e4 if bid[last, 1] and ask[last, 1] else 0.0
     leaning = (bid_size[:, 0] - ask_size[:, 0]) / (bid_size[:, 0] + ask_size[:, 0])
     for label, h in (("1s", 1.0), ("3s", 3.0)):
         told[f"imbalance_mean_{label}"] = average(leaning, frames, now_ns, h)
-    usual = average((bid_size[:, 0] + ask_size[:, 0]) / 2.0, frames, now_ns, 30.0)
     tail = frames[1:]
     bought, sold, buys, sells = (tail[name].astype(float) for name in ("buy_size", "sell_size", "buys", "sells"))
     for label, h in (("300ms", 0.3), ("1s", 1.0), ("3s", 3.0)):

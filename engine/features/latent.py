@@ -18,7 +18,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from engine.core.jit import inlined, kernel
+from engine.core.jit import kernel
 from engine.features.autoencoder import BOUND, CODES, autoencode, dot, shapes, weights_size
 from engine.features.grid import Vector
 
@@ -86,7 +86,7 @@ def memory_size(width: int, components: int = COMPONENTS, cells: int = CELLS) ->
     return HEAD + width * (_COMPONENTS + 2 * components + cells)
 
 
-@inlined
+@kernel
 def line(memory: Vector, width: int, index: int) -> Vector:
     """One of the vectors of ``width`` numbers that stand behind the head."""
     return memory[HEAD + index * width : HEAD + (index + 1) * width]

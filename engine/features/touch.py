@@ -22,7 +22,7 @@ SIZE_HALF_LIFE_S = 30.0
 
 FEATURES: tuple[tuple[str, str], ...] = (
     ("size_ratio_log", "ln of bid size over ask size"),
-    ("size_product_log", "ln of bid size times ask size, size units"),
+    ("size_product_log", "ln of bid size times ask size over the usual size squared"),
     ("second_level_gap_bps", "bps"),
     ("imbalance_mean_1s", "[-1, 1]"),
     ("imbalance_mean_3s", "[-1, 1]"),
@@ -113,9 +113,9 @@ def read(
 ) -> None:
     """Write the features as they stand ``seconds`` after the last frame."""
     bid, ask = float(last["bid"][0]), float(last["ask"][0])
-    # One size unit more on each side, so that an empty level has a logarithm.
-    bids = np.log(float(last["bid_size"][0]) + 1.0)
-    asks = np.log(float(last["ask_size"][0]) + 1.0)
+    # At least one size unit on each side, so that an empty level has a logarithm.
+    bids = np.log(max(float(last["bid_size"][0]), 1.0))
+    asks = np.log(max(float(last["ask_size"][0]), 1.0))
     mid = (bid + ask) / 2.0
     leaning = imbalance(last, 1)
     fast = np.exp(-_RATES[0] * seconds)
@@ -125,7 +125,7 @@ def read(
     keep = np.exp(-_USUAL * seconds)
     usual = max(1.0, memory[USUAL] * keep + shown * (1.0 - keep))
     out[0] = bids - asks
-    out[1] = bids + asks
+    out[1] = bids + asks - 2.0 * np.log(usual)
     second_bid, second_ask = float(last["bid"][1]), float(last["ask"][1])
     known = second_bid > 0.0 and second_ask > 0.0
     out[2] = ((second_ask - ask) - (bid - second_bid)) / mid * 1e4 if known else 0.0

@@ -58,7 +58,7 @@ class Models:
     def _inputs(self, one: ModelSettings, instruments: Sequence[Instrument]) -> Inputs:
         """What a model sees; the features behind it are shared with all models that want the same."""
         cls = model_class(one.use)
-        named = one.features or cls.features
+        named = cls.features if one.features == "" else one.features
         chosen = (one.warm_up_ns, named, one.trades, one.leaders)
         key = repr(chosen)
         try:

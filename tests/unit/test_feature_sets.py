@@ -107,7 +107,7 @@ def test_models_with_the_same_inputs_share_them() -> None:
             settings(name="a"),
             settings(name="b", horizon_ns=SECOND),
             settings(name="c", features=("book",)),
-            settings(name="d", features=("book",), trades="held"),
+            settings(name="d", features=("book",), trades="live"),
             settings(name="e", leaders=("sim:Y",)),
         ],
     )
