@@ -93,6 +93,7 @@ _BY_LOG, _BY_SIZE = 1, 2
 
 SETTLED_AFTER: Final = 30  # rows, or values other than 0: before that nothing is bounded while learning a scale
 REACH: Final = 5.0  # running deviations; how far one row can pull a scale
+RARE: Final = 0.2  # of rows: where fewer are not 0, the reach is that of those
 SIZE_REACH: Final = 8.0  # running means; how far one row can pull the usual size of a heavy-tailed feature
 MEMORY: Final = 20_000.0  # rows; what is older fades
 BOUND: Final = 3.0  # root mean squares of an input
@@ -209,10 +210,10 @@ def learn(x: Vector, columns: Indices, scales: Vector, out: Vector) -> None:
     fades = 1.0 if seen < MEMORY else 1.0 - 1.0 / MEMORY  # so that moved / seen is the share of rows that are not 0
     for i in range(INPUTS):
         square = out[i] * out[i]
-        # Many inputs are 0 mostly: the bound is a multiple of what those are that are not, or it would press the scale
-        # down to 0, and it waits until some have been.
+        # Many inputs are 0 mostly: the bound grows where few are not, or it would press the scale down to 0, and it
+        # waits until some have been.
         if moved[i] >= SETTLED_AFTER:
-            square = min(square, REACH * REACH * squares[i] * seen / moved[i])
+            square = min(square, REACH * REACH * squares[i] * max(1.0, RARE * seen / moved[i]))
         moved[i] = moved[i] * fades + (out[i] != 0.0)
         squares[i] += (square - squares[i]) / seen
     scale(scales, out)

@@ -17,7 +17,7 @@ from engine.core.jit import borrowed, inlined, kernel
 from engine.features.set import Vector
 from engine.learn.contract import LABEL_LIMIT
 from engine.learn.experts import ridge
-from engine.learn.experts.basis import ABSURD, BOUND, INPUTS, SCALES, Indices, expand, scale
+from engine.learn.experts.basis import ABSURD, BOUND, INPUTS, RARE, SCALES, Indices, expand, scale
 from engine.learn.experts.basis import learn as learn_scales
 from engine.learn.experts.interval import follow
 
@@ -128,10 +128,10 @@ def _take_label(y: float, own: Vector) -> float:
     """The label in its running root mean squares, bounded; nan while all labels were 0."""
     own[LEARNED] += 1.0
     square = y * y
-    # Most labels of a quiet market are 0: the bound is a multiple of what those are that are not, or it would press the
-    # scale down to 0, and it waits until some have been.
+    # Most labels of a quiet market are 0: the bound grows where few are not, or it would press the scale down to 0, and
+    # it waits until some have been.
     if own[MOVED] >= SPEAKS_AFTER:
-        square = min(square, SCALE_REACH * SCALE_REACH * own[SQUARE] * own[LEARNED] / own[MOVED])
+        square = min(square, SCALE_REACH * SCALE_REACH * own[SQUARE] * max(1.0, RARE * own[LEARNED] / own[MOVED]))
     own[MOVED] += y != 0.0
     own[SQUARE] += (square - own[SQUARE]) / min(own[LEARNED], SCALE_MEMORY)
     if own[SQUARE] <= 0.0:
