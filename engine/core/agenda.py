@@ -26,16 +26,14 @@ class Agenda:
         self.said: deque[tuple[Slot, Saying]] = deque()
         self._engine = engine
         self.performers: dict[type, Callable[[Slot, Any], object]] = {
-            Intent: lambda _, intent: engine.desk.request(intent, engine.now_ns),
-            SayCancel: lambda slot, saying: engine.desk.cancel(saying.order, slot.name, engine.now_ns),
-            SayList: lambda _, saying: engine.desk.request_list(saying.intents, engine.now_ns),
-            SayCancelAll: lambda slot, saying: engine.desk.cancel_all(slot.name, engine.now_ns, "user", saying.symbol),
-            SayAmend: lambda slot, saying: engine.desk.amends.request(
-                saying.order, slot.name, saying.change, engine.now_ns
-            ),
-            SayEmit: lambda _, saying: engine.signals.say(saying.signal),
+            Intent: self._order,
+            SayCancel: self._cancel,
+            SayList: self._list,
+            SayCancelAll: self._cancel_all,
+            SayAmend: self._amend,
+            SayEmit: self._emit,
             SayTimer: self._timer,
-            SayNote: lambda slot, saying: engine.emit(Note(slot.name, saying.fields)),
+            SayNote: self._note,
         }
 
     def settle(self) -> None:
@@ -57,6 +55,27 @@ class Agenda:
                 roster.failed.append((slot.name, f"said more than {MAX_CASCADE} things in answer to one event"))
                 continue
             self.performers[type(saying)](slot, saying)
+
+    def _order(self, _: Slot, intent: Intent) -> None:
+        self._engine.desk.request(intent, self._engine.now_ns)
+
+    def _cancel(self, slot: Slot, saying: SayCancel) -> None:
+        self._engine.desk.cancel(saying.order, slot.name, self._engine.now_ns)
+
+    def _list(self, _: Slot, saying: SayList) -> None:
+        self._engine.desk.request_list(saying.intents, self._engine.now_ns)
+
+    def _cancel_all(self, slot: Slot, saying: SayCancelAll) -> None:
+        self._engine.desk.cancel_all(slot.name, self._engine.now_ns, "user", saying.symbol)
+
+    def _amend(self, slot: Slot, saying: SayAmend) -> None:
+        self._engine.desk.amends.request(saying.order, slot.name, saying.change, self._engine.now_ns)
+
+    def _emit(self, _: Slot, saying: SayEmit) -> None:
+        self._engine.signals.say(saying.signal)
+
+    def _note(self, slot: Slot, saying: SayNote) -> None:
+        self._engine.emit(Note(slot.name, saying.fields))
 
     def _timer(self, slot: Slot, saying: SayTimer) -> None:
         if not self._engine.timers.ask((slot.name, saying.name), saying.due_ns):

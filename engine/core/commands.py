@@ -147,7 +147,7 @@ class Commands:
             self._watching = True
             self._engine.schedule(self._engine.now_ns + WATCH_NS, "watch")
 
-    def watch(self) -> None:
+    def watch(self, *_: object) -> None:
         """Value the positions and act on the limits that they break."""
         engine = self._engine
         self._watching = False

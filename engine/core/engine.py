@@ -21,6 +21,7 @@ from engine.core.checksums import Checksum, Checksums
 from engine.core.commands import Commands
 from engine.core.context import Symbols
 from engine.core.desk.desk import Desk
+from engine.core.desk.exposure import Exposure
 from engine.core.desk.orders import Working
 from engine.core.desk.risk import Risk
 from engine.core.due import Due, DueQueue, Handler
@@ -31,9 +32,7 @@ from engine.core.events import (
     CROSSED,
     NEGATIVE,
     REASONS,
-    SELL,
     TRADE,
-    UNSIDED,
     Batch,
     Command,
     Frames,
@@ -43,6 +42,7 @@ from engine.core.events import (
 from engine.core.honesty.honesty import Honesty
 from engine.core.kernel import fast_advance
 from engine.core.learning import Learning, NoLearning
+from engine.core.prints import aggressor
 from engine.core.queues.calibration import Calibration
 from engine.core.records import AnyFact, Digest, FeedState, Fill, Record, Signal, StrategyStopped
 from engine.core.report import status, summary
@@ -73,7 +73,7 @@ from engine.core.state import (
 )
 from engine.core.strategy import Gap, Trade
 from engine.core.timers import MAX_INSTANT, Instant, Timers, owner_of
-from engine.core.types import NEVER_NS, Instrument, Side
+from engine.core.types import NEVER_NS, Instrument
 
 ROW_STRIDES = (BATCH.itemsize,)
 
@@ -110,8 +110,8 @@ class Engine:
         self.books = self._state.books
         self.book_views: tuple[Book, ...] = self.books.views
         self.ledger = Ledger(self.instruments, settings.cash)
-        working, promised = (lambda symbol: self.desk.working(symbol)), (lambda currency: self.desk.promised(currency))
-        self.risk = Risk(settings.risk, self.books, self.ledger, working, promised)
+        exposure = Exposure(self.instruments, self.ledger)
+        self.risk = Risk(settings.risk, self.books, self.ledger, exposure.working, exposure.promised)
         self._control = self._state.control.data
         self._checksums = Checksums(self._state, checksums or {})
         self._flat = self._state.flat
@@ -119,11 +119,7 @@ class Engine:
         self._due = DueQueue()
         self._instant = Instant()
         self._orders_made = 0
-        self.handlers: dict[str, Handler] = {
-            "timer": self._timer_due,
-            "learn": lambda _, ns: self.signals.due(ns),
-            "watch": lambda *_: self.commands.watch(),
-        }
+        self.handlers: dict[str, Handler] = {"timer": self._timer_due}
         self.treasury = Treasury(self.instruments, settings.paper, self.books, self.ledger)
         self.honesty = Honesty(self.instruments, settings.paper, self._state, self.treasury, self.emit, self.schedule)
         self.charges = Charges(self, settings.paper, self.emit)
@@ -142,6 +138,7 @@ class Engine:
             self.ledger,
             self.treasury.fees,
             self.risk,
+            exposure,
             self.honesty,
             emit=self.emit,
             schedule=self.schedule,
@@ -152,6 +149,7 @@ class Engine:
         self.roster = Roster(strategies, self, self.symbols)
         self.signals: Signals = Signals(self, learning or NoLearning(), self._state, frames_tap)
         self.commands: Commands = Commands(self)
+        self.handlers |= {"learn": self.signals.due, "watch": self.commands.watch}
         self.subscribe()
 
     @property
@@ -320,15 +318,11 @@ class Engine:
         name = self.symbols.names[symbol]
         for kind, flags, _, _, price, size, venue_ns, recv_ns, number in frame.tolist():
             if kind == TRADE:
-                trade = Trade(name, self._aggressor(symbol, flags, price), price, size, recv_ns, venue_ns, number)
+                trade = Trade(
+                    name, aggressor(flags, price, self.book_views[symbol]), price, size, recv_ns, venue_ns, number
+                )
                 for slot, handler in self.roster.listeners("on_trade")[symbol]:
                     self.call(slot, handler, trade)
-
-    def _aggressor(self, symbol: int, flags: int, price: int) -> Side:
-        """Who the venue says it was; where it does not, the side of the middle on which the trade was."""
-        if flags & UNSIDED:
-            return Side.SELL if 2 * price < self.book_views[symbol].bid + self.book_views[symbol].ask else Side.BUY
-        return Side.SELL if flags & SELL else Side.BUY
 
     # What is due.
 

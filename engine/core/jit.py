@@ -19,6 +19,8 @@ _make_array: Any = arrayobj.make_array
 _null: Any = cgutils.get_null_value
 _prints: dict[int, str] = {}
 """Of every compiled kernel, by its id: what its machine code was made from. Kernels live as long as the process."""
+_entries: dict[int, tuple[Any, tuple[Any, ...]]] = {}
+"""Of every entry point, by its id: its kernel and the types of the arguments. They live as long as their kernels."""
 
 
 def kernel(function: F) -> F:
@@ -123,8 +125,26 @@ def entry_point(compiled: F, *sample: object) -> F:
     """A compiled kernel without numba's lookup by argument types, which costs 0.3 µs a call.
 
     It must then always be called with arguments of exactly the types in ``sample``: nobody checks any more. Where numba
-    is switched off, or has compiled for other types before, the kernel comes back as it is.
+    is switched off, or has compiled for other types before, the kernel comes back as it is. It is compiled, not run.
     """
-    compiled(*sample)
-    overloads = list(getattr(compiled, "overloads", {}).values())
-    return cast("F", overloads[0].entry_point) if len(overloads) == 1 else compiled
+    type_of: Any = numba.typeof
+    return entry_for(compiled, tuple(type_of(one) for one in sample))
+
+
+def entry_for(compiled: F, types: tuple[Any, ...]) -> F:
+    """As ``entry_point``, by numba's types of the arguments."""
+    compile_for: Any = getattr(compiled, "compile", None)
+    if compile_for is None:
+        return compiled
+    compile_for(types)
+    overloads = list(cast("Any", compiled).overloads.values())
+    if len(overloads) != 1:
+        return compiled
+    entry = overloads[0].entry_point
+    _entries[id(entry)] = compiled, types
+    return cast("F", entry)
+
+
+def origin(entry: object) -> tuple[Any, tuple[Any, ...]] | None:
+    """The kernel behind what ``entry_point`` gave, and the types that it was compiled for."""
+    return _entries.get(id(entry))

@@ -6,10 +6,11 @@ only where it makes sense, and only for orders that were there; what is left out
 
 from __future__ import annotations
 
-from engine.core.book import ASK, BID, Int64s
+from engine.core.book import ASK, BID, Book, Int64s
 from engine.core.events import MOST_UNITS, SELL, UNSIDED
 from engine.core.jit import borrowing
 from engine.core.state import NOW, PRINT_VENUE_NS, R_JOINED_VENUE_NS, Memory
+from engine.core.types import Side
 
 # Columns of a symbol's row in ``Books.top``.
 (
@@ -97,3 +98,10 @@ def sample_mid(m: Memory, symbol: int) -> None:
         m.top[symbol, MOVED2] += move * move
     m.top[symbol, SAMPLED_NS] = now
     m.top[symbol, SAMPLED_MID2] = mid2
+
+
+def aggressor(flags: int, price: int, book: Book) -> Side:
+    """Who the venue says it was; where it does not, the side of the middle on which the trade was."""
+    if flags & UNSIDED:
+        return Side.SELL if 2 * price < book.bid + book.ask else Side.BUY
+    return Side.SELL if flags & SELL else Side.BUY

@@ -335,8 +335,15 @@ encode = msgspec.msgpack.Encoder(order="sorted").encode
 """The one encoding of a record, by which runs are compared."""
 
 
+PIECE = 1 << 14
+"""Bytes of records that are hashed at a time."""
+
+
 class Digest:
-    """A running BLAKE2b over the msgpack encoding of records.
+    """A running BLAKE2b over the msgpack encoding of records, whose state a snapshot can hold.
+
+    The bytes are hashed in pieces of a fixed length, each together with the hash of all before it, so that what a call
+    holds does not matter and no more than one piece has to be kept.
 
     >>> one, two = Digest(), Digest()
     >>> one.update([Record(1, 7, Note("s", {"a": 1}))])
@@ -345,12 +352,21 @@ class Digest:
     """
 
     def __init__(self) -> None:
-        self._hash = hashlib.blake2b(digest_size=16)
+        self._before = b""
+        self._piece = bytearray()
 
     def update(self, records: list[Record]) -> None:
         # The encoding of a list is its length and then its items: one call, and the length left out.
         length = len(records)
-        self._hash.update(memoryview(encode(records))[1 if length < 16 else 3 if length < 65_536 else 5 :])
+        piece = self._piece
+        piece += memoryview(encode(records))[1 if length < 16 else 3 if length < 65_536 else 5 :]
+        while len(piece) >= PIECE:
+            self._before = _chained(self._before, piece[:PIECE])
+            del piece[:PIECE]
 
     def hex(self) -> str:
-        return self._hash.hexdigest()
+        return _chained(self._before, self._piece).hex()
+
+
+def _chained(before: bytes, piece: bytearray) -> bytes:
+    return hashlib.blake2b(before + piece, digest_size=16).digest()

@@ -52,7 +52,7 @@ class Signals:
             self._engine.schedule(ns, "learn")
         self._armed_ns = ns
 
-    def due(self, ns: int) -> None:
+    def due(self, _: object, ns: int) -> None:
         """The models' time, unless it was moved since."""
         if ns == self._armed_ns:
             self.flush()

@@ -251,6 +251,10 @@ def memory_of(flat: Int64s) -> Memory:
     return Memory(control, top, rules, params, resting, queues, samples, places, taken, fills, twins, levels, ring)
 
 
+def _nobody(order: int, lane: int) -> None:
+    """Hears of ghost orders where there are none."""
+
+
 class State:
     """All memory of the kernel for one run."""
 
@@ -309,7 +313,7 @@ class State:
         self.lanes[LANE_RULE] = rules
         self.params[:, P_SHARE] = START_SHARE
         self.params[:, P_UNIT] = [10.0**-each.size_decimals for each in instruments]
-        self.on_ghost: Callable[[int, int], None] = lambda order, lane: None
+        self.on_ghost: Callable[[int, int], None] = _nobody
         """Hears the number of a ghost order and the lane that filled it."""
         self.rule = RULES.index(queue.rule)
         self.lane_names = ("front", "back", queue.rule, *(RULES[code] for code in rules[OWN + 1 :]))

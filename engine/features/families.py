@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import difflib
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -48,6 +49,15 @@ _MODULES = {
 }
 FAMILIES: Mapping[str, Family] = MappingProxyType({name: Family(name, module) for name, module in _MODULES.items()})
 """All that there are; the order is that of the set ``wide``."""
+
+
+def family(name: str) -> Family:
+    """The family of a name that is one of ``FAMILIES``."""
+    return FAMILIES[name]
+
+
+# There is one of each, with its machine code: what is taken from a snapshot means that one.
+copyreg.pickle(Family, lambda one: (family, (one.name,)))
 
 STANDARD = ("book", "flow", "returns")
 """The families of the default set: 23 features that are never nan once the set's warm-up is over."""

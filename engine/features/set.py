@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -99,6 +100,10 @@ def _show(found: Vector, columns: Indices, warm_up_ns: Indices, age_ns: int, out
         out[i] = value if age_ns >= warm_up_ns[i] and np.isfinite(value) else np.nan
 
 
+_OF_THIS_PROCESS = frozenset({"_prepare", "_finish", "_absorbs", "_reads", "_dtype"})
+"""Attributes that are machine code, or belong to it: made anew where a set is taken from a snapshot."""
+
+
 class FeatureSet:
     """The streaming features of all symbols; ``ticks`` are the price steps in price units, one a symbol.
 
@@ -165,17 +170,28 @@ class FeatureSet:
         self._plan: Rows = np.zeros(_FIRST_ROOM, PLAN)
         self._held: Frames = np.zeros(_FIRST_ROOM, FRAME)
         self._found: Vector = np.zeros(len(names))
+        self._flat: Vector = rows.view(np.float64)
+        self._compile()
+
+    def _compile(self) -> None:
+        """At the start, and not at the first tick."""
         self._dtype = FRAME
-        # Compiled here, at the start, and not at the first tick.
         nothing = np.zeros(0, FRAME)
         heads = (self._lasts, self._words, self._row, self._newest)
         self._prepare = entry_point(_prepare, nothing, *heads, self._plan)
         self._finish = entry_point(_finish, nothing, nothing, *heads)
-        self._absorbs, self._reads = self._compiled(rows.view(np.float64))
+        self._absorbs, self._reads = self._loops(self._flat)
         self.update(nothing)
-        _show(self._found, self._columns, self._warm_ups, 0, self.vector())
+        _show(np.zeros(len(self._found)), self._columns, self._warm_ups, 0, self.vector())
 
-    def _compiled(self, flat: Vector) -> tuple[list[Callable[..., None]], list[Callable[..., None]]]:
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in _OF_THIS_PROCESS}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._compile()
+
+    def _loops(self, flat: Vector) -> tuple[list[Callable[..., None]], list[Callable[..., None]]]:
         """The loops of each family with all that stays the same bound to them."""
         absorbs: list[Callable[..., None]] = []
         reads: list[Callable[..., None]] = []

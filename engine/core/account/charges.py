@@ -57,8 +57,8 @@ class Charges:
             top,
             emit,
             mark2,
-            lambda symbol: host.desk.working(symbol),
-            lambda symbol: self._end_orders(symbol, "liquidation"),
+            self._working,
+            self._take_out,
         )
         self.corporate = CorporateActions(
             instruments,
@@ -103,6 +103,12 @@ class Charges:
         """Prices of before are no more those of after: orders end, and what is followed ends with them."""
         self._end_orders(symbol, "split")
         self._host.honesty.splits(symbol)
+
+    def _working(self, symbol: int) -> tuple[int, int]:
+        return self._host.desk.working(symbol)
+
+    def _take_out(self, symbol: int) -> None:
+        self._end_orders(symbol, "liquidation")
 
     def _end_orders(self, symbol: int, reason: str) -> None:
         """The venue ends the orders of a symbol that reached it."""

@@ -77,6 +77,7 @@ class Desk:
         ledger: Ledger,
         fees: Fees,
         risk: Risk,
+        exposure: Exposure,
         honesty: Honesty,
         *,
         emit: Callable[[AnyFact], None],
@@ -92,7 +93,7 @@ class Desk:
         self.sent = self.filled = self.cancelled = self.expired = self.rejected = self.fills = 0
         self.refused: dict[str, int] = {}
         self.rejections: dict[str, int] = {}
-        self.exposure = Exposure(instruments, ledger)
+        self.exposure = exposure
         self.risk = risk
         self.emit = emit
         self.schedule = schedule
@@ -110,7 +111,7 @@ class Desk:
             [settings.rules_of(instrument.venue) for instrument in instruments],
             state,
             self.orders,
-            lambda name, symbol: ledger.position(symbol, name),
+            self._position,
             self._worth2,
             schedule,
         )
@@ -120,13 +121,16 @@ class Desk:
         """What comes back through ``schedule``."""
         return {
             "arrive": self.arrive,
-            "cancel": lambda asked, ns: self.cancel_arrives(asked[0], asked[1], ns),
-            "amend": lambda asked, ns: self.amend_arrives(asked[0], asked[1], ns),
+            "cancel": self.cancel_arrives,
+            "amend": self.amend_arrives,
             "again": self.cancel_again,
-            "expire": lambda _, ns: self.expires(ns),
+            "expire": self.expires,
             "volatility": self.sample,
-            "told": lambda late, _: self.heard(*late),
+            "told": self.heard,
         }
+
+    def _position(self, strategy: str, symbol: int) -> int:
+        return self._ledger.position(symbol, strategy)
 
     def _worth2(self, intent: Intent) -> int:
         """Twice an order's notional: at its price, at its trigger, or at the price it would take first."""
@@ -199,7 +203,8 @@ class Desk:
         told = self._exchange.refuse(order, *refused) if refused else self._exchange.arrive(order, now_ns)
         self._answer(told, now_ns, order)
 
-    def cancel_arrives(self, order: Working, reason: str, now_ns: int) -> None:
+    def cancel_arrives(self, asked: tuple[Working, str], now_ns: int) -> None:
+        order, reason = asked
         refused = self.gateway.refuses(order, CANCEL, now_ns)
         number = order.intent.order
         if refused and reason != "user" and number not in self._again:
@@ -225,13 +230,14 @@ class Desk:
         """The venue itself takes an order out: nobody asks at its door."""
         self._answer(self._exchange.cancel(order, reason, now_ns), now_ns, order)
 
-    def amend_arrives(self, order: Working, change: Change, now_ns: int) -> None:
+    def amend_arrives(self, asked: tuple[Working, Change], now_ns: int) -> None:
+        order, change = asked
         refused = self.gateway.refuses(order, AMEND, now_ns)
         number = order.intent.order
         told = [AmendRejected(number, *refused)] if refused else self._exchange.amend(order, change, now_ns)
         self._answer(told, now_ns, order)
 
-    def expires(self, now_ns: int) -> None:
+    def expires(self, _: object, now_ns: int) -> None:
         self._answer(self._exchange.expire(now_ns), now_ns)
 
     def looked(self, symbol: int, trades: Iterable[int], now_ns: int) -> None:
@@ -279,8 +285,9 @@ class Desk:
                 self.lines.wait(line)
                 self.schedule(heard_ns, "told", (line, words))
 
-    def heard(self, line: int, words: Sequence[tuple[Told, int]]) -> None:
+    def heard(self, late: tuple[int, Sequence[tuple[Told, int]]], _: int) -> None:
         """Words that were on their way reach us."""
+        line, words = late
         self.lines.arrived(line)
         self.told(words)
 

@@ -73,7 +73,7 @@ class Honesty:
         )
         self.handlers: dict[str, Handler] = {
             "markout": self.markouts.due,
-            "settle": lambda _, ns: self._settle(ns),
+            "settle": self._settle,
             "hedge": self.twins.due,
         }
         self._names = tuple(instrument.name for instrument in instruments)
@@ -259,7 +259,7 @@ class Honesty:
             self._schedule(until_ns, "settle", None)
         self._open.append((until_ns, fate, answer))
 
-    def _settle(self, ns: int) -> None:
+    def _settle(self, _: object, ns: int) -> None:
         """The grace of the oldest open fills is over: what the book says now is the last word."""
         while self._open and self._open[0][0] <= ns:
             self._last_word(*self._open.popleft()[1:])

@@ -110,7 +110,7 @@ class Calibration:
         self.handlers: dict[str, Handler] = {
             DROP: self.ghosts.drop,
             END: self.ghosts.end,
-            REPORT: lambda _, ns: self._report(ns),
+            REPORT: self._report_due,
         }
 
     def watched(self, advance: Advance) -> Advance:
@@ -118,15 +118,19 @@ class Calibration:
         if self.settings is None:
             return advance
 
-        def step(flat: Int64s, batch: Batch, start: int) -> int:
-            row = advance(flat, batch, start)
-            follow(
-                *(batch, start, row, self._followed, self._sizes, self._seen),
-                *(self.likelihood, self._shares, self._explain_ns),
-            )
-            return row
+        self._advance = advance
+        return self._step
 
-        return step
+    def _step(self, flat: Int64s, batch: Batch, start: int) -> int:
+        row = self._advance(flat, batch, start)
+        follow(
+            *(batch, start, row, self._followed, self._sizes, self._seen),
+            *(self.likelihood, self._shares, self._explain_ns),
+        )
+        return row
+
+    def _report_due(self, _: object, ns: int) -> None:
+        self._report(ns)
 
     def ready(self, symbol: int, now_ns: int) -> None:
         """A book may be used."""

@@ -90,13 +90,16 @@ class Primary(Model):
         self.state: Vector = np.zeros(int(self._at[machine.END]))
         self._draft: Vector = np.zeros(machine.draft_size(*shape))
         self._rest = columns, self._at, self.state, self._draft
-        # Compiled at the start, and not at the first label: live through one, and forget it.
+        self._compile()
+        self.coverage = coverage
+        self._begin()
+
+    def _compile(self) -> None:
+        """At the start, and not at the first label."""
         x = np.zeros(len(self.names))
         self._speak = entry_point(machine.speak, x, *self._rest)
         self._keep = entry_point(machine.keep, x, *self._rest)
         self._study = entry_point(machine.study, x, 0.0, *self._rest)
-        self.coverage = coverage
-        self._begin()
 
     def _begin(self) -> None:
         """Know nothing but the prior."""

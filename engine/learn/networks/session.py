@@ -39,7 +39,11 @@ class Session:
         if found != [("x", "tensor(float)", 2), ("y", "tensor(float)", 2)]:
             raise ModelError(f"expected a graph from rows x to rows y of floats, found {found}")
         self.width = inputs[0].shape[1]
+        self._graph = graph
         self._run = self._session.run
+
+    def __reduce__(self) -> tuple[type[Session], tuple[bytes]]:
+        return Session, (self._graph,)
 
     def __call__(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """The outputs of each row.
