@@ -74,6 +74,37 @@ def encode_entry(entry: Entry) -> bytes:
     return b"%d %b %b %b %b\n" % (entry.ns, letter, _word(entry.source), _word(entry.token), data)
 
 
+class NoEntry(ValueError):
+    """A line that is no entry."""
+
+    def __init__(self, expected: str, found: str) -> None:
+        super().__init__(f"expected {expected}, found {found}")
+        self.expected = expected
+        self.found = found
+
+
+def decode_entry(line: bytes) -> Entry:
+    r"""The entry of a line without its newline.
+
+    Raises:
+        NoEntry: it is none.
+
+    >>> decode_entry(b'7 r sim - {"a":1}').data
+    b'{"a":1}'
+    """
+    words = line.split(b" ", 4)
+    if len(words) != 5:
+        raise NoEntry("five words", shown(line))
+    kind, coded = _KINDS.get(words[1], (None, False))
+    if kind is None:
+        raise NoEntry(f"a kind of {_letters()}", shown(words[1]))
+    try:
+        data = base64.b64decode(words[4], validate=True) if coded else words[4]
+        return Entry(kind, int(words[0]), _text(words[2]), _text(words[3]), data)
+    except (ValueError, binascii.Error) as error:
+        raise NoEntry("a whole entry", f"{shown(line)} ({error})") from error
+
+
 def _is_utf8(data: bytes) -> bool:
     try:
         data.decode()
@@ -118,7 +149,10 @@ class TapeWriter:
 
     def write(self, entry: Entry) -> None:
         """Append one entry."""
-        line = encode_entry(entry)
+        self.write_line(encode_entry(entry))
+
+    def write_line(self, line: bytes) -> None:
+        """Append one entry as ``encode_entry`` gives it."""
         with self._changed:
             if self._closing:
                 raise ValueError(f"{self.path}: expected an open tape, found a closed one")
@@ -326,18 +360,13 @@ def _own_entries(name: str, blocks: Iterator[list[bytes]], allow_torn: bool) -> 
             if ended:
                 raise TapeError(name, f"after entry {count}", "nothing after the end line", shown(block[0]))
             for line in block:
-                words = line.split(b" ", 4)
-                if len(words) != 5:
-                    ended = _end(name, line, count, block)
-                    continue
-                kind, coded = _KINDS.get(words[1], (None, False))
-                if kind is None:
-                    raise TapeError(name, f"entry {count + 1}", f"a kind of {_letters()}", shown(words[1]))
                 try:
-                    data = base64.b64decode(words[4], validate=True) if coded else words[4]
-                    entry = Entry(kind, int(words[0]), _text(words[2]), _text(words[3]), data)
-                except (ValueError, binascii.Error) as error:
-                    raise TapeError(name, f"entry {count + 1}", "a whole entry", f"{shown(line)} ({error})") from error
+                    entry = decode_entry(line)
+                except NoEntry as error:
+                    if line.count(b" ") < 4:
+                        ended = _end(name, line, count, block)
+                        continue
+                    raise TapeError(name, f"entry {count + 1}", error.expected, error.found) from error
                 count += 1
                 yield entry
     except Torn as torn:

@@ -116,6 +116,24 @@ def _decoded(file: BinaryIO, make: Callable[[], Decoder], verified: bool) -> Ite
         raise Torn(file.tell(), "the end of the file in the middle of compressed data")
 
 
+def whole_frames(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Each zstd frame that is whole, decompressed, and the offset behind it; ends silently where none is whole."""
+    decoder, held = _zstd_decoder(), bytearray()
+    while raw := file.read(READ_BYTES):
+        while raw:
+            try:
+                held += decoder.decompress(raw)
+            except ZSTD_ERROR:
+                return
+            if len(held) > LINE_LIMIT:
+                return
+            if not decoder.eof:
+                break
+            raw = decoder.unused_data
+            yield bytes(held), file.tell() - len(raw)
+            decoder, held = _zstd_decoder(), bytearray()
+
+
 def lines(parts: Iterator[bytes]) -> Iterator[list[bytes]]:
     """The lines of the pieces, many at a time, without their newlines.
 

@@ -1,4 +1,4 @@
-"""What the user and the risk limits do to a run: start, stop, halt, resume, flatten, reload; stop-loss and drawdown."""
+"""What the user and the risk limits do to a run: start, stop, away, halt, resume, flatten, reload; stop-loss and drawdown."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ class Commands:
         self._flattening: dict[tuple[str, int], int] = {}  # by scope: when to try (again)
         self._watching = False
         self._account_ns = 0
+        self._back_ns = 0
+        self.is_running = False
 
     def obey(self, command: Command) -> None:
         """Carry out a command; an unknown one is refused before it gets here (see ``COMMANDS``)."""
@@ -40,6 +42,7 @@ class Commands:
 
     def _start(self, command: Command) -> None:
         del command
+        self.is_running = True
         self._engine.signals.arm()
         for slot in self._engine.roster.active():
             if "on_start" in slot.hears:
@@ -48,6 +51,7 @@ class Commands:
     def _stop(self, command: Command) -> None:
         """Let strategies say their last word, take all orders back, record the accounts."""
         del command
+        self.is_running = False
         engine = self._engine
         for slot in engine.roster.active():
             if "on_stop" in slot.hears:
@@ -59,6 +63,14 @@ class Commands:
         self._record_accounts()
         engine.honesty.finish()
         engine.signals.flush()
+
+    def _away(self, command: Command) -> None:
+        """Nobody was here until ``until_ns``: what strategies wanted to be called for meanwhile comes once, then.
+
+        All else that falls due in between happens at its own time: orders arrive and expire, funding is paid.
+        """
+        self._back_ns = int(command.args["until_ns"])
+        self._engine.timers.postpone(self._back_ns)
 
     def _halt(self, command: Command) -> None:
         reason = str(command.args.get("reason", "command"))
@@ -145,7 +157,7 @@ class Commands:
         """Value positions from here on, until there are none."""
         if not self._watching:
             self._watching = True
-            self._engine.schedule(self._engine.now_ns + WATCH_NS, "watch")
+            self._engine.schedule(max(self._engine.now_ns + WATCH_NS, self._back_ns), "watch")
 
     def watch(self, *_: object) -> None:
         """Value the positions and act on the limits that they break."""
@@ -206,6 +218,7 @@ class UnknownCommand(ValueError):
 COMMANDS = {
     "start": Commands._start,
     "stop": Commands._stop,
+    "away": Commands._away,
     "halt": Commands._halt,
     "resume": Commands._resume,
     "flatten": Commands._flatten,

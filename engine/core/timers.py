@@ -56,6 +56,11 @@ class Timers:
             self._enter(key)
         return True
 
+    def postpone(self, until_ns: int) -> None:
+        """Move every timer that is due earlier to ``until_ns``."""
+        for key, due_ns in self._due.items():
+            self._due[key] = max(due_ns, until_ns)
+
     def fires(self, key: Key, ns: int) -> bool:
         """An entry of the due queue came up: is it the timer's time?"""
         self._queued -= 1

@@ -112,6 +112,10 @@ class Models:
             return (ModelRefused(ready.model, ready.version, "the run has no such model"),)
         return slot.swap(ready.version, ready.payload)
 
+    def in_flight(self) -> list[str]:
+        """The models that wait for a training to come back."""
+        return [name for name, slot in self._slots.items() if slot.in_flight_ns != NEVER_NS]
+
     def job(self, model: str) -> TrainJob:
         """What the trainer needs for a model, as of now: a copy, plain and picklable."""
         return self.slot(model).job()

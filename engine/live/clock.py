@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Clock:
-    """Nanoseconds UTC, never decreasing.
+    """Nanoseconds UTC, never decreasing, and later than ``after_ns``: a clock that was set back stands still no run.
 
     >>> ticks = iter([5, 5, 9])
     >>> clock = Clock(wall=lambda: 1_000, monotonic=lambda: next(ticks))
@@ -16,10 +16,15 @@ class Clock:
     """
 
     def __init__(
-        self, wall: Callable[[], int] = time.time_ns, monotonic: Callable[[], int] = time.perf_counter_ns
+        self,
+        wall: Callable[[], int] = time.time_ns,
+        monotonic: Callable[[], int] = time.perf_counter_ns,
+        after_ns: int = 0,
     ) -> None:
+        now_ns = wall()
+        self.behind_ns = max(0, after_ns - now_ns)
         self._monotonic = monotonic
-        self._offset = wall() - monotonic()
+        self._offset = max(now_ns, after_ns) - monotonic()
 
     def now_ns(self) -> int:
         return self._offset + self._monotonic()

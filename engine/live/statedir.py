@@ -20,6 +20,8 @@ class StateDir:
         self.path = path
         self.tape = path / "tape"
         self.models = path / "models"
+        self.journal = path / "journal"
+        self.snapshots = path / "snapshots"
         try:
             for folder in (path, self.tape, self.models):
                 folder.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ one that cannot be read costs a longer replay, not the account.
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 from collections.abc import Iterator
@@ -15,8 +16,8 @@ from typing import Any, Final
 
 import google_crc32c
 import msgspec
-import zstandard
 
+from adapters.tape_bytes import Torn, compress_frame, pieces
 from engine.live.journal import Position
 
 SCHEMA: Final = 1
@@ -58,7 +59,7 @@ class SnapshotUnusable(Exception):
 def pack(head: Head, state: bytes) -> bytes:
     """The bytes of a file; off the loop, for it compresses."""
     words = msgspec.msgpack.encode(head)
-    body = zstandard.ZstdCompressor(level=LEVEL).compress(state)
+    body = compress_frame(state, LEVEL)
     whole = b"".join((MAGIC, _LENGTH.pack(len(words)), words, body))
     return whole + _LENGTH.pack(google_crc32c.value(whole))
 
@@ -84,8 +85,8 @@ def unpack(path: Path) -> tuple[Head, bytes]:
         if schema != SCHEMA:
             raise SnapshotUnusable(f"{path}: expected schema {SCHEMA}, found {schema} of another papertape")
         head = msgspec.msgpack.decode(whole[at:end], type=Head)
-        return head, zstandard.ZstdDecompressor().decompress(whole[end:-4])
-    except (msgspec.DecodeError, zstandard.ZstdError) as error:
+        return head, b"".join(pieces(io.BytesIO(whole[end:-4])))
+    except (msgspec.DecodeError, Torn) as error:
         raise SnapshotUnusable(f"{path}: expected a head and a state, found: {error}") from error
 
 

@@ -1,0 +1,106 @@
+"""Where the inputs of a run are: in the journal until compaction drops them, and on a tape a session for good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from adapters.entry import Entry
+from adapters.tape import NoEntry, decode_entry, read_tape
+from adapters.tape_types import TapeError
+from engine.live.journal import Kind, Position, decode_mark, read
+from engine.live.recovery.state import FRESH, RecoveryError
+
+SESSION: Final = "session"
+SNAPSHOT: Final = "snapshot"
+
+
+class SessionMark(msgspec.Struct, frozen=True, kw_only=True):
+    """The mark at the begin of a session: its number from 1, the name of its tape (empty: none), what it runs under."""
+
+    kind: str = SESSION
+    number: int
+    tape: str
+    config: dict[str, Any]
+    instruments: list[Any]
+
+
+class SnapshotMark(msgspec.Struct, frozen=True, kw_only=True):
+    """The mark behind a snapshot: its file, and how many entries the session's tape had."""
+
+    kind: str = SNAPSHOT
+    path: str
+    tape_entries: int
+
+
+def journal_inputs(
+    folder: Path, position: Position | None, on_mark: Callable[[dict[str, Any]], None] | None = None
+) -> Iterator[Entry]:
+    """The inputs of a journal from a position on, in order; ``on_mark`` hears the marks between them.
+
+    Raises:
+        JournalDamaged: some of it is not what was written.
+        RecoveryError: a whole frame that is no entry: written by another program.
+    """
+    for frame in read(folder, position):
+        if frame.kind is Kind.INPUT:
+            try:
+                yield decode_entry(frame.payload)
+            except NoEntry as error:
+                raise RecoveryError(f"{folder}: {frame.position}: {error}; {FRESH}") from error
+        elif frame.kind is Kind.MARK and on_mark is not None:
+            on_mark(decode_mark(frame.payload))
+
+
+def tape_inputs(tapes: Path, sessions: list[SessionMark], journal: Path) -> Iterator[Entry]:
+    """All inputs since the start, from the tapes of all sessions; the end of the last one from the journal.
+
+    Raises:
+        RecoveryError: a session was not recorded, or its tape is gone or damaged.
+    """
+    for number, session in enumerate(sessions):
+        is_last = number == len(sessions) - 1
+        path = tapes / session.tape
+        if not session.tape:
+            raise RecoveryError(f"{tapes}: expected a tape of session {session.number}, found it ran without; {FRESH}")
+        count = 0
+        try:
+            for entry in read_tape(path, allow_torn=is_last)[1]:
+                count += 1
+                yield entry
+        except TapeError as error:
+            raise RecoveryError(f"{error}; bring the tape back, {FRESH}") from error
+        if is_last:
+            yield from (decode_entry(line) for line in lines_after(journal, session.number, count))
+
+
+def lines_after(journal: Path, session: int, count: int) -> Iterator[bytes]:
+    """The lines of a session's inputs after its first ``count``, without newlines.
+
+    Raises:
+        RecoveryError: the journal has not kept them.
+    """
+    known: int | None = None  # the number of the session's inputs before the frame at hand, where it is known
+    current = 0
+    for frame in read(journal):
+        if frame.kind is Kind.HEADER:
+            from engine.live.journal import decode_header
+
+            if decode_header(frame.payload).compacted:
+                known = None
+        elif frame.kind is Kind.MARK:
+            fields = decode_mark(frame.payload)
+            if fields.get("kind") == SESSION:
+                current, known = int(fields["number"]), 0
+            elif fields.get("kind") == SNAPSHOT:
+                known = int(fields["tape_entries"])
+        elif frame.kind is Kind.INPUT and current == session:
+            if known is None:
+                raise RecoveryError(f"{journal}: {frame.position}: expected a mark before this input, found none")
+            if known >= count:
+                yield frame.payload
+            known += 1
+    return

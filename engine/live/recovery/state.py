@@ -1,0 +1,94 @@
+"""What a run is made of while it lives, and what a session of it begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from adapters.feed import Feed
+from engine.core.engine import Engine
+from engine.core.records import Record
+from engine.learn.models import Models
+from engine.live.config import AppConfig
+
+
+class Kept(NamedTuple):
+    """All that is in a snapshot; ``shown`` are the recent fills and notable facts of the page, as the runner has them."""
+
+    engine: Engine
+    models: Models
+    feeds: dict[str, Feed]
+    shown: tuple[list[dict[str, Any]], list[dict[str, Any]]]
+
+
+class Told(NamedTuple):
+    """What a recovery found, for people."""
+
+    snapshot: str
+    inputs: int
+    facts: int
+    completed: int
+    seconds: float
+    remarks: list[str]
+
+
+class Recovered(NamedTuple):
+    """A run as it was when the last input was written down, and the facts that were not written down any more."""
+
+    kept: Kept
+    session: int
+    tape: str
+    tape_entries: int
+    last_ns: int
+    missing: list[Record]
+    told: Told
+
+
+class RecoveryError(Exception):
+    """The run in this folder cannot go on; the text says why and what to do. Nothing was changed."""
+
+
+FRESH: Final = "or start anew with --fresh, which sets this run aside in old/"
+
+
+def differences(old: Mapping[str, Any], new: AppConfig) -> list[str]:
+    """The keys that decide what follows from an input and are not as they were, with both values.
+
+    >>> from engine.live.config import parse_config
+    >>> was = parse_config({"risk": {"allow_short": True}}, "test").plain()
+    >>> differences(was, parse_config({"http": {"port": 1}}, "test"))
+    ['risk.allow_short: was True, is False']
+    """
+    then, now = _deciding(old), _deciding(new.plain())
+    return [
+        f"{key}: was {then.get(key, 'absent')!r}, is {now.get(key, 'absent')!r}"
+        for key in sorted({*then, *now})
+        if then.get(key) != now.get(key)
+    ]
+
+
+_SECTIONS: Final = ("venue", "paper", "risk", "strategy", "model")
+_ELSEWHERE: Final = ("ws_url", "rest_url", "transport", "market")
+"""Keys of a venue that say where it is: the data are the same from there."""
+
+
+def _deciding(plain: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for section in _SECTIONS:
+        _flatten(section, plain.get(section), found)
+    return {
+        key: value
+        for key, value in found.items()
+        if not (key.startswith("venue.") and key.split(".")[2] in _ELSEWHERE)
+    }
+
+
+def _flatten(path: str, value: Any, found: dict[str, Any]) -> None:
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            _flatten(f"{path}.{key}", inner, found)
+    elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+        for number, inner in enumerate(value):
+            _flatten(f"{path}.{inner.get('name') or number}", inner, found)
+    elif value not in ({}, [], None):
+        found[path] = value
