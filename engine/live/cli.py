@@ -10,6 +10,7 @@ from engine.live import (
     commands_ask,
     commands_fidelity,
     commands_import,
+    commands_journal,
     commands_live,
     commands_plugins,
     commands_research,
@@ -31,6 +32,7 @@ for module in (
     commands_validate,
     commands_fidelity,
     commands_import,
+    commands_journal,
     commands_plugins,
 ):
     module.register(app)
