@@ -67,6 +67,11 @@ class Feed:
         self._unknown = 0
 
     @property
+    def is_open(self) -> bool:
+        """Whether its connection was opened and not lost since."""
+        return self._venue is not None
+
+    @property
     def stats(self) -> FeedStats:
         """Counts since the start, brought up to date."""
         self._stats.unknown = self._unknown + (self._venue.unknown if self._venue else 0)

@@ -54,7 +54,8 @@ class TapeHeader(msgspec.Struct, frozen=True, kw_only=True):
     """What a replay must know before the first entry.
 
     ``config`` is the whole configuration of the run as plain values, without secrets; ``instruments`` are as the run
-    resolved them when it started. Both are empty on a tape that others recorded. ``started_ns`` is ns UTC.
+    resolved them when it started. Both are empty on a tape that others recorded. ``started_ns`` is ns UTC. ``session``
+    counts the starts of a run: a tape with 2 or more goes on where the one before it in its folder ended.
     """
 
     started_ns: int
@@ -62,6 +63,7 @@ class TapeHeader(msgspec.Struct, frozen=True, kw_only=True):
     config: dict[str, Any] = {}
     instruments: list[Instrument] = []
     papertape: str = ""
+    session: int = 1
     format: int = FORMAT_VERSION
 
 

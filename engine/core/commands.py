@@ -1,4 +1,4 @@
-"""What the user and the risk limits do to a run: start, stop, away, halt, resume, flatten, reload; stop-loss and drawdown."""
+"""What users and risk limits do to a run: start, stop, away, halt, resume, flatten, reload; stop-loss, drawdown."""
 
 from __future__ import annotations
 

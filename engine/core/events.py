@@ -65,10 +65,23 @@ REASONS: tuple[str, ...] = (
     "malformed",  # a frame that could not be parsed
     "silence",  # the watchdog heard nothing
     "absurd",  # a price or size beyond all sense
+    "restart",  # the daemon itself was away
 )
 """Why a book is in doubt; a row carries the index."""
 
-SEQUENCE, CONNECTION, STALE_SNAPSHOT, OVERFLOW, CHECKSUM, CROSSED, NEGATIVE, MALFORMED, SILENCE, ABSURD = range(1, 11)
+(
+    SEQUENCE,
+    CONNECTION,
+    STALE_SNAPSHOT,
+    OVERFLOW,
+    CHECKSUM,
+    CROSSED,
+    NEGATIVE,
+    MALFORMED,
+    SILENCE,
+    ABSURD,
+    RESTART,
+) = range(1, 12)
 
 MOST_UNITS = 1 << 53
 """A larger price or size is no market: sums and shares of what is below stay within 64 bits."""

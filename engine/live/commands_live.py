@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -60,9 +61,14 @@ def read(path: Path) -> AppConfig:
         fail(str(error), 2)
 
 
-def run(config: ConfigPath = DEMO, for_: For = "", json_: Json = False) -> None:
-    """Trade paper money on live books until stopped."""
-    _daemon(read(config), seconds(for_), as_json=json_, source=config)
+def run(
+    config: ConfigPath = DEMO,
+    for_: For = "",
+    json_: Json = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Set an earlier run of this name aside, in old/.")] = False,
+) -> None:
+    """Trade paper money on live books until stopped; a run that was stopped or killed goes on."""
+    _daemon(read(config), seconds(for_), as_json=json_, source=config, is_fresh=fresh)
 
 
 def record(
@@ -79,6 +85,7 @@ def record(
             "model": [],
             "http": settings.http.model_copy(update={"enabled": False}),
             "record": settings.record.model_copy(update={"enabled": True}),
+            "journal": settings.journal.model_copy(update={"enabled": False}),
         }
     )
     if out is not None and out.exists():
@@ -149,19 +156,24 @@ def serve(
     raise typer.Exit(server.main(tapes, host=host, port=port, speed=speed, as_json=json_))
 
 
-def _daemon(config: AppConfig, run_s: float | None, *, as_json: bool, source: Path) -> str:
+def _daemon(config: AppConfig, run_s: float | None, *, as_json: bool, source: Path, is_fresh: bool = False) -> str:
     """Run the daemon to its end; the path of its tape."""
     from adapters.tape import TapeNotWritten
     from engine.live.config import ConfigError
     from engine.live.http import HttpError
+    from engine.live.journal import JournalDamaged, JournalNotWritten
     from engine.live.logs import Logs
+    from engine.live.recovery.state import RecoveryError
     from engine.live.statedir import StateDir, StateDirError
     from engine.live.status import farewell
     from engine.live.venues import StartError
 
+    lost = (JournalDamaged, JournalNotWritten, RecoveryError)
     try:
         with StateDir(config.run.state_dir / config.run.name) as state:
             watched = sys.stderr.isatty() and not as_json
+            if is_fresh and (aside := state.set_aside(time.strftime("%Y%m%dT%H%M%S", time.gmtime()))) is not None:
+                typer.echo(f"papertape: the run before is in {aside}", err=True)
             logs = Logs(state.path / "log.jsonl", to_stderr=not watched)
             try:
                 summary = _serve(config, run_s, state=state, watched=watched)
@@ -169,7 +181,7 @@ def _daemon(config: AppConfig, run_s: float | None, *, as_json: bool, source: Pa
                 logs.close()
     except ConfigError as error:
         fail("\n".join(f"{source}: {problem}" for problem in error.problems), 2)
-    except (StateDirError, StartError, HttpError, TapeNotWritten) as error:
+    except (StateDirError, StartError, HttpError, TapeNotWritten, *lost) as error:
         fail(str(error), 1)
     if as_json:
         typer.echo(json.dumps(summary))

@@ -86,9 +86,7 @@ class JournalSection(Section):
 
     enabled: bool = True
     fsync: Sync = "1s"
-    segment: Annotated[Size, AfterValidator(_segment)] = Field(
-        default=64 << 20, json_schema_extra={"default": "64MiB"}
-    )
+    segment: Annotated[Size, AfterValidator(_segment)] = Field(default=64 << 20, json_schema_extra={"default": "64MiB"})
     quota: Size = Field(default=4 << 30, json_schema_extra={"default": "4GiB"})
     keep: Literal["all", "quota"] = "all"
     snapshot_every: Duration = Field(

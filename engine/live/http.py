@@ -23,6 +23,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from engine.live.bus import BusFull
+from engine.live.journal import JournalNotWritten
 from engine.live.measures import measure
 from engine.live.metrics import CONTENT_TYPE, Exporter
 from engine.live.view import View
@@ -108,7 +109,7 @@ class HttpServer:
         Raises:
             HttpError: the port is taken, may not be used, or the host is not of this machine.
         """
-        app = web.Application(middlewares=[_guarded(self._hosts)], client_max_size=MAX_BODY)
+        app = web.Application(middlewares=[_guarded(self._hosts, self._view.runner.commit)], client_max_size=MAX_BODY)
         app.on_response_prepare.append(_add_headers)
         app.add_routes(self._routes())
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_S)
@@ -184,6 +185,7 @@ class HttpServer:
         since_ns = self._view.runner.clock.now_ns()  # the engine's clock passes this when it has obeyed
         try:
             self._command(name, args)
+            self._view.runner.commit()
         except BusFull as error:
             raise Refused(503, str(error)) from error
         return _json({"taken": name, "args": args, "ns": since_ns}, status=202)
@@ -217,8 +219,8 @@ def is_trusted(host: str, hosts: Collection[str] = ()) -> bool:
         return False
 
 
-def _guarded(hosts: Collection[str]) -> Middleware:
-    """Ask who is asked and by whom, and answer every error as one line of JSON."""
+def _guarded(hosts: Collection[str], commit: Callable[[], None]) -> Middleware:
+    """Ask who is asked and by whom, and answer every error as one line of JSON; write down what is to be shown."""
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -227,7 +229,10 @@ def _guarded(hosts: Collection[str]) -> Middleware:
                 raise Refused(403, "expected a Host of this machine, found another: use 127.0.0.1 or localhost")
             if request.method not in ("GET", "HEAD"):
                 _refuse_foreign(request)
+            commit()
             return await handler(request)
+        except JournalNotWritten as error:
+            return _json({"error": str(error)}, status=503)
         except Refused as refused:
             return _json({"error": str(refused)}, status=refused.status)
         except web.HTTPException as error:

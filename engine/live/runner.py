@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -41,7 +42,9 @@ from engine.core.records import (
 )
 from engine.live.bus import Bus, BusFull, Item
 from engine.live.clock import Clock
+from engine.live.journal import JournalNotWritten
 from engine.live.latency import Latency
+from engine.live.recovery.keeper import Keeper
 from engine.live.training import Training
 
 log = structlog.get_logger("papertape.run")
@@ -73,9 +76,19 @@ Sink = Callable[[Sequence[Record]], None]
 
 
 class Runner:
-    """Owns the order of inputs: whatever the engine sees goes to the tape first, at the same place."""
+    """Owns the order of inputs: whatever the engine sees goes to the tape and the journal first, at the same place.
 
-    def __init__(self, engine: Engine, bus: Bus, clock: Clock, tape: Callable[[Entry], None]) -> None:
+    With a ``keeper`` nobody hears of a fact before it is in the journal; without one at once.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        bus: Bus,
+        clock: Clock,
+        tape: Callable[[Entry], None],
+        keeper: Keeper | None = None,
+    ) -> None:
         self.engine = engine
         self.bus = bus
         self.clock = clock
@@ -95,6 +108,9 @@ class Runner:
         self.is_serving = False
         self._is_busy = False
         self._tape = tape
+        self._keeper = keeper
+        self._untold: list[Sequence[Record]] = []
+        self._failure: JournalNotWritten | None = None
 
     def take(self, batch: Batch, recv_ns: int) -> bool:
         """Market data from a connection; False when the engine fell behind.
@@ -137,12 +153,19 @@ class Runner:
             self.bus.put_measured(measured)
 
     async def run(self) -> None:
-        """Serve the bus until cancelled."""
+        """Serve the bus until cancelled.
+
+        Raises:
+            JournalNotWritten: the disk refuses; what was shown so far is safe.
+        """
         self.is_serving = True
         while True:
             if not await self.bus.wait(QUIET_S):
                 self.tell_time()
             self.drain(TURN)
+            self.commit()
+            if self._keeper is not None and len(self.bus) == 0 and self._keeper.is_due():
+                self._keeper.snapshot()
             await asyncio.sleep(0)
 
     def tell_time(self) -> None:
@@ -187,7 +210,37 @@ class Runner:
             if connection is not None:
                 connection.doubt(symbol)
         if records:
+            if self._keeper is None:
+                self._hand_on(records)
+                return
+            self._keeper.facts(records)
+            if not self._untold and self.is_serving:
+                asyncio.get_running_loop().call_soon(self._commit_soon)
+            self._untold.append(records)
+
+    def commit(self) -> None:
+        """Write down all that happened, then tell it; whoever shows the engine's state calls this first.
+
+        Raises:
+            JournalNotWritten: the disk refuses.
+        """
+        if self._keeper is None:
+            return
+        if self._failure is not None:
+            raise self._failure
+        try:
+            self._keeper.commit()
+        except JournalNotWritten as error:
+            self._failure = error
+            raise
+        untold, self._untold = self._untold, []
+        for records in untold:
             self._hand_on(records)
+
+    def _commit_soon(self) -> None:
+        """All facts of one turn of the loop in one write; ``run`` ends with what the disk refuses."""
+        with suppress(JournalNotWritten):
+            self.commit()
 
     def _hand_on(self, records: Sequence[Record]) -> None:
         for record in records:
@@ -195,19 +248,27 @@ class Runner:
             if isinstance(fact, RetrainRequested):
                 if self.training is not None:
                     self.training.start(fact.model)
-            elif isinstance(fact, Fill):
+            elif isinstance(fact, LOGGED):
+                words = {name: getattr(fact, name) for name in fact.__struct_fields__}
+                level = "warning" if isinstance(fact, FeedState) and not fact.ready else LOUD.get(type(fact), "info")
+                getattr(log, level)(type(fact).__name__, **words)
+            elif isinstance(fact, Commanded):
+                log.info("Commanded", name=fact.name, args=fact.args)
+        self.remember(records)
+        for sink in self.sinks:
+            sink(records)
+
+    def remember(self, records: Sequence[Record]) -> None:
+        """Keep what the page shows of facts."""
+        for record in records:
+            fact = record.fact
+            if isinstance(fact, Fill):
                 self.recent_fills.append(self._fill(record.ns, fact))
             elif isinstance(fact, Regraded):
                 self._regraded(fact)
             elif isinstance(fact, LOGGED):
                 words = {name: getattr(fact, name) for name in fact.__struct_fields__}
-                level = "warning" if isinstance(fact, FeedState) and not fact.ready else LOUD.get(type(fact), "info")
-                getattr(log, level)(type(fact).__name__, **words)
                 self.notable.append({"ns": record.ns, "what": type(fact).__name__, **words})
-            elif isinstance(fact, Commanded):
-                log.info("Commanded", name=fact.name, args=fact.args)
-        for sink in self.sinks:
-            sink(records)
 
     def _fill(self, ns: int, fill: Fill) -> dict[str, Any]:
         instrument = self.engine.instruments[self.engine.symbols.index(fill.symbol)]

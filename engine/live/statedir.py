@@ -59,6 +59,27 @@ class StateDir:
         except OSError as error:
             raise StateDirError(f"{self.path / name}: expected room to write it, found: {error.strerror}") from error
 
+    def set_aside(self, stamp: str) -> Path | None:
+        """Move what a run has left to ``old/STAMP``; None when there is nothing.
+
+        Raises:
+            StateDirError: the disk refuses.
+        """
+        left = [self.path / name for name in ("journal", "snapshots", "tape", "models", "run.json", "report.html")]
+        left = [one for one in left if one.exists() and (one.is_file() or any(one.iterdir()))]
+        if not left:
+            return None
+        aside = self.path / "old" / stamp
+        try:
+            aside.mkdir(parents=True)
+            for one in left:
+                one.rename(aside / one.name)
+            for folder in (self.tape, self.models):
+                folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise StateDirError(f"{aside}: expected to move the run before here, found: {error.strerror}") from error
+        return aside
+
     def close(self) -> None:
         with suppress(OSError):
             self._file.close()

@@ -16,7 +16,7 @@ import engine
 from adapters.entry import Entry
 from adapters.feed import Feed
 from adapters.registry import venue_class
-from adapters.tape import TapeHeader, read_tapes
+from adapters.tape import TapeHeader, read_tape, read_tapes
 from engine.core.types import Instrument
 from engine.live.build import override
 from engine.live.config import AppConfig, load_config, parse_config
@@ -48,14 +48,14 @@ class LoadedTape(msgspec.Struct):
 
 
 def load_tape(paths: Sequence[Path], config: Path | None = None, allow_torn: bool = False) -> LoadedTape:
-    """Open one tape, or the files of one recording; a daemon's folder stands for its latest tape.
+    """Open one tape, or the files of one recording; a daemon's folder stands for the tapes of its latest run.
 
     Raises:
         TapeError: a file that is no whole tape.
         ConfigError: the configuration does not fit the tape.
         ReplayError, ScanError: see there.
     """
-    found = [_tape(path) for path in paths]
+    found = [tape for path in paths for tape in _tapes(path)]
     header, entries = read_tapes(found, allow_torn)
     settings, source = _config(header, config)
     names = _venue_names(header, settings)
@@ -65,9 +65,20 @@ def load_tape(paths: Sequence[Path], config: Path | None = None, allow_torn: boo
     return LoadedTape(found, header, settings, source, names, scans, instruments, feeds, iter(entries))
 
 
-def latest_tape(folder: Path) -> Path | None:
-    """The newest tape of a daemon's folder; their names are their times."""
-    return max((folder / "tape").glob("*.ptz"), default=None)
+def run_tapes(folder: Path) -> list[Path]:
+    """The tapes of the latest run in a daemon's folder, one a session; none where it has none.
+
+    Their names are their times, and the header of each tells the session's number.
+
+    Raises:
+        TapeError: one of them has no header.
+    """
+    found: list[Path] = []
+    for path in sorted((folder / "tape").glob("*.ptz"), reverse=True):
+        found.insert(0, path)
+        if read_tape(path, allow_torn=True)[0].session == 1:
+            break
+    return found
 
 
 def read_config(paths: Sequence[Path], config: Path | None, allow_torn: bool) -> tuple[AppConfig, list[str]]:
@@ -76,16 +87,16 @@ def read_config(paths: Sequence[Path], config: Path | None, allow_torn: bool) ->
     Raises:
         TapeError, ConfigError, ReplayError: see ``replay``.
     """
-    header, _ = read_tapes([_tape(path) for path in paths], allow_torn)
+    header, _ = read_tapes([tape for path in paths for tape in _tapes(path)], allow_torn)
     settings = _config(header, config)[0]
     return settings, list(_venue_names(header, settings).values())
 
 
-def _tape(path: Path) -> Path:
+def _tapes(path: Path) -> list[Path]:
     if not path.is_dir():
-        return path
-    found = latest_tape(path)
-    if found is None:
+        return [path]
+    found = run_tapes(path)
+    if not found:
         raise ReplayError(f"{path}: expected a tape, or a daemon's folder with tape/*.ptz, found neither")
     return found
 

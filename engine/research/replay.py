@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+from adapters.tape import read_tape
 from engine.core.records import Record
 from engine.live.build import Built, build_engine
 from engine.live.config import ConfigError, parse_config
@@ -53,7 +54,7 @@ def replay(
     paper: Mapping[str, Any] | None = None,
     on_records: Callable[[Sequence[Record]], None] | None = None,
 ) -> ReplayResult:
-    """Replay one tape, or several files of one recording; a daemon's folder stands for its latest tape.
+    """Replay one tape, or several files of one recording; a daemon's folder stands for the tapes of its latest run.
 
     ``progress`` hears the number of entries played. ``paper``: keys of ``[paper]`` that stand over the configuration's,
     all else being the tape's (see counterfactual.py). ``on_records`` sees every record.
@@ -70,11 +71,8 @@ def replay(
         settings = parse_config({**plain, "paper": {**plain["paper"], **paper}}, "the changed configuration")
     is_own = bool(tape.header.config)
     obeys = is_own and config is None
-    if obeys and len(paths) > 1:
-        raise ReplayError(
-            f"{paths[1]}: expected one run's tape, found {len(paths)} tapes: each has its own start, stop and models; "
-            "name one of them, or give --config to trade on all of them anew"
-        )
+    if obeys:
+        _check_sessions(paths)
     with ExitStack() as stack:
         outputs = stack.enter_context(Outputs(out, tape.instruments)) if out is not None else None
         try:
@@ -104,6 +102,17 @@ def replay(
         if outputs is not None:
             outputs.finish(summary)
     return ReplayResult(summary, tape.source, player.entries, seconds, str(out or ""))
+
+
+def _check_sessions(paths: Sequence[Path]) -> None:
+    """Tapes of a run are played from its first session on: a later one begins with what was then in the account."""
+    for expected, path in enumerate(paths, 1):
+        found = read_tape(path, allow_torn=True)[0].session
+        if found != expected:
+            raise ReplayError(
+                f"{path}: expected the tape of session {expected} of one run, found that of session {found}; name the "
+                "run's folder, or all its tapes from the first on, or give --config to trade on them anew"
+            )
 
 
 def summarise(built: Built, player: Player, scans: Mapping[str, VenueScan]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from engine.research.loading import latest_tape
+from engine.research.loading import run_tapes
 from engine.research.outputs import SUMMARY
 from engine.research.replay import replay
 from engine.research.report import render
@@ -21,7 +21,7 @@ PAGE = "report.html"
 def report_run(folder: Path, target: Path | None = None, progress: Callable[[int], None] | None = None) -> Path:
     """Write the report of a replay's output or of a daemon's folder, and return its path.
 
-    A daemon's folder holds its tapes; the latest one is replayed, which gives the run again, record for record. What
+    A daemon's folder holds its tapes; those of the latest run are replayed, which gives it again, record for record. What
     only the live run knows (latencies) comes from its ``run.json``.
 
     Raises:
@@ -31,15 +31,15 @@ def report_run(folder: Path, target: Path | None = None, progress: Callable[[int
         folder = folder.parent
     if (folder / SUMMARY).exists():
         return _write(load_run(folder), target or folder / PAGE, folder.name)
-    tape = latest_tape(folder)
-    if tape is None:
+    tapes = run_tapes(folder)
+    if not tapes:
         raise ReportError(
             f"{folder}: expected what replay --out wrote, or a daemon's folder with tape/*.ptz, found neither: "
             "run with [record] enabled, or replay --out first"
         )
     with tempfile.TemporaryDirectory(prefix="papertape-report-") as place:
         out = Path(place) / "run"
-        result = replay([tape], out=out, allow_torn=True, progress=progress)
+        result = replay(tapes, out=out, allow_torn=True, progress=progress)
         run = load_run(out)
         live = _live(folder / "run.json")
         run.summary["latency_us"] = live.get("latency_us", run.summary["latency_us"])

@@ -19,13 +19,16 @@ SNAPSHOT: Final = "snapshot"
 
 
 class SessionMark(msgspec.Struct, frozen=True, kw_only=True):
-    """The mark at the begin of a session: its number from 1, the name of its tape (empty: none), what it runs under."""
+    """The mark at the begin of a session: its number from 1, the name of its tape (empty: none), what it runs under.
+
+    ``config`` and ``instruments`` are JSON: some of their numbers are too large for msgpack.
+    """
 
     kind: str = SESSION
     number: int
     tape: str
-    config: dict[str, Any]
-    instruments: list[Any]
+    config: str
+    instruments: str
 
 
 class SnapshotMark(msgspec.Struct, frozen=True, kw_only=True):

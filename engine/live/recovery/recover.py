@@ -6,7 +6,9 @@ the end that the journal does not have any more were never shown to anybody, and
 
 from __future__ import annotations
 
+import json
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -31,6 +33,9 @@ from engine.research.replay import ModelStore
 
 BLOCK: Final = 4096
 """Frames that the engine sees at a time."""
+
+RECENT: Final = 4096
+"""Facts of the replay that the page is told of."""
 
 
 class Begin(NamedTuple):
@@ -111,6 +116,7 @@ def recover(state: StateDir, journal: Journal, now: Past) -> Recovered | None:
         tape_entries=count if last is not None else begin.tape_entries + count,
         last_ns=max(engine.now_ns, player.last_ns),
         missing=check.missing,
+        recent=list(check.recent),
         told=told,
     )
 
@@ -137,10 +143,12 @@ class _Check:
 
     def __init__(self, folder: Path, position: Position | None) -> None:
         self.missing: list[Record] = []
+        self.recent: deque[Record] = deque(maxlen=RECENT)
         self._folder = folder
         self._written = (frame.payload for frame in read(folder, position) if frame.kind is Kind.FACT)
 
     def hear(self, records: Sequence[Record]) -> None:
+        self.recent.extend(records)
         for record in records:
             written = next(self._written, None) if not self.missing else None
             if written is None:
@@ -171,13 +179,15 @@ def _from_snapshot(state: StateDir, journal: Journal, now: Past, remarks: list[s
                 raise SnapshotUnusable(
                     f"{path}: expected a journal that reaches {head.position}, found that it ends at {journal.position}"
                 )
-            if changed := differences(head.config, now.config):
+            if changed := differences(json.loads(head.config), now.config):
                 raise RecoveryError(
                     f"{state.path}: expected the configuration that this run began with, found other values; set them "
                     f"back, {FRESH}:\n" + "\n".join(changed)
                 )
             if other := [part for part in sorted({*head.code, *now.code}) if head.code.get(part) != now.code.get(part)]:
-                raise SnapshotUnusable(f"{path}: expected to be of today's program, found changes in {', '.join(other)}")
+                raise SnapshotUnusable(
+                    f"{path}: expected the state of today's program, found changes in {', '.join(other)}"
+                )
             kept = Kept(*thaw(body, now.packages))
         except (SnapshotUnusable, StateError) as error:
             remarks.append(str(error))
@@ -188,12 +198,12 @@ def _from_snapshot(state: StateDir, journal: Journal, now: Past, remarks: list[s
 
 def _from_start(now: Past, first: SessionMark, why: str) -> Begin:
     """An engine that knows nothing yet, to be told everything again."""
-    if changed := differences(first.config, now.config):
+    if changed := differences(json.loads(first.config), now.config):
         raise RecoveryError(
             f"expected the configuration that this run began with, found other values; set them back, {FRESH}:\n"
             + "\n".join(changed)
         )
-    instruments = msgspec.convert(first.instruments, list[Instrument], strict=False)
+    instruments = msgspec.json.decode(first.instruments, type=list[Instrument])
     built = build_engine(now.config, instruments, inline_training=False, venues=now.venues)
     feeds = {}
     for name, venue in now.venues.items():

@@ -12,7 +12,7 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import google_crc32c
 import msgspec
@@ -35,14 +35,14 @@ class Head(msgspec.Struct, frozen=True):
     """What must be known before a state is built.
 
     ``seq`` and ``digest`` are those of the last fact in it, ``now_ns`` its engine time, ``position`` where the journal
-    goes on. ``code`` is the print of the program that made it, ``config`` what it ran under. ``session`` counts the
+    goes on. ``code`` is the print of the program that made it, ``config`` what it ran under, as JSON. ``session`` counts the
     starts of the run; ``tape`` is the name of that session's tape and ``tape_entries`` what was on it.
     """
 
     schema: int
     papertape: str
     code: dict[str, str]
-    config: dict[str, Any]
+    config: str
     session: int
     seq: int
     digest: str
@@ -54,6 +54,11 @@ class Head(msgspec.Struct, frozen=True):
 
 class SnapshotUnusable(Exception):
     """This file cannot be used; the text says what was expected and found. An older one, or the tape, may do."""
+
+
+def head_name(head: Head) -> str:
+    """The name of a snapshot's file: names sort as the journal's places do."""
+    return f"{head.position.segment:08d}-{head.position.offset:012d}{SUFFIX}"
 
 
 def pack(head: Head, state: bytes) -> bytes:
@@ -101,7 +106,7 @@ def store(folder: Path, head: Head, state: bytes) -> Path:
         OSError: the disk refuses; what was there is still there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{head.seq:015d}-{head.position.segment:08d}-{head.position.offset:012d}{SUFFIX}"
+    path = folder / head_name(head)
     part = path.with_suffix(".part")
     try:
         with part.open("wb") as file:

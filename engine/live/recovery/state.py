@@ -13,7 +13,7 @@ from engine.live.config import AppConfig
 
 
 class Kept(NamedTuple):
-    """All that is in a snapshot; ``shown`` are the recent fills and notable facts of the page, as the runner has them."""
+    """All that is in a snapshot; ``shown`` are the recent fills and the notable facts of the page."""
 
     engine: Engine
     models: Models
@@ -41,6 +41,7 @@ class Recovered(NamedTuple):
     tape_entries: int
     last_ns: int
     missing: list[Record]
+    recent: list[Record]
     told: Told
 
 
@@ -77,9 +78,7 @@ def _deciding(plain: Mapping[str, Any]) -> dict[str, Any]:
     for section in _SECTIONS:
         _flatten(section, plain.get(section), found)
     return {
-        key: value
-        for key, value in found.items()
-        if not (key.startswith("venue.") and key.split(".")[2] in _ELSEWHERE)
+        key: value for key, value in found.items() if not (key.startswith("venue.") and key.split(".")[2] in _ELSEWHERE)
     }
 
 

@@ -1,0 +1,184 @@
+"""The memory of a live run: every input and fact goes to the journal, and now and then all of the state to a snapshot.
+
+``entry`` and ``facts`` only append. ``commit`` hands it to the operating system, after which a killed process loses
+none of it; the runner shows facts to anybody only after that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+import engine
+from engine.core.records import Record
+from engine.live.config import AppConfig
+from engine.live.journal import Journal, JournalDamaged
+from engine.live.journal.compaction import compact
+from engine.live.recovery.codec import StateError, freeze
+from engine.live.recovery.inputs import SessionMark, SnapshotMark
+from engine.live.recovery.snapshots import SCHEMA, Head, SnapshotUnusable, head_name, newest, store, unpack
+from engine.live.recovery.state import Kept
+from engine.live.statedir import StateDir
+
+log = structlog.get_logger("papertape.journal")
+
+RETRY_NS: Final = 60 * 10**9
+"""After a state that cannot be stored, or a disk that refuses, the next try is this much later."""
+
+
+class Keeper:
+    """One session's journal and snapshots; ``now_ns`` is the daemon's clock, ``kept`` gives the state as it stands."""
+
+    def __init__(
+        self,
+        state: StateDir,
+        journal: Journal,
+        config: AppConfig,
+        code: Mapping[str, str],
+        kept: Callable[[], Kept],
+        now_ns: Callable[[], int],
+        *,
+        session: SessionMark,
+    ) -> None:
+        self.journal = journal
+        self.tape_entries = 0
+        self.snapshots = 0
+        self.longest_freeze_ns = 0
+        self.snapshot_ns = 0
+        self.snapshot_bytes = 0
+        self.failed = 0
+        self._state = state
+        self._config = config
+        self._code = dict(code)
+        self._kept = kept
+        self._now_ns = now_ns
+        self._session = session
+        self._may_compact = True
+        self._next_ns = 0
+        self._storing: asyncio.Task[None] | None = None
+        journal.mark(msgspec.to_builtins(session))
+
+    def entry(self, line: bytes) -> None:
+        """An input, as on the tape, without its newline; before it is applied."""
+        self.journal.input(line)
+        self.tape_entries += 1
+
+    def facts(self, records: Sequence[Record]) -> None:
+        """What followed from it."""
+        self.journal.facts(records)
+
+    def commit(self) -> None:
+        """All so far survives the process.
+
+        Raises:
+            JournalNotWritten: the disk refuses: nothing since the last commit may be shown.
+        """
+        self.journal.commit()
+
+    def is_due(self) -> bool:
+        """Whether it is time for a snapshot; one at a time."""
+        return self._storing is None and self._now_ns() >= self._next_ns
+
+    def snapshot(self) -> asyncio.Task[None] | None:
+        """Take the state as it stands and store it beside the loop; to be called between inputs only.
+
+        A state that cannot be stored is said once a minute; the run goes on, and a start replays from the snapshot
+        before.
+
+        Raises:
+            JournalNotWritten: as ``commit``.
+        """
+        begun_ns = self._now_ns()
+        self.journal.commit()
+        kept = self._kept()
+        position = self.journal.position
+        head = Head(
+            schema=SCHEMA,
+            papertape=engine.__version__,
+            code=self._code,
+            config=json.dumps(self._config.plain()),
+            session=self._session.number,
+            seq=kept.engine.seq,
+            digest=kept.engine.digest,
+            now_ns=kept.engine.now_ns,
+            position=position,
+            tape=self._session.tape,
+            tape_entries=self.tape_entries,
+        )
+        try:
+            data = freeze(kept)
+        except StateError as error:
+            self.failed += 1
+            self._next_ns = begun_ns + RETRY_NS
+            log.warning("no snapshot", error=str(error), next="in a minute; a start now replays from the one before")
+            return None
+        self.journal.mark(msgspec.to_builtins(SnapshotMark(path=head_name(head), tape_entries=self.tape_entries)))
+        self.longest_freeze_ns = max(self.longest_freeze_ns, self._now_ns() - begun_ns)
+        self._next_ns = begun_ns + self._config.journal.snapshot_every
+        self._storing = asyncio.get_running_loop().create_task(self._store(head, data), name="snapshot")
+        return self._storing
+
+    async def _store(self, head: Head, data: bytes) -> None:
+        try:
+            path = await asyncio.to_thread(store, self._state.snapshots, head, data)
+            self.snapshots += 1
+            self.snapshot_ns = self._now_ns()
+            self.snapshot_bytes = path.stat().st_size
+            if self._may_compact:
+                await asyncio.to_thread(self._compact)
+        except (JournalDamaged, SnapshotUnusable) as error:
+            self.failed += 1
+            self._may_compact = False
+            log.error("the journal is not made smaller any more", error=str(error))
+        except OSError as error:
+            self.failed += 1
+            self._next_ns = self._now_ns() + RETRY_NS
+            log.warning("no snapshot", error=str(error), next="in a minute; a start now replays from the one before")
+        finally:
+            self._storing = None
+
+    def _compact(self) -> None:
+        """What stands before the older of the snapshots is needed by no start of this program."""
+        paths = list(newest(self._state.snapshots))
+        if len(paths) > 1:
+            head, _ = unpack(paths[-1])
+            section = self._config.journal
+            compact(
+                self.journal.folder,
+                head.position,
+                quota_bytes=section.quota,
+                keep=section.keep,
+                warn=lambda words: log.warning("journal", found=words),
+            )
+
+    async def close(self) -> None:
+        """A last snapshot, and the journal made durable.
+
+        Raises:
+            JournalNotWritten: the disk refuses.
+        """
+        if self._storing is not None:
+            await self._storing
+        if self.journal.failure is None and (storing := self.snapshot()) is not None:
+            await storing
+        await asyncio.to_thread(self.journal.close)
+
+    def plain(self) -> dict[str, Any]:
+        """What a person wants to know of it."""
+        journal = self.journal
+        return {
+            "session": self._session.number,
+            "entries": journal.entries,
+            "bytes": journal.written_bytes,
+            "unsynced_bytes": journal.backlog_bytes,
+            "longest_sync_ms": round(journal.longest_sync_ns / 1e6, 3),
+            "snapshots": self.snapshots,
+            "snapshot_bytes": self.snapshot_bytes,
+            "longest_freeze_ms": round(self.longest_freeze_ns / 1e6, 3),
+            "failed": self.failed,
+        }
