@@ -21,8 +21,8 @@ PAGE = "report.html"
 def report_run(folder: Path, target: Path | None = None, progress: Callable[[int], None] | None = None) -> Path:
     """Write the report of a replay's output or of a daemon's folder, and return its path.
 
-    A daemon's folder holds its tapes; those of the latest run are replayed, which gives it again, record for record. What
-    only the live run knows (latencies) comes from its ``run.json``.
+    A daemon's folder holds its tapes; those of the latest run are replayed, which gives it again, record for record.
+    What only the live run knows (latencies) comes from its ``run.json``.
 
     Raises:
         ReportError: the folder is neither, or the page cannot be written.
