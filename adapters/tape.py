@@ -128,6 +128,7 @@ class TapeWriter:
     def __init__(self, path: Path | str, header: TapeHeader, *, flush_s: float | None = FLUSH_SECONDS) -> None:
         self.path = Path(path)
         self.entries = 0
+        self.stored = 0  # of them, those that are in the file
         self._file: BinaryIO = self.path.open("xb")
         self._changed = threading.Condition()
         self._full: list[list[bytes]] = []  # blocks of FLUSH_BYTES
@@ -211,6 +212,7 @@ class TapeWriter:
             try:
                 for block in taken:
                     self._store(b"".join(block))
+                    self.stored += len(block)
             except OSError as error:
                 with self._changed:
                     self._failure = error

@@ -180,9 +180,14 @@ class App:
                     runner.bus.put_command(Command(entry.ns, entry.token, json.loads(entry.data)))
             for waiting in lost_trainings(past):
                 runner.model_ready(*waiting)
-            self._spawn(asyncio.to_thread(heal, self.state, past), "tape of the session before")
+            self._spawn(self._heal(past), "tape of the session before")
         if not runner.engine.commands.is_running:
             runner.command("start")
+
+    async def _heal(self, past: Recovered) -> None:
+        await asyncio.to_thread(heal, self.state, past)
+        if self._keeper is not None:
+            self._keeper.is_healed = True
 
     def _keep_journal(
         self, built: Built, feeds: dict[str, Feed], instruments: list[engine.Instrument]
@@ -205,6 +210,7 @@ class App:
             kept,
             self._clock.now_ns,
             session=opened.mark(self.config, instruments, tape),
+            stored=(lambda: self._tape.stored if self._tape is not None else 0) if tape is not None else None,
         )
         return self._keeper
 

@@ -11,11 +11,11 @@ import msgspec
 from adapters.entry import Entry
 from adapters.tape import NoEntry, decode_entry, read_tape
 from adapters.tape_types import TapeError
-from engine.live.journal import Kind, Position, decode_mark, read
+from engine.live.journal import Kind, Position, decode_header, decode_mark, read
 from engine.live.recovery.state import FRESH, RecoveryError
 
 SESSION: Final = "session"
-SNAPSHOT: Final = "snapshot"
+PLACE: Final = "place"
 
 
 class SessionMark(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,12 +31,15 @@ class SessionMark(msgspec.Struct, frozen=True, kw_only=True):
     instruments: str
 
 
-class SnapshotMark(msgspec.Struct, frozen=True, kw_only=True):
-    """The mark behind a snapshot: its file, and how many entries the session's tape had."""
+class PlaceMark(msgspec.Struct, frozen=True, kw_only=True):
+    """A mark that says how many entries of its session's tape come before it: behind a snapshot (its file is named),
+    and at the begin of a segment, for those before it may lose their inputs.
+    """
 
-    kind: str = SNAPSHOT
-    path: str
+    kind: str = PLACE
+    session: int
     tape_entries: int
+    snapshot: str = ""
 
 
 def journal_inputs(
@@ -90,20 +93,16 @@ def lines_after(journal: Path, session: int, count: int) -> Iterator[bytes]:
     current = 0
     for frame in read(journal):
         if frame.kind is Kind.HEADER:
-            from engine.live.journal import decode_header
-
-            if decode_header(frame.payload).compacted:
-                known = None
+            known = None if decode_header(frame.payload).compacted else known
         elif frame.kind is Kind.MARK:
             fields = decode_mark(frame.payload)
             if fields.get("kind") == SESSION:
                 current, known = int(fields["number"]), 0
-            elif fields.get("kind") == SNAPSHOT:
-                known = int(fields["tape_entries"])
+            elif fields.get("kind") == PLACE:
+                current, known = int(fields["session"]), int(fields["tape_entries"])
         elif frame.kind is Kind.INPUT and current == session:
             if known is None:
                 raise RecoveryError(f"{journal}: {frame.position}: expected a mark before this input, found none")
             if known >= count:
                 yield frame.payload
             known += 1
-    return

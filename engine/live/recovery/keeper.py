@@ -20,7 +20,7 @@ from engine.live.config import AppConfig
 from engine.live.journal import Journal, JournalDamaged
 from engine.live.journal.compaction import compact
 from engine.live.recovery.codec import StateError, freeze
-from engine.live.recovery.inputs import SessionMark, SnapshotMark
+from engine.live.recovery.inputs import PlaceMark, SessionMark
 from engine.live.recovery.snapshots import SCHEMA, Head, SnapshotUnusable, head_name, newest, store, unpack
 from engine.live.recovery.state import Kept
 from engine.live.statedir import StateDir
@@ -32,7 +32,11 @@ RETRY_NS: Final = 60 * 10**9
 
 
 class Keeper:
-    """One session's journal and snapshots; ``now_ns`` is the daemon's clock, ``kept`` gives the state as it stands."""
+    """One session's journal and snapshots; ``now_ns`` is the daemon's clock, ``kept`` gives the state as it stands.
+
+    ``stored`` says how many entries are in the file of the tape; None without a tape. ``is_healed``: the tape of the
+    session before is complete, or never will be. Inputs leave the journal only when a tape has them.
+    """
 
     def __init__(
         self,
@@ -44,6 +48,7 @@ class Keeper:
         now_ns: Callable[[], int],
         *,
         session: SessionMark,
+        stored: Callable[[], int] | None = None,
     ) -> None:
         self.journal = journal
         self.tape_entries = 0
@@ -59,6 +64,9 @@ class Keeper:
         self._now_ns = now_ns
         self._session = session
         self._may_compact = True
+        self._stored = stored
+        self._segment = journal.position.segment
+        self.is_healed = session.number == 1
         self._next_ns = 0
         self._storing: asyncio.Task[None] | None = None
         journal.mark(msgspec.to_builtins(session))
@@ -79,6 +87,13 @@ class Keeper:
             JournalNotWritten: the disk refuses: nothing since the last commit may be shown.
         """
         self.journal.commit()
+        if self.journal.position.segment != self._segment:
+            self._segment = self.journal.position.segment
+            self._mark_place()
+
+    def _mark_place(self, snapshot: str = "") -> None:
+        place = PlaceMark(session=self._session.number, tape_entries=self.tape_entries, snapshot=snapshot)
+        self.journal.mark(msgspec.to_builtins(place))
 
     def is_due(self) -> bool:
         """Whether it is time for a snapshot; one at a time."""
@@ -94,7 +109,8 @@ class Keeper:
             JournalNotWritten: as ``commit``.
         """
         begun_ns = self._now_ns()
-        self.journal.commit()
+        self.commit()
+        self.journal.commit()  # of the mark at the begin of a segment too
         kept = self._kept()
         position = self.journal.position
         head = Head(
@@ -117,7 +133,7 @@ class Keeper:
             self._next_ns = begun_ns + RETRY_NS
             log.warning("no snapshot", error=str(error), next="in a minute; a start now replays from the one before")
             return None
-        self.journal.mark(msgspec.to_builtins(SnapshotMark(path=head_name(head), tape_entries=self.tape_entries)))
+        self._mark_place(head_name(head))
         self.longest_freeze_ns = max(self.longest_freeze_ns, self._now_ns() - begun_ns)
         self._next_ns = begun_ns + self._config.journal.snapshot_every
         self._storing = asyncio.get_running_loop().create_task(self._store(head, data), name="snapshot")
@@ -147,6 +163,10 @@ class Keeper:
         paths = list(newest(self._state.snapshots))
         if len(paths) > 1:
             head, _ = unpack(paths[-1])
+            if self._stored is not None:
+                is_ours = head.session == self._session.number
+                if not (self._stored() >= head.tape_entries if is_ours else self.is_healed):
+                    return
             section = self._config.journal
             compact(
                 self.journal.folder,

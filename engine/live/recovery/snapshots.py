@@ -35,8 +35,8 @@ class Head(msgspec.Struct, frozen=True):
     """What must be known before a state is built.
 
     ``seq`` and ``digest`` are those of the last fact in it, ``now_ns`` its engine time, ``position`` where the journal
-    goes on. ``code`` is the print of the program that made it, ``config`` what it ran under, as JSON. ``session`` counts the
-    starts of the run; ``tape`` is the name of that session's tape and ``tape_entries`` what was on it.
+    goes on. ``code`` is the print of the program that made it, ``config`` what it ran under, as JSON. ``session``
+    counts the starts of the run; ``tape`` is the name of that session's tape and ``tape_entries`` what was on it.
     """
 
     schema: int
