@@ -189,7 +189,9 @@ class AppConfig(Section):
 
     def plain(self) -> dict[str, Any]:
         """Plain values for a tape's header: what decides the run, without addresses of services and their secrets."""
-        plain = self.model_dump(mode="json", exclude={"redis", "alerts", "http", "record", "journal"}, exclude_none=True)
+        plain = self.model_dump(
+            mode="json", exclude={"redis", "alerts", "http", "record", "journal"}, exclude_none=True
+        )
         for told, strategy in zip(plain["strategy"], self.strategy, strict=True):
             told.update(_numbers(strategy.own))
         for told, model in zip(plain["model"], self.model, strict=True):

@@ -18,7 +18,18 @@ import msgspec
 Verdict = Literal["ok", "warning", "failed"]
 
 PACKAGES: Final = (
-    *("aiohttp", "google-crc32c", "msgspec", "numba", "numpy", "onnxruntime", "polars", "prometheus-client", "pydantic", "redis"),
+    *(
+        "aiohttp",
+        "google-crc32c",
+        "msgspec",
+        "numba",
+        "numpy",
+        "onnxruntime",
+        "polars",
+        "prometheus-client",
+        "pydantic",
+        "redis",
+    ),
     *("river", "structlog", "torch", "typer", "websockets"),
 )
 OPTIONAL_PROGRAMS: Final = {

@@ -70,5 +70,3 @@ def _facts(folder: Path) -> Iterator[bytes]:
 
 def _words(payload: bytes | None) -> str:
     return "" if payload is None else words(decode_record(payload))
-
-

@@ -60,8 +60,8 @@ class JournalDamaged(Exception):
 class JournalNotWritten(OSError):
     """The disk takes no more of the journal; one line says which and why. What was committed before is whole.
 
-    >>> print(JournalNotWritten("00000001.ptj", "No space left on device"))
-    00000001.ptj: expected room for the journal, found: No space left on device; free space or mend the disk, then start again: all facts told so far are safe
+    >>> print(JournalNotWritten("00000001.ptj", "No space left on device", "free some"))
+    00000001.ptj: expected room for the journal, found: No space left on device; free some
     """
 
     def __init__(self, path: str, found: str, advice: str = "") -> None:

@@ -90,7 +90,7 @@ def read(
                 yield frame
                 is_sealed = frame.kind is Kind.END
                 end = frame.end.offset
-            if not is_sealed and one is not found[-1]:
+            if not is_sealed and one is not found[-1] and not _is_behind_end(folder, one.number, start):
                 raise Broken(end, NO_END)
         except Broken as broken:
             if not may_tear:
@@ -209,6 +209,13 @@ def _scan(segment: Segment, later: Sequence[Segment], begun: list[Segment]) -> T
         leftover=list(later),
         begun=begun,
     )
+
+
+def _is_behind_end(folder: Path, number: int, start: int) -> bool:
+    """Whether a position is that behind the end frame of a sealed segment: there is nothing left to read in it."""
+    file, segment = opened(folder, number)
+    with file:
+        return start > 0 and start == file.seek(0, 2) and sealed_end(segment, file) is not None
 
 
 def _last_named(found: Sequence[Segment]) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
@@ -68,7 +69,7 @@ def segments(folder: Path) -> list[Segment]:
             if number not in found or match[2] == COMPACTED:
                 found[number] = Segment(number, match[2], path)
     ordered = [found[number] for number in sorted(found)]
-    for last, one in zip(ordered, ordered[1:], strict=False):
+    for last, one in pairwise(ordered):
         if one.number != last.number + 1:
             missing = segment_path(folder, last.number + 1)
             raise JournalDamaged(str(missing), 0, "this segment, as later ones are there", "no file")
@@ -148,9 +149,14 @@ def _compacted_frames(segment: Segment, file: BinaryIO, offset: int) -> Iterator
             yield first[PREAMBLE_BYTES:]
             yield from blocks
 
+        is_reached = offset <= PREAMBLE_BYTES
         for at, payload in walk(after_preamble(), salt, PREAMBLE_BYTES):
-            if at >= offset:
+            is_reached = is_reached or at == offset
+            if is_reached:
                 yield at, payload
+        if not is_reached:
+            found = "none there: it was compacted since, which moved them"
+            raise JournalDamaged(name, offset, "a frame", found, "read from an earlier or a later segment's begin")
     except Torn as torn:
         raise JournalDamaged(name, torn.offset, "a whole compacted segment", torn.found) from torn
     except Broken as broken:
