@@ -57,6 +57,22 @@ def kill(journal: Journal) -> None:
     journal.close()
 
 
+def write_on(journal: Journal, told: list[int], count: int = 1) -> None:
+    """Commit facts without end; ``told`` hears of each commit that came back."""
+    while True:
+        journal.input(LINE)
+        journal.facts(facts(journal.last_seq + 1, count))
+        journal.commit()
+        told.append(journal.last_seq)
+
+
+class QuickDisk(Disk):
+    """Makes nothing durable: for tests that open journals by the thousand."""
+
+    def sync(self, file: int) -> None:
+        pass
+
+
 class FullDisk(Disk):
     """Takes so many bytes, the last ones in part, and then refuses."""
 

@@ -78,7 +78,8 @@ def compact(
     disk = disk or Disk()
     try:
         bytes_before = journal_bytes(folder)
-        done = [one.number for one in segments(folder) if one.number < before.segment and _compact(folder, one, disk)]
+        sealed = segments(folder)[:-1]
+        done = [one.number for one in sealed if one.number < before.segment and _compact(folder, one, disk)]
         deleted, size, warning = _within_quota(folder, before, quota_bytes, keep, disk)
     except JournalDamaged:
         raise

@@ -40,6 +40,8 @@ decode_record = msgspec.msgpack.Decoder(Record).decode
 """A fact with its place, from the payload of a ``Kind.FACT`` frame."""
 
 NO_END = "no end frame, and a later segment"
+ENDS_BEFORE = "a journal that ends before it"
+EARLIER = "read from an earlier position: that of an older snapshot, or the beginning"
 
 
 class Tail(msgspec.Struct, kw_only=True):
@@ -112,7 +114,7 @@ def segment_frames(folder: Path, number: int, start: int = 0, *, may_tear: bool 
         is_sealed = False
         if segment.suffix != COMPACTED and start > file.seek(0, 2):
             place = Position(number, start)
-            raise JournalDamaged(str(segment.path), start, f"the journal to reach {place}", "that it ends before")
+            raise JournalDamaged(str(segment.path), start, f"{place}", ENDS_BEFORE, EARLIER)
         for at, payload in frames(segment, file, start, is_tail=may_tear):
             if at == start or start == 0:
                 start = -1
@@ -181,6 +183,8 @@ def _scan(segment: Segment, later: Sequence[Segment], begun: list[Segment]) -> T
                 entries += kind in ENTRIES
                 is_sealed = kind is Kind.END
                 end = at + HEAD_BYTES + len(payload)
+            if header is None and segment.suffix == NEW:
+                raise Broken(end, "no header")
             if later and not is_sealed:
                 raise Broken(end, NO_END)
         except Broken as broken:
@@ -225,10 +229,10 @@ def _last_named(found: Sequence[Segment]) -> int:
 def _from(folder: Path, found: list[Segment], begin: Position) -> list[Segment]:
     if found and begin.segment < found[0].number:
         have = f"segments from {found[0].number} on: older ones were deleted"
-        raise JournalDamaged(str(folder), 0, f"{begin}", have)
+        raise JournalDamaged(str(folder), 0, f"{begin}", have, "read from a later position")
     found = [one for one in found if one.number >= begin.segment]
     if not found:
-        raise JournalDamaged(str(folder), 0, f"{begin}", "a journal that ends before it")
+        raise JournalDamaged(str(folder), 0, f"{begin}", ENDS_BEFORE, EARLIER)
     return found
 
 
