@@ -34,6 +34,7 @@ from engine.live.journal.segments import (
     salt_of,
     sealed_end,
     segments,
+    size_of,
 )
 
 decode_record = msgspec.msgpack.Decoder(Record).decode
@@ -97,8 +98,9 @@ def read(
         except Broken as broken:
             if not may_tear:
                 raise JournalDamaged(str(one.path), end, "the end frame of a sealed segment", "none") from broken
-            if on_cut is not None:
-                on_cut(_cut(one, broken, [other for other in found if other.number > one.number]))
+            cut = _cut(one, broken, [other for other in found if other.number > one.number])
+            if cut is not None and on_cut is not None:
+                on_cut(cut)
             return
 
 
@@ -156,7 +158,7 @@ def scan_tail(folder: Path) -> Tail | None:
             if segment.number < last_named:
                 for _ in segment_frames(folder, segment.number):  # finds where it is damaged
                     pass
-                size = segment.path.stat().st_size
+                size = size_of(segment)
                 raise JournalDamaged(str(segment.path), size, "the end frame of a sealed segment", "none")
         begun = [one for one in found[:at] if one.suffix == NEW]
         return _scan(segment, found[at + 1 :], begun)
@@ -236,11 +238,14 @@ def _from(folder: Path, found: list[Segment], begin: Position) -> list[Segment]:
     return found
 
 
-def _cut(segment: Segment, broken: Broken, later: Sequence[Segment]) -> Cut:
-    """What is lost behind the last whole frame, later segments included: they came after it."""
-    behind = max(0, segment.path.stat().st_size - broken.offset)
+def _cut(segment: Segment, broken: Broken, later: Sequence[Segment]) -> Cut | None:
+    """What is lost behind the last whole frame, later segments included: they came after it.
+
+    None when it is nothing: a process may be killed between the making of a file and its first byte.
+    """
+    lost = max(0, size_of(segment) - broken.offset) + sum(map(size_of, later))
     why = broken.found
     if later:
         names = ", ".join(one.path.name for one in later)
         why = f"{why}; and {names}, begun before this one was known to be on the disk"
-    return Cut(Position(segment.number, broken.offset), behind + sum(one.path.stat().st_size for one in later), why)
+    return Cut(Position(segment.number, broken.offset), lost, why) if lost else None
