@@ -1,6 +1,6 @@
 """Makes a journal smaller: what lies before the last snapshot is kept without its inputs, compressed.
 
-Pure work on files that nobody writes any more, about 0.2 s a segment of 64 MiB, most of it in Python: a process of low
+Pure work on files that nobody writes any more, about 0.25 s a segment of 64 MiB, most of it in Python: a process of low
 priority holds the loop up less than a thread. Interrupted at any point it leaves a whole journal.
 """
 
