@@ -61,8 +61,11 @@ def verify(run: Run, as_json: AsJson = False) -> None:
     if as_json:
         _line({"ok": True, **msgspec.to_builtins(found)})
         return
+    plural = "" if found.segments == 1 else "s"
     compacted = f", {found.compacted} of them compacted" if found.compacted else ""
-    typer.echo(f"{folder}: whole; {found.segments} segments{compacted}, {found.bytes:,} bytes, {found.frames:,} frames")
+    typer.echo(
+        f"{folder}: whole; {found.segments} segment{plural}{compacted}, {found.bytes:,} bytes, {found.frames:,} frames"
+    )
     facts = f"facts {found.first_seq:,} to {found.last_seq:,}, none missing" if found.facts else "no facts"
     older = "; older ones were deleted" if found.first_seq > 1 else ""
     typer.echo(f"{found.inputs:,} inputs, {found.facts:,} facts, {found.marks:,} marks; {facts}{older}")

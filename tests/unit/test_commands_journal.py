@@ -47,7 +47,7 @@ def damage(run: Path, place: int) -> Path:
 def test_a_whole_journal_verifies(run: Path) -> None:
     done = papertape("journal", "verify", run)
     assert done.exit_code == 0, done.output
-    assert f"{run / 'journal'}: whole; 1 segments, " in done.stdout
+    assert f"{run / 'journal'}: whole; 1 segment, " in done.stdout
     assert "3 inputs, 5 facts, 0 marks; facts 1 to 5, none missing" in done.stdout
     told = json.loads(papertape("journal", "verify", run, "--json").stdout)
     assert told["ok"] and (told["facts"], told["first_seq"], told["last_seq"], told["cut"]) == (5, 1, 5, None)

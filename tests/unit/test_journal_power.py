@@ -35,7 +35,8 @@ def test_a_segment_gets_its_name_when_the_one_before_it_is_durable(tmp_path: Pat
         journal.commit()
         journal.sync()
         named = ["sync 00000002.ptj.new", "rename 00000002.ptj.new", f"sync {tmp_path.name}"]
-        assert done == ["sync 00000001.ptj", *named, "sync 00000002.ptj"]
+        assert done[:4] == ["sync 00000001.ptj", *named]
+        assert set(done[4:]) == {"sync 00000002.ptj"}
 
 
 def left_by_a_loss_of_power(tmp_path: Path) -> Path:
