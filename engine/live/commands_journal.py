@@ -5,6 +5,7 @@ Heavy imports wait until the command needs them, so that ``papertape --help`` st
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import deque
@@ -17,6 +18,7 @@ import msgspec
 import typer
 
 from engine.live.commands_live import fail
+from engine.live.statedir import is_held
 from engine.live.terminal import console
 
 if TYPE_CHECKING:
@@ -59,12 +61,15 @@ def verify(run: Run, as_json: AsJson = False) -> None:
     if as_json:
         _line({"ok": True, **msgspec.to_builtins(found)})
         return
+    plural = "" if found.segments == 1 else "s"
     compacted = f", {found.compacted} of them compacted" if found.compacted else ""
-    typer.echo(f"{folder}: whole; {found.segments} segments{compacted}, {found.bytes:,} bytes, {found.frames:,} frames")
+    typer.echo(
+        f"{folder}: whole; {found.segments} segment{plural}{compacted}, {found.bytes:,} bytes, {found.frames:,} frames"
+    )
     facts = f"facts {found.first_seq:,} to {found.last_seq:,}, none missing" if found.facts else "no facts"
     older = "; older ones were deleted" if found.first_seq > 1 else ""
     typer.echo(f"{found.inputs:,} inputs, {found.facts:,} facts, {found.marks:,} marks; {facts}{older}")
-    if found.cut is not None:
+    if found.cut is not None and not is_held(folder.parent):
         typer.echo(f"torn tail, which the next start cuts off: {found.cut}")
 
 
@@ -81,8 +86,8 @@ def cat(
     with _clear_errors():
         from engine.live.journal import Kind, read, seq_of
 
-        seq = 0
-        for frame in read(journal_of(run), on_cut=_torn):
+        folder, seq = journal_of(run), 0
+        for frame in read(folder, on_cut=_torn(folder)):
             if frame.kind is Kind.FACT:
                 seq = seq_of(frame.payload)
             if to and seq > to:
@@ -154,8 +159,10 @@ def journal_of(run: Path) -> Path:
     """The journal of a daemon's folder, of the run of this name, or the folder itself; the end with code 1 if none."""
     for folder in (run / "journal", run, VAR / run / "journal"):
         if folder.is_dir() and (folder.name == "journal" or any(folder.glob("*.ptj*"))):
-            return folder
-    fail(f"{run}: expected a daemon's folder with a journal, or a run's name below {VAR}/, found neither", 1)
+            break
+    else:
+        fail(f"{run}: expected a daemon's folder with a journal, or a run's name below {VAR}/, found neither", 1)
+    return folder
 
 
 class _Shown:
@@ -198,7 +205,7 @@ def _last(folder: Path, count: int, show: _Shown) -> tuple[deque[Frame], Positio
     for segment in reversed(segments(folder)):
         frames: deque[Frame] = deque(maxlen=count)
         begin = Position(segment.number, 0)
-        for frame in read(folder, begin, on_cut=_torn if end is None else None):
+        for frame in read(folder, begin, on_cut=_torn(folder) if end is None else None):
             if frame.position.segment != segment.number and end is not None:
                 break
             if frame.kind is Kind.FACT and show.wants(frame):
@@ -232,8 +239,14 @@ def _kinds(text: str) -> frozenset[str]:
     return kinds
 
 
-def _torn(cut: Cut) -> None:
-    typer.echo(f"papertape: the journal has a torn tail, which the next start cuts off: {cut}", err=True)
+def _torn(folder: Path) -> Callable[[Cut], None]:
+    """Says that the tail is torn, unless a daemon is at work: then its last frame may just be on its way."""
+
+    def tell(cut: Cut) -> None:
+        if not is_held(folder.parent):
+            typer.echo(f"papertape: {folder}: torn tail, which the next start cuts off: {cut}", err=True)
+
+    return tell
 
 
 @contextmanager
@@ -246,7 +259,9 @@ def _clear_errors() -> Iterator[None]:
         yield
     except (JournalDamaged, ExportError) as error:
         fail(str(error), 1)
-    except (BrokenPipeError, KeyboardInterrupt):
+    except (BrokenPipeError, KeyboardInterrupt) as error:
+        if isinstance(error, BrokenPipeError):  # or the interpreter would meet it once more at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
     except OSError as error:
         fail(f"{error.filename or 'the journal'}: expected to read it, found: {error.strerror or error}", 1)

@@ -114,7 +114,7 @@ def doctor(
 
 def bench(
     name: Annotated[
-        str | None, typer.Argument(help="wire, replay, orders, decide, features, train; none: all.")
+        str | None, typer.Argument(help="wire, replay, orders, decide, features, train, journal; none: all.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -80,8 +80,8 @@ class JournalSection(Section):
 
     ``fsync``: how often, ``always`` after every commit, or ``off`` (only when a segment is full and at the stop).
     ``segment``: a file of the journal is closed when it is so large. ``quota``: of all of it, 0B for none; what stands
-    before the last snapshot loses its inputs and is compressed, and with ``keep = "quota"`` the oldest facts are deleted
-    when that is not enough. ``snapshot_every``: how far apart the places are from which a start can go on.
+    before the last snapshot loses its inputs and is compressed, and with ``keep = "quota"`` the oldest facts go where
+    that is not enough. ``snapshot_every``: how far apart the places are from which a start can go on.
     """
 
     enabled: bool = True

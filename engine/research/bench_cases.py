@@ -1,4 +1,4 @@
-"""The benchmarks themselves: wire, replay, decide, train; orders and features have files of their own."""
+"""The benchmarks themselves: wire, replay, decide, train; the others have files of their own."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from engine.learn.models import Models
 from engine.learn.trainer import fit
 from engine.research.bench_data import BTC, MID, START_NS, STEP_NS, SYMBOL, change_tape, depth_frames, snapshot_frame
 from engine.research.bench_features import features
+from engine.research.bench_journal import journal
 from engine.research.bench_orders import orders
 from engine.research.bench_row import Row, row
 from engine.research.player import DEFAULT_BLOCK
@@ -247,5 +248,6 @@ BENCHES: Final[Mapping[str, Bench]] = {
     "decide": decide,
     "features": features,
     "train": train,
+    "journal": journal,
 }
 """Every benchmark by name."""

@@ -71,7 +71,8 @@ def test_every_fact_is_in_the_union_of_records() -> None:
     "folder",
     ["engine", "engine/core", "engine/core/account", "engine/core/desk", "engine/core/honesty", "engine/core/queues",
      "engine/core/venue", "engine/features", "engine/learn", "engine/learn/ensemble", "engine/learn/experts",
-     "engine/learn/foreign", "engine/learn/linear", "engine/learn/networks", "engine/live", "engine/research",
+     "engine/learn/foreign", "engine/learn/linear", "engine/learn/networks", "engine/live", "engine/live/journal",
+     "engine/research",
      "adapters", "strategies", "deploy", "tests"],
 )  # fmt: skip
 def test_every_folder_says_what_lives_there(folder: str) -> None:
@@ -84,6 +85,7 @@ def test_files_named_in_readmes_exist() -> None:
         *ROOT.glob("*/README.md"),
         *ROOT.glob("engine/*/README.md"),
         *ROOT.glob("engine/core/*/README.md"),
+        *ROOT.glob("engine/live/*/README.md"),
     ]
     missing = [
         f"{readme.relative_to(ROOT)}: {link}"

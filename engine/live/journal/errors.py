@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -56,15 +56,23 @@ class JournalDamaged(Exception):
         self.found = found
         self.advice = advice
 
+    def __reduce__(self) -> tuple[Any, ...]:  # it may come out of another process
+        return type(self), (self.path, self.offset, self.expected, self.found, self.advice)
+
 
 class JournalNotWritten(OSError):
     """The disk takes no more of the journal; one line says which and why. What was committed before is whole.
 
-    >>> print(JournalNotWritten("00000001.ptj", "No space left on device"))
-    00000001.ptj: expected room for the journal, found: No space left on device; free space or mend the disk, then start again: all facts told so far are safe
+    >>> print(JournalNotWritten("00000001.ptj", "No space left on device", "free some"))
+    00000001.ptj: expected room for the journal, found: No space left on device; free some
     """
 
     def __init__(self, path: str, found: str, advice: str = "") -> None:
         advice = advice or "free space or mend the disk, then start again: all facts told so far are safe"
         super().__init__(f"{path}: expected room for the journal, found: {found}; {advice}")
         self.path = path
+        self.found = found
+        self.advice = advice
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path, self.found, self.advice)

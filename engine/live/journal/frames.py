@@ -58,8 +58,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     """The first frame of a segment: where in the run it begins.
 
     ``first``: how many entries (inputs, facts, marks) of the run came before it. ``last_seq``: the number of the last
-    fact before it. ``digest``: the run's digest up to there, None where it is not known. ``dropped``: entries that
-    compaction left out of this segment.
+    fact before it. ``digest``: the run's digest up to there, None where it is not known. ``compacted``: the inputs of
+    this segment were left out.
     """
 
     segment: int
@@ -71,7 +71,6 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     papertape: str = ""
     schema: int = SCHEMA_VERSION
     compacted: bool = False
-    dropped: int = 0
 
 
 class End(NamedTuple):

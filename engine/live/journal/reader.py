@@ -34,12 +34,15 @@ from engine.live.journal.segments import (
     salt_of,
     sealed_end,
     segments,
+    size_of,
 )
 
 decode_record = msgspec.msgpack.Decoder(Record).decode
 """A fact with its place, from the payload of a ``Kind.FACT`` frame."""
 
 NO_END = "no end frame, and a later segment"
+ENDS_BEFORE = "a journal that ends before it"
+EARLIER = "read from an earlier position: that of an older snapshot, or the beginning"
 
 
 class Tail(msgspec.Struct, kw_only=True):
@@ -90,13 +93,14 @@ def read(
                 yield frame
                 is_sealed = frame.kind is Kind.END
                 end = frame.end.offset
-            if not is_sealed and one is not found[-1]:
+            if not is_sealed and one is not found[-1] and not _is_behind_end(folder, one.number, start):
                 raise Broken(end, NO_END)
         except Broken as broken:
             if not may_tear:
                 raise JournalDamaged(str(one.path), end, "the end frame of a sealed segment", "none") from broken
-            if on_cut is not None:
-                on_cut(_cut(one, broken, [other for other in found if other.number > one.number]))
+            cut = _cut(one, broken, [other for other in found if other.number > one.number])
+            if cut is not None and on_cut is not None:
+                on_cut(cut)
             return
 
 
@@ -112,7 +116,7 @@ def segment_frames(folder: Path, number: int, start: int = 0, *, may_tear: bool 
         is_sealed = False
         if segment.suffix != COMPACTED and start > file.seek(0, 2):
             place = Position(number, start)
-            raise JournalDamaged(str(segment.path), start, f"the journal to reach {place}", "that it ends before")
+            raise JournalDamaged(str(segment.path), start, f"{place}", ENDS_BEFORE, EARLIER)
         for at, payload in frames(segment, file, start, is_tail=may_tear):
             if at == start or start == 0:
                 start = -1
@@ -154,7 +158,7 @@ def scan_tail(folder: Path) -> Tail | None:
             if segment.number < last_named:
                 for _ in segment_frames(folder, segment.number):  # finds where it is damaged
                     pass
-                size = segment.path.stat().st_size
+                size = size_of(segment)
                 raise JournalDamaged(str(segment.path), size, "the end frame of a sealed segment", "none")
         begun = [one for one in found[:at] if one.suffix == NEW]
         return _scan(segment, found[at + 1 :], begun)
@@ -181,6 +185,8 @@ def _scan(segment: Segment, later: Sequence[Segment], begun: list[Segment]) -> T
                 entries += kind in ENTRIES
                 is_sealed = kind is Kind.END
                 end = at + HEAD_BYTES + len(payload)
+            if header is None and segment.suffix == NEW:
+                raise Broken(end, "no header")
             if later and not is_sealed:
                 raise Broken(end, NO_END)
         except Broken as broken:
@@ -211,6 +217,13 @@ def _scan(segment: Segment, later: Sequence[Segment], begun: list[Segment]) -> T
     )
 
 
+def _is_behind_end(folder: Path, number: int, start: int) -> bool:
+    """Whether a position is that behind the end frame of a sealed segment: there is nothing left to read in it."""
+    file, segment = opened(folder, number)
+    with file:
+        return start > 0 and start == file.seek(0, 2) and sealed_end(segment, file) is not None
+
+
 def _last_named(found: Sequence[Segment]) -> int:
     return max((one.number for one in found if one.suffix != NEW), default=0)
 
@@ -218,18 +231,21 @@ def _last_named(found: Sequence[Segment]) -> int:
 def _from(folder: Path, found: list[Segment], begin: Position) -> list[Segment]:
     if found and begin.segment < found[0].number:
         have = f"segments from {found[0].number} on: older ones were deleted"
-        raise JournalDamaged(str(folder), 0, f"{begin}", have)
+        raise JournalDamaged(str(folder), 0, f"{begin}", have, "read from a later position")
     found = [one for one in found if one.number >= begin.segment]
     if not found:
-        raise JournalDamaged(str(folder), 0, f"{begin}", "a journal that ends before it")
+        raise JournalDamaged(str(folder), 0, f"{begin}", ENDS_BEFORE, EARLIER)
     return found
 
 
-def _cut(segment: Segment, broken: Broken, later: Sequence[Segment]) -> Cut:
-    """What is lost behind the last whole frame, later segments included: they came after it."""
-    behind = max(0, segment.path.stat().st_size - broken.offset)
+def _cut(segment: Segment, broken: Broken, later: Sequence[Segment]) -> Cut | None:
+    """What is lost behind the last whole frame, later segments included: they came after it.
+
+    None when it is nothing: a process may be killed between the making of a file and its first byte.
+    """
+    lost = max(0, size_of(segment) - broken.offset) + sum(map(size_of, later))
     why = broken.found
     if later:
         names = ", ".join(one.path.name for one in later)
         why = f"{why}; and {names}, begun before this one was known to be on the disk"
-    return Cut(Position(segment.number, broken.offset), behind + sum(one.path.stat().st_size for one in later), why)
+    return Cut(Position(segment.number, broken.offset), lost, why) if lost else None

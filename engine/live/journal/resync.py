@@ -6,6 +6,7 @@ where one holds is the payload read.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import BinaryIO, Final
 
 import numpy as np
@@ -20,6 +21,7 @@ POLYNOMIAL: Final = 0x82F63B78
 Words = npt.NDArray[np.uint32]
 
 
+@cache
 def _tables() -> list[Words]:
     """What a byte contributes to the CRC when zero, one … seven bytes follow it."""
     one = np.arange(256, dtype=np.uint32)

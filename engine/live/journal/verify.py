@@ -75,7 +75,7 @@ class _Checker:
         self._next_entry: int | None = None
         self._last_seq: int | None = None
         self._entries = 0  # of the segment
-        self._dropped = 0
+        self._is_compacted = False
         self._salt = 0
         self._crc = 0
 
@@ -111,7 +111,7 @@ class _Checker:
             self._salt = salt_of(segment, file)
         self._crc = crc_of(preamble(self._salt.to_bytes(4, "little")))
         self._next_entry, self._last_seq = header.first, header.last_seq
-        self._entries, self._dropped = 0, header.dropped
+        self._entries, self._is_compacted = 0, header.compacted
         self.found.segments += 1
         self.found.compacted += header.compacted
         self.found.run = header.run
@@ -130,7 +130,8 @@ class _Checker:
         if said != counted:
             expected = f"the end of {said.entries} entries up to fact {said.last_seq} with checksum {said.crc:08x}"
             self._refuse(frame, expected, f"{counted[0]} entries up to fact {counted[1]} with {counted[2]:08x}")
-        self._next_entry = (self._next_entry or 0) + self._entries + self._dropped
+        # how many inputs a compacted segment had nobody knows any more
+        self._next_entry = None if self._is_compacted else (self._next_entry or 0) + self._entries
 
     def _refuse(self, frame: Frame, expected: str, found: str) -> NoReturn:
         file, segment = opened(self._folder, frame.position.segment)

@@ -369,7 +369,7 @@ class Journal:
         self._disk.remove(tail.segment.path)
         before = scan_tail(self.folder)
         self._resume(before)
-        self.cut = tail.cut if tail.cut is not None and tail.cut.bytes else None
+        self.cut = tail.cut
 
     def _begin_durably(self, number: int) -> None:
         self._begin(number, segment_path(self.folder, number, NEW))
