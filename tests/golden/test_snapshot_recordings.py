@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 
 import pytest
 
@@ -11,11 +10,14 @@ from engine.live.config import AppConfig, parse_config
 from engine.live.recovery.codec import freeze, thaw
 from engine.research.loading import load_tape
 from engine.research.player import Player
-from tests.data import recording
+from tests.data import recordings
 
-CUTS = (200, 3_500, 7_900)
-ENTRIES = 8_000
-USES = ("river-linear", "primary", "rolling", "mlp", "lstm", "river:tree.HoeffdingAdaptiveTreeRegressor", "lightgbm")
+CUTS = (200, 4_500)
+ENTRIES = 5_000
+USES = (
+    *("linear", "river-linear", "elastic-net", "weighted-least-squares", "rolling-ridge", "microprice", "primary"),
+    *("mlp", "lstm", "conv", "lightgbm", "ensemble", "river:tree.HoeffdingAdaptiveTreeRegressor"),
+)
 
 
 def config(source: AppConfig) -> AppConfig:
@@ -24,14 +26,14 @@ def config(source: AppConfig) -> AppConfig:
         {"name": use.replace(":", "-"), "use": use, "symbol": "*", "horizon": "1s", "every": "100ms"} for use in USES
     ]
     for model in models:
-        if model["use"] in ("mlp", "lstm", "lightgbm"):
+        if model["use"] in ("mlp", "lstm", "conv", "lightgbm"):
             model |= {"retrain_every": "20s", "min_rows": 60}
     return parse_config({**plain, "model": models}, "test")
 
 
 @pytest.mark.parametrize("name", ["spot-btcusdt_20240808.gz"])
 def test_a_state_taken_anywhere_goes_on_to_the_same_end(name: str) -> None:
-    tape = load_tape([recording(Path("binance") / name)])
+    tape = load_tape([recordings() / "binance" / name])
     settings = config(tape.settings)
     venues = {venue: feed.venue_class for venue, feed in tape.feeds.items()}
     built = build_engine(settings, tape.instruments, inline_training=True, venues=venues)

@@ -60,6 +60,7 @@ ALLOWED: Final = frozenset(
         "pathlib.Path",
         "pathlib.PosixPath",
         "random.Random",
+        "statistics.NormalDist",
     }
 )
 """Names from elsewhere that a state is made of; ``numpy``'s own helpers are allowed by their modules below."""
