@@ -10,30 +10,23 @@ import random
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-import numpy as np
 import structlog
 
-import engine
 from adapters.connection import Connection
 from adapters.contract import AdapterError
-from adapters.entry import Entry, EntryKind
 from adapters.feed import Feed
-from adapters.tape import TapeNotWritten, TapeWriter, encode_entry
-from adapters.tape_types import TapeHeader, VenueHeader
-from engine.core.events import Command
-from engine.live.build import Built, build_engine
+from adapters.tape import TapeNotWritten
+from engine.live.build import Built
 from engine.live.bus import Bus
 from engine.live.clock import Clock
 from engine.live.config import AppConfig
 from engine.live.http import HttpServer
 from engine.live.journal import JournalNotWritten
-from engine.live.recovery.keeper import Keeper
-from engine.live.recovery.session import Opened, farewells, heal, lost_trainings, open_past, reconnected
-from engine.live.recovery.state import Kept, Recovered
+from engine.live.recovery.memory import Memory
+from engine.live.recovery.state import Kept
 from engine.live.redis_bus import RedisPublisher, RedisSettings
 from engine.live.redis_view import redis_status
 from engine.live.runner import Runner
@@ -58,7 +51,6 @@ class App:
         self.url = ""
         self.failed: str | None = None
         self._on_second = on_second
-        self._clock = Clock()
         self._stop = asyncio.Event()
         self._children: list[MarketChild] = []
         self._reached: list[Reached] = []
@@ -66,14 +58,16 @@ class App:
         self._view: View | None = None
         self._why: list[str] = []
         self._http: HttpServer | None = None
-        self._tape: TapeWriter | None = None
+        self._memory = Memory(config, state)
         self._runner: Runner | None = None
         self._training: Training | None = None
-        self._opened: Opened | None = None
-        self._keeper: Keeper | None = None
         self._redis: RedisPublisher | None = None
         self._runner_task: asyncio.Task[None] | None = None
         self._redis_task: asyncio.Task[None] | None = None
+
+    @property
+    def _clock(self) -> Clock:
+        return self._memory.clock
 
     @property
     def view(self) -> View:
@@ -123,24 +117,10 @@ class App:
         if not instruments:
             raise StartError("expected at least one [venue.NAME] with symbols, found none")
         venues = {one.name: one.venue for one in self._reached}
-        past = None
-        if config.journal.enabled:
-            self._opened = open_past(self.state, config, instruments, venues)
-            past = self._opened.past
-        if past is None:
-            built = build_engine(config, instruments, inline_training=False, venues=venues)
-            feeds = self._feeds(instruments)
-        else:
-            built = Built(past.kept.engine, past.kept.models)
-            feeds = reconnected(past.kept.feeds, {one.name: one.rest_url for one in self._reached})
-            instruments = list(built.engine.instruments)  # the venue's may have other limits today; units are the same
-            self._clock = Clock(after_ns=past.last_ns + 1)
-            if self._clock.behind_ns:
-                log.warning("the machine's clock was set back; time goes on from the last input", ns=past.last_ns)
+        built, feeds = self._memory.recover(self._reached, instruments, venues)
         warm_up(one.venue for one in self._reached)
-        started_ns = self._clock.now_ns()
-        self._open_tape(started_ns, instruments)
-        runner = Runner(built.engine, Bus(), self._clock, self._write, self._keep_journal(built, feeds, instruments))
+        started_ns = self._memory.open(built, feeds, lambda: self._kept(built, feeds))
+        runner = Runner(built.engine, Bus(), self._clock, self._memory.write, self._memory.keeper)
         self._runner = runner
         runner.connections = self._connections(runner, feeds)
         self._training = Training(built.models, self.state.models, runner.bus.room, runner.model_ready)
@@ -154,7 +134,8 @@ class App:
             log.info("page", url=self.url)
         self.state.write("daemon.json", json.dumps({"pid": os.getpid(), "url": self.url}))
         self._start_redis(built, runner)
-        self._begin(runner, feeds, past)
+        self._memory.begin(runner, feeds)
+        self._spawn(self._memory.heal(), "tape of the session before")
         self._runner_task = self._spawn(runner.run(), "runner")
         for connection in runner.connections.values():
             self._spawn(self._keep(connection), f"connection {connection.feed.name}")
@@ -163,96 +144,9 @@ class App:
         gc.collect()
         gc.freeze()
 
-    def _begin(self, runner: Runner, feeds: Mapping[str, Feed], past: Recovered | None) -> None:
-        """The first inputs of a session: what became of the one before, and the start."""
-        if past is not None:
-            fills, notable = past.kept.shown
-            runner.recent_fills.extend(fills)
-            runner.notable.extend(notable)
-            runner.remember(past.recent)
-            for entry in farewells(past, self._clock.now_ns()):
-                self._write(entry)
-                if entry.kind is EntryKind.LOST:
-                    for batch in feeds[entry.source].apply(entry):
-                        if isinstance(batch, np.ndarray):
-                            runner.bus.put_market(batch, 0)
-                else:
-                    runner.bus.put_command(Command(entry.ns, entry.token, json.loads(entry.data)))
-            for waiting in lost_trainings(past):
-                runner.model_ready(*waiting)
-            self._spawn(self._heal(past), "tape of the session before")
-        if not runner.engine.commands.is_running:
-            runner.command("start")
-
-    async def _heal(self, past: Recovered) -> None:
-        await asyncio.to_thread(heal, self.state, past)
-        if self._keeper is not None:
-            self._keeper.is_healed = True
-
-    def _keep_journal(
-        self, built: Built, feeds: dict[str, Feed], instruments: list[engine.Instrument]
-    ) -> Keeper | None:
-        if self._opened is None:
-            return None
-        opened = self._opened
-        tape = self._tape.path if self._tape is not None else None
-
-        def kept() -> Kept:
-            assert self._runner is not None
-            shown = list(self._runner.recent_fills), list(self._runner.notable)
-            return Kept(built.engine, built.models, feeds, shown)
-
-        self._keeper = Keeper(
-            self.state,
-            opened.journal,
-            self.config,
-            opened.code,
-            kept,
-            self._clock.now_ns,
-            session=opened.mark(self.config, instruments, tape),
-            stored=(lambda: self._tape.stored if self._tape is not None else 0) if tape is not None else None,
-        )
-        return self._keeper
-
-    def _write(self, entry: Entry) -> None:
-        """An input, before it is applied: to the tape and to the journal."""
-        if self._tape is None and self._keeper is None:
-            return
-        line = encode_entry(entry)
-        if self._tape is not None:
-            self._tape.write_line(line)
-        if self._keeper is not None:
-            self._keeper.entry(line[:-1])
-
-    def _open_tape(self, started_ns: int, instruments: list[engine.Instrument]) -> None:
-        if not self.config.record.enabled:
-            return
-        number = self._opened.number if self._opened is not None else 1
-        stamp = datetime.fromtimestamp(started_ns / 1e9, UTC).strftime("%Y%m%dT%H%M%S")
-        name = stamp if number == 1 else f"{stamp}_{number:04d}"
-        header = TapeHeader(
-            started_ns=started_ns,
-            venues={
-                one.name: VenueHeader(self.config.venue[one.name].use, list(one.instruments)) for one in self._reached
-            },
-            config=self.config.plain(),
-            instruments=instruments,
-            papertape=engine.__version__,
-            session=number,
-        )
-        self._tape = TapeWriter(self.state.tape / f"{name}.ptz", header)
-
-    def _feeds(self, instruments: list[engine.Instrument]) -> dict[str, Feed]:
-        places = {instrument.name: index for index, instrument in enumerate(instruments)}
-        return {
-            one.name: Feed(
-                one.name,
-                one.venue,
-                {symbol: (places[item.name], item) for symbol, item in one.instruments.items()},
-                one.rest_url,
-            )
-            for one in self._reached
-        }
+    def _kept(self, built: Built, feeds: dict[str, Feed]) -> Kept:
+        assert self._runner is not None
+        return Kept(built.engine, built.models, feeds, (list(self._runner.recent_fills), list(self._runner.notable)))
 
     def _connections(self, runner: Runner, feeds: Mapping[str, Feed]) -> dict[str, Connection]:
         connections = {}
@@ -262,7 +156,7 @@ class App:
                 one.transport,
                 self._clock.now_ns,
                 runner.take,
-                self._write,
+                self._memory.write,
                 ws_url=one.ws_url,
                 chance=random.Random(f"{self.config.run.seed} {one.name}"),
                 notice=_notice(one.name),
@@ -339,21 +233,11 @@ class App:
             await self._stage(f"transport {one.name}", one.transport.close())
         for child in self._children:
             await self._stage("simulated exchange", child.stop())
-        if self._tape is not None:
-            await self._stage("tape", asyncio.to_thread(self._close_tape, self._tape))
-        if self._keeper is not None:
-            await self._stage("journal", self._keeper.close())
-        elif self._opened is not None:
-            await self._stage("journal", asyncio.to_thread(self._opened.journal.close))
+        await self._stage("tape", asyncio.to_thread(self._memory.close_tape))
+        await self._stage("journal", self._memory.close_journal())
         if self._view is not None:
             await self._stage("summary", self._write_summary())
         gc.unfreeze()
-
-    @staticmethod
-    def _close_tape(tape: TapeWriter) -> None:
-        tape.close()
-        if not tape.entries:  # the start failed: an empty tape would pass for the latest run
-            tape.path.unlink(missing_ok=True)
 
     async def _last_word(self, runner: Runner) -> None:
         if self.failed is None or not self.failed.startswith("runner"):
@@ -382,7 +266,7 @@ class App:
 
     def summary(self) -> dict[str, Any]:
         """What ``run --json`` ends with."""
-        tape = self._tape
+        tape = self._memory.tape
         extra: dict[str, Any] = {"failed": self.failed} if self.failed else {}
         if tape is not None:
             extra["tape"] = str(tape.path)
