@@ -185,6 +185,8 @@ def _mutate(subject: Subject, of: Callable[[bytes], Iterator[bytes]]) -> None:
             except CardFailed as failure:
                 raise CardFailed(f"sample {number + 1} as {body[:300]!r}: {failure}") from failure
             except Exception as error:
+                # Users' code runs in there: an AdapterError is what a venue may raise and the player takes it; whatever
+                # else it raises is the finding.
                 raise CardFailed(f"sample {number + 1} as {body[:300]!r}: {type(error).__name__}: {error}") from error
 
 

@@ -16,11 +16,11 @@ from river import linear_model, optim, utils
 
 from engine.features.set import Vector
 from engine.learn.contract import Model, ModelSettings, NoOptions, read_options
+from engine.learn.linear.guard import RARE_BOUND, TARGET_BOUND
 from engine.learn.linear.sgd import step_of
-from engine.learn.scaler import LEARNING_BOUND, MEMORY, Scaler
+from engine.learn.scaler import LEARNING_BOUND, MEMORY, Scaler, reach_of
 
 INPUT_BOUND = 4.0  # standard deviations
-TARGET_BOUND = 5.0  # times the label's root mean square
 SETTLING = 100  # labels; the step shrinks with the square root of their number beyond it
 LEAST_STEP = 0.1  # of the learning rate: never stops following the market
 SPEAKS_AFTER = 30  # labels
@@ -58,7 +58,8 @@ class RiverLinear(Model):
         read_options(settings, NoOptions)
         self.learned = 0
         self.restarts = 0
-        self._square = 0.0  # the label's running mean square
+        self._square = 0.0  # the label's running mean square, and its mean size
+        self._size = 0.0
         self._scaler = Scaler(len(self.names), INPUT_BOUND)
         self._build()
 
@@ -71,6 +72,9 @@ class RiverLinear(Model):
     def _inputs(self, x: Vector) -> dict[str, float]:
         return dict(zip(self.names, self._scaler.scale(x).tolist(), strict=True))
 
+    def _reach(self, scales: float, moves: float) -> float:
+        return float(reach_of(self._square, self._size, scales, moves))
+
     @property
     def _scale(self) -> float:
         """The label's running root mean square, bps."""
@@ -79,17 +83,20 @@ class RiverLinear(Model):
     def predict_one(self, x: Vector) -> float | None:
         if self.learned < SPEAKS_AFTER:
             return None
-        raw = float(self._linear.predict_one(self._inputs(x)))
-        return max(-TARGET_BOUND, min(TARGET_BOUND, raw)) * self._scale
+        said = float(self._linear.predict_one(self._inputs(x))) * self._scale
+        reach = self._reach(TARGET_BOUND, 1.0)
+        return max(-reach, min(reach, said))
 
     def learn_one(self, x: Vector, y: float) -> None:
         self.learned += 1
-        scale = self._scale
-        if self.learned > SPEAKS_AFTER and scale > 0.0:
-            y = max(-LEARNING_BOUND * scale, min(LEARNING_BOUND * scale, y))
-        self._square += (y * y - self._square) / min(self.learned, MEMORY)
-        scale = self._scale
-        target = max(-TARGET_BOUND, min(TARGET_BOUND, y / scale)) if scale > 0.0 else 0.0
+        reach = self._reach(LEARNING_BOUND, RARE_BOUND)
+        if self.learned > SPEAKS_AFTER and reach > 0.0:
+            y = max(-reach, min(reach, y))
+        weight = min(self.learned, MEMORY)
+        self._square += (y * y - self._square) / weight
+        self._size += (abs(y) - self._size) / weight
+        reach = self._reach(TARGET_BOUND, 1.0)
+        target = max(-reach, min(reach, y)) / self._scale if reach > 0.0 else 0.0
         self._scaler.learn(x)
         self._linear.learn_one(self._inputs(x), target)
         if not math.isfinite(self._linear.intercept):
@@ -101,6 +108,7 @@ class RiverLinear(Model):
             "learned": self.learned,
             "restarts": self.restarts,
             "square": self._square,
+            "size": self._size,
             "scaler": self._scaler.save(),
             "weights": self._linear.weights,
             "intercept": self._linear.intercept,
@@ -108,7 +116,9 @@ class RiverLinear(Model):
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        self.learned, self.restarts, self._square = state["learned"], state["restarts"], state["square"]
+        self.learned, self.restarts = state["learned"], state["restarts"]
+        self._square = state["square"]
+        self._size = state.get("size", self._scale)  # states of before it was kept: the most that it can have been
         self._build()
         self._scaler.load(state["scaler"])
         self._linear._weights = utils.VectorDict(state["weights"])

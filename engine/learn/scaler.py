@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,18 @@ def scaled_by(value: float, mean: float, variance: float, bound: float) -> float
 def _scale(x: Vector, state: npt.NDArray[np.float64], bound: float, out: Vector) -> None:
     for i in range(x.shape[0]):
         out[i] = scaled_by(x[i], state[1, i], state[2, i], bound)
+
+
+@inlined
+def reach_of(square: float, size: float, scales: float, moves: float) -> float:
+    """How large a value may be that has this mean square and mean size; 0 while all were 0.
+
+    So many root mean squares or so many usual moves, whichever is more. Root mean squares alone would not do where most
+    values are 0: where one in a hundred moves, eight of them are less than a move. So each move would be cut, the next
+    bound be smaller still, and in the end nothing be left. The mean square by the mean size is the size of a usual
+    move, however many values are 0.
+    """
+    return max(scales * math.sqrt(square), moves * square / size) if size > 0.0 else 0.0
 
 
 class Scaler:

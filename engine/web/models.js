@@ -16,13 +16,13 @@ export function showModelScores(table, models) {
   showTable(table, [
     { head: "model", left: true, grow: true, cell: (row) => [row.name, row.stopped ? "down" : "", row.stopped || `${row.use} on ${row.symbol}, ${row.label}\n${row.version ? `version ${row.version.slice(0, 8)}` : "no version"}`] },
     { head: "IC", cell: (row) => (row.pairs ? [fixed(row.ic, 3), sureTone(row), `${between(row.ic_low, row.ic_high)}\nby rank ${fixed(row.spearman, 3)}, ${between(row.spearman_low, row.spearman_high)}`] : "–") },
-    { head: "95 %", cell: (row) => (row.pairs && row.ic_low !== null ? [`${fixed(row.ic_low, 2)} … ${fixed(row.ic_high, 2)}`, "soft"] : ["–", "soft"]) },
-    { head: "R² %", cell: (row) => (row.pairs ? [fixed(row.r2_pct, 2), tone(row.r2_pct), `against always saying 0\n${fixed(row.r2_last_pct, 2)} % against the last label\nRMSE ${fixed(row.rmse, 2)}, MAE ${fixed(row.mae, 2)} ${row.unit}\nlabel = ${fixed(row.intercept, 3)} + ${fixed(row.slope, 2)} × prediction`] : "–") },
-    { head: "hit", cell: (row) => (row.pairs ? [`${(row.hit_rate * 100).toFixed(1)} %`, "", row.log_loss === null ? "" : `log loss ${row.log_loss.toFixed(3)}, a coin 0.693`] : "–") },
+    { head: "± 95 %", cell: (row) => (row.pairs && row.ic_low !== null ? [fixed((row.ic_high - row.ic_low) / 2, 2), "soft", between(row.ic_low, row.ic_high)] : ["–", "soft"]) },
+    { head: "R² %", cell: (row) => (row.pairs ? [fixed(row.r2_pct, 1), tone(row.r2_pct), `${fixed(row.r2_pct, 2)} % against always saying 0\n${fixed(row.r2_last_pct, 2)} % against the last label\nRMSE ${fixed(row.rmse, 2)}, MAE ${fixed(row.mae, 2)} ${row.unit}\nlabel = ${fixed(row.intercept, 3)} + ${fixed(row.slope, 2)} × prediction`] : "–") },
+    { head: "hit", cell: (row) => (row.pairs ? [`${(row.hit_rate * 100).toFixed(0)} %`, "", `${(row.hit_rate * 100).toFixed(1)} % of directions right${row.log_loss === null ? "" : `\nlog loss ${row.log_loss.toFixed(3)}, a coin 0.693`}`] : "–") },
     { head: "net bp", cell: (row) => (row.net_bps === null ? ["–", "soft", "no prediction exceeded spread and fees"] : [fixed(row.net_bps, 2), tone(row.net_bps), `${count(row.trades)} of ${count(row.signals)} signals exceeded spread and fees\ngross ${fixed(row.gross_bps, 2)} bp a signal`]) },
     { head: "learned", cell: (row) => [count(row.learned), "", `${row.predictions} predictions, ${row.pending} labels pending, ${row.void} void, ${row.dropped} dropped, ${row.holes} with holes`] },
     { head: "drift", cell: (row) => [count(row.drift_alarms), row.drift_alarms ? "warn" : "soft"] },
-    { head: "swaps", cell: (row) => (row.training ? ["training", "warn"] : [`${row.swaps}/${row.retrains}`, "soft", "models taken into use, of trainings asked for"]) },
+    { head: "swaps", cell: (row) => [`${row.swaps}/${row.retrains}`, row.training ? "warn" : "soft", `models taken into use, of trainings asked for${row.training ? "\ntraining now" : ""}`] },
   ], models, "No model in the config.");
 }
 

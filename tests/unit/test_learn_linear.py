@@ -10,7 +10,7 @@ import pytest
 from river import linear_model, optim
 
 from engine.learn.contract import ModelError, model_class
-from engine.learn.linear.guard import Guarded
+from engine.learn.linear.guard import LABELS_CLIPPED, RESTARTS, SQUARE, Guarded, take_label
 from engine.learn.linear.least_squares import WeightedLeastSquares, fade, recurse
 from engine.learn.linear.normal_equations import solve
 from engine.learn.linear.passive_aggressive import react
@@ -254,6 +254,49 @@ def test_it_learns_what_is_linear_through_bad_rows_and_labels(use: str) -> None:
     kept = model.contained()
     assert (kept["inputs_missing"], kept["labels_refused"], kept["restarts"]) == (101, 2, 0)
     assert kept["inputs_clipped"] >= WIDTH and kept["labels_clipped"] >= 1
+
+
+def ticks(share: float, rows: int, seed: int = 7) -> Array:
+    """Labels of one tick up or down in this share of the rows, else 0."""
+    rng = np.random.default_rng(seed)
+    return np.asarray(rng.choice([-1.0, 1.0], rows) * (rng.random(rows) < share))
+
+
+@pytest.mark.parametrize("use", [*GUARDED, "river-linear"])
+def test_trap_labels_that_are_mostly_nothing_are_not_clipped_to_nothing(use: str) -> None:
+    """Eight root mean squares are less than a tick where fewer than one label in 64 moves."""
+    y = ticks(0.01, 12_000)
+    x = np.stack([y, np.random.default_rng(1).normal(size=len(y))], axis=1)
+    model = model_class(use)(settings(use), NAMES[:2])
+    for row, label in zip(x, y.tolist(), strict=True):
+        model.learn_one(row, label)
+    assert isinstance(model, Guarded | RiverLinear)
+    scale = np.sqrt(model.guard[SQUARE]) if isinstance(model, Guarded) else model._scale
+    assert scale == pytest.approx(0.1, rel=0.15)
+    assert model.contained().get("labels_clipped", 0) == 0
+
+
+def test_a_usual_move_may_be_learned_and_said_whole() -> None:
+    y = ticks(0.005, 20_000)
+    model = model_class("linear")(settings("linear", learning_rate=0.002), NAMES[:1])
+    for label in y.tolist():
+        model.learn_one(np.array([label]), label)
+    assert model.predict_one(np.array([1.0])) == pytest.approx(1.0, abs=0.1)
+
+
+def test_trap_a_market_that_falls_nearly_still_keeps_its_scale() -> None:
+    guard = np.zeros(RESTARTS + 1)
+    for label in [*ticks(0.9, 10_000).tolist(), *ticks(0.005, 150_000).tolist()]:
+        take_label(label, guard)
+    assert np.sqrt(guard[SQUARE]) == pytest.approx(np.sqrt(0.005), rel=0.1)
+    assert guard[LABELS_CLIPPED] == 0.0
+
+
+def test_an_absurd_label_is_cut_where_few_move_too() -> None:
+    guard = np.zeros(RESTARTS + 1)
+    for label in [*ticks(0.01, 5_000).tolist(), 9e4]:
+        take_label(label, guard)
+    assert guard[LABELS_CLIPPED] == 1.0 and np.sqrt(guard[SQUARE]) < 0.15
 
 
 def test_a_step_far_too_large_is_started_again_and_counted() -> None:

@@ -96,3 +96,11 @@ def test_what_cannot_be_had_is_told_at_the_start(use: str, options: dict[str, An
 def test_rows_of_another_size_are_refused() -> None:
     with pytest.raises(ModelError, match=r"saved rows: expected .* start without it"):
         make(rows=60).load(make(rows=50).save())
+
+
+def test_what_is_not_scaled_is_learned_as_it_is() -> None:
+    """Labels are bounded in their own root mean squares, not at five basis points."""
+    model, (x, _) = make(use="river:neighbors.KNNRegressor", scale=False), stream()
+    for row in x[:300]:
+        model.learn_one(row, 20.0 if row[0] > 0.0 else -20.0)
+    assert abs(model.predict_one(x[0]) or 0.0) > 10.0

@@ -16,7 +16,7 @@ import numpy as np
 from engine.core.jit import borrowed, inlined, kernel
 from engine.features.set import Vector
 from engine.learn.contract import LABEL_LIMIT
-from engine.learn.experts import ridge
+from engine.learn.experts import belief, ridge
 from engine.learn.experts.basis import ABSURD, BOUND, INPUTS, RARE, SCALES, Indices, expand, scale
 from engine.learn.experts.basis import learn as learn_scales
 from engine.learn.experts.interval import follow
@@ -28,32 +28,38 @@ SCALE_REACH: Final = 5.0  # root mean squares: how far one label can pull their 
 
 # Places of single numbers: labels taken and how many were not 0; their mean square; the ring's oldest sample and how
 # many wait; the interval's half-width, and what it held; next coordinates; what the factor has learned, and its prior;
-# options; what had to be contained.
+# options; what had to be contained; then those of the belief.
 (LEARNED, MOVED, SQUARE, HEAD, WAITING, WIDTH, WEIGHED, INSIDE, TURN, MIX_TURN) = range(10)
 (FACTOR_SQUARE, FACTOR_PRODUCT, FACTOR_STRENGTH, FACTOR_DECAY, WEIGHT, COVERAGE) = range(10, 16)
 (MISSING, CLIPPED, REFUSED, LABELS_CLIPPED) = range(16, 20)
-SINGLES: Final = 20
+BELIEF: Final = 20
+SINGLES: Final = BELIEF + belief.SINGLES
 
 # Parts of the array, one after the other, as the layout says; the experts and their mixture have parts of their own.
 (BASIS, EXPERTS) = range(2)
 MIX: Final = EXPERTS + ridge.PARTS
 RING: Final = MIX + ridge.PARTS
-END: Final = RING + 1
+LINE: Final = RING + 1
+END: Final = LINE + 1
 BETA: Final = EXPERTS + ridge.BETA
 MIX_BETA: Final = MIX + ridge.BETA
 
-# The draft: whether it is one, the inputs, and what becomes a row of the ring: what the mixture and what the model say,
-# from ``SAID`` on what the experts say, then the features.
+# The draft: whether it is one, the inputs, and what becomes a row of the ring: what the mixture says, what of it is
+# deserved, and what of that is believed, which is the model's word; from ``SAID`` on what the experts say, then the
+# features.
 VALID, DRAWN = 0, 1
 ROW: Final = DRAWN + INPUTS
-MIXED, WORD, SAID = range(3)
+MIXED, DESERVED, WORD, SAID = range(4)
 
 
-def layout(memories: int, strengths: int, features: int, room: int) -> Indices:
-    """Where each part of the array begins; at ``END`` is how long it is."""
+def layout(memories: int, strengths: int, features: int, room: int, second: int) -> Indices:
+    """Where each part of the array begins, of which the ring has ``room`` rows and the line those of a second.
+
+    At ``END`` is how long it is.
+    """
     experts = memories * strengths
     sizes = [SCALES, *ridge.sizes(memories, strengths, INPUTS), *ridge.sizes(1, 1, experts)]
-    sizes.append(room * (SAID + experts + features))
+    sizes += [room * (SAID + experts + features), second]
     return np.array(list(accumulate(sizes, initial=SINGLES)), np.int64)
 
 
@@ -100,7 +106,8 @@ def speak(x: Vector, columns: Indices, at: Indices, state: Vector, draft: Vector
     ridge.predict(z, own[at[BETA] : at[MIX]], said)
     mixed = ridge.dot(said, own[at[MIX_BETA] : at[RING]])
     mixed = min(max(mixed, -TARGET_BOUND), TARGET_BOUND)
-    row[MIXED], row[WORD] = mixed, mixed * _factor(own)
+    row[MIXED], row[DESERVED] = mixed, mixed * _factor(own)
+    row[WORD] = row[DESERVED] * belief.belief(own[BELIEF:SINGLES])
     _copy(x, row[row.shape[0] - x.shape[0] :])
     drawn[VALID] = 1.0
     return row[WORD] * math.sqrt(own[SQUARE]) if own[LEARNED] >= SPEAKS_AFTER else math.nan
@@ -108,11 +115,14 @@ def speak(x: Vector, columns: Indices, at: Indices, state: Vector, draft: Vector
 
 @kernel
 def keep(x: Vector, columns: Indices, at: Indices, state: Vector, draft: Vector) -> None:
-    """Take a sample whose label will come: what was said to it goes into the ring. The oldest makes room."""
+    """Take a sample whose label will come: what was said to it goes into the ring. The oldest makes room.
+
+    What it shows of the second before it is evidence for the next one.
+    """
     own, row = borrowed(state), borrowed(draft)[ROW:]
     if draft[VALID] == 0.0 or not _same(row[row.shape[0] - x.shape[0] :], x):
         speak(x, columns, at, state, draft)
-    ring = own[at[RING] : at[END]]
+    ring = own[at[RING] : at[LINE]]
     size = row.shape[0]
     room = ring.shape[0] // size
     slot = int(own[HEAD] + own[WAITING]) % room
@@ -121,6 +131,7 @@ def keep(x: Vector, columns: Indices, at: Indices, state: Vector, draft: Vector)
         own[HEAD] = (own[HEAD] + 1.0) % room
     else:
         own[WAITING] += 1.0
+    belief.witness(x[columns[0]], x[columns[belief.MOVE]], own[BELIEF:SINGLES], own[at[LINE] : at[END]])
 
 
 @inlined
@@ -155,10 +166,11 @@ def _recall(x: Vector, own: Vector, ring: Vector, size: int) -> int:
 
 
 @inlined
-def _judge(mixed: float, word: float, target: float, own: Vector) -> None:
-    """Let interval and factor take a label by what was said to its sample."""
-    weight = own[WEIGHT]
-    own[WIDTH], outside = follow(own[WIDTH], abs(target - word), own[COVERAGE], weight)
+def _judge(row: Vector, target: float, own: Vector) -> None:
+    """Let interval, belief and factor take a label by what was said to its sample."""
+    weight, mixed = own[WEIGHT], row[MIXED]
+    own[WIDTH], outside = follow(own[WIDTH], abs(target - row[WORD]), own[COVERAGE], weight)
+    belief.judge(row[DESERVED], target, weight, own[BELIEF:SINGLES])
     own[WEIGHED] += weight
     own[INSIDE] += 0.0 if outside else weight
     own[FACTOR_SQUARE] = own[FACTOR_SQUARE] * own[FACTOR_DECAY] + weight * mixed * mixed
@@ -167,7 +179,7 @@ def _judge(mixed: float, word: float, target: float, own: Vector) -> None:
 
 @kernel
 def study(x: Vector, y: float, columns: Indices, at: Indices, state: Vector, draft: Vector) -> None:
-    """Take a label: scales first, then interval, factor, mixture and experts, each by what it said."""
+    """Take a label: scales first, then interval, belief, factor, mixture and experts, each by what it said."""
     own, z = borrowed(state), borrowed(draft)[DRAWN:ROW]
     if not abs(y) < LABEL_LIMIT:
         own[REFUSED] += 1.0
@@ -181,11 +193,11 @@ def study(x: Vector, y: float, columns: Indices, at: Indices, state: Vector, dra
     target = _take_label(y, own)
     if target != target:
         return
-    ring, size = own[at[RING] : at[END]], draft.shape[0] - ROW
+    ring, size = own[at[RING] : at[LINE]], draft.shape[0] - ROW
     begin = _recall(x, own, ring, size)
     if begin >= 0:
         row = ring[begin : begin + size]
-        _judge(row[MIXED], row[WORD], target, own)
+        _judge(row, target, own)
         said = row[SAID : size - x.shape[0]]
         own[MIX_TURN] = ridge.learn(said, target, own[WEIGHT], at[MIX:], own, int(own[MIX_TURN]))
     own[TURN] = ridge.learn(z, target, own[WEIGHT], at[EXPERTS:], own, int(own[TURN]))

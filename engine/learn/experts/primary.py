@@ -1,6 +1,6 @@
 """``primary``: the model that would trade: experts who differ in what they remember and how far they trust it.
 
-Three layers of the same regression (``ridge.py``), each scored before it learns:
+Three layers of the same regression (``ridge.py``) and one of doubt, each scored before it learns:
 
 1. Experts: one ridge regression of the label on the inputs of ``basis.py`` for each memory and strength. A strength is
    said as the share of the label's variance that the inputs are expected to explain, so a long horizon, whose labels
@@ -8,6 +8,8 @@ Three layers of the same regression (``ridge.py``), each scored before it learns
 2. Their mixture: a regression of the label on what the experts had said, pulled towards their mean.
 3. A factor between 0 and 1, pulled towards 1: what the mixture deserves. Where it is worth nothing it goes to 0, as
    quickly as labels that do not overlap can tell.
+4. The belief that this is better than silence (``belief.py``), by what it earned and by what the book said of the next
+   second. It is a half at first.
 
 An expert's word is kept from the moment it was spoken until its label is known: computed later, with weights that have
 seen overlapping labels, it would look better than it was.
@@ -25,7 +27,7 @@ import numpy as np
 from engine.core.jit import entry_point
 from engine.features.set import Vector
 from engine.learn.contract import SECOND_NS, Model, ModelError, ModelSettings, read_options
-from engine.learn.experts import machine, ridge
+from engine.learn.experts import belief, machine, ridge
 from engine.learn.experts.basis import INPUTS, columns_of
 
 MEMORIES_S: Final = (1e7, 1800.0)  # all there is, and half an hour
@@ -86,7 +88,8 @@ class Primary(Model):
         columns = columns_of(self.names)
         shape = len(MEMORIES_S), len(EXPECTED_R2), len(self.names)
         # A sample's label comes after the horizon, and those of a grid in between wait with it.
-        self._at = machine.layout(*shape, settings.horizon_ns // settings.every_ns + 2)
+        room = settings.horizon_ns // settings.every_ns + 2
+        self._at = machine.layout(*shape, room, SECOND_NS // settings.every_ns)
         self.state: Vector = np.zeros(int(self._at[machine.END]))
         self._draft: Vector = np.zeros(machine.draft_size(*shape))
         self._rest = columns, self._at, self.state, self._draft
@@ -119,6 +122,8 @@ class Primary(Model):
         state[machine.WIDTH] = FIRST_WIDTH
         state[machine.WEIGHT] = min(1.0, settings.every_ns / settings.horizon_ns)
         state[machine.COVERAGE] = self.coverage
+        state[machine.BELIEF + belief.SHARE] = min(1.0, every_s)
+        state[machine.BELIEF + belief.PROMISE] = LEADING_PRIOR * fading(SECOND_NS)
 
     @property
     def learned(self) -> int:

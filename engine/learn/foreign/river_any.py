@@ -26,9 +26,9 @@ from engine.learn.linear.guard import (
     RESTARTS,
     SPEAKS_AFTER,
     SQUARE,
-    TARGET_BOUND,
     Array,
     counts_of,
+    said_within,
     take_label,
     take_row,
 )
@@ -153,9 +153,9 @@ class RiverAny(Model):
         said = self._answering.predict_one(self._named(row))
         if said is None or not abs(said) < math.inf:
             return None
-        unit = math.sqrt(self.guard[SQUARE])
-        reach = TARGET_BOUND * unit
-        return max(-reach, min(reach, float(said) * (unit if self.options.scale else 1.0)))
+        unit = math.sqrt(self.guard[SQUARE]) if self.options.scale else 1.0
+        reach = said_within(self.guard)
+        return max(-reach, min(reach, float(said) * unit))
 
     def learn_one(self, x: Vector, y: float) -> None:
         label = float(_admit(x, y, self.options.clip, self.guard, self.scaler, self._row))
@@ -164,7 +164,8 @@ class RiverAny(Model):
         at = self._ring[self._taken % len(self._ring)]
         at[:-1] = self._row if self.options.scale else self._whole(x)
         unit = math.sqrt(self.guard[SQUARE]) if self.options.scale else 1.0
-        at[-1] = max(-TARGET_BOUND, min(TARGET_BOUND, label / unit)) if unit > 0.0 else 0.0
+        reach = said_within(self.guard)
+        at[-1] = max(-reach, min(reach, label)) / unit if unit > 0.0 else 0.0
         self._taken += 1
         self._teach(at, self._taken)
 

@@ -178,6 +178,7 @@ def fit_sklearn(job: TrainJob) -> bytes:
             estimator.fit(rows[:ends], y[:, 0] if y.shape[1] == 1 else y, **extra)
             found = np.asarray(estimator.predict(rows), np.float64).reshape(len(rows), -1)
     except Exception as error:
+        # The wall to users' code: an estimator may raise anything, and all of it means that this training failed.
         raise ModelError(f"model {name}: {job.settings.use} raised {type(error).__name__}: {error}") from error
     if found.shape != true.shape or not np.isfinite(found).all():
         raise ModelError(f"model {name}: expected {true.shape[1]} finite answers a row, found {found.shape}")

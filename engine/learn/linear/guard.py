@@ -17,10 +17,11 @@ import numpy.typing as npt
 from engine.core.jit import inlined, kernel
 from engine.features.set import Vector
 from engine.learn.contract import LABEL_LIMIT, Model, ModelError, ModelSettings
-from engine.learn.scaler import ABSURD, LEARNING_BOUND, MEMORY, learn_row, scaled_by
+from engine.learn.scaler import ABSURD, LEARNING_BOUND, MEMORY, learn_row, reach_of, scaled_by
 
 SPEAKS_AFTER = 30  # labels
-TARGET_BOUND = 5.0  # times the label's root mean square: of what is learned and of what is said
+RARE_BOUND = 2.0  # usual moves: how far a label may lie where most are 0; more than 1, or the bound presses itself down
+TARGET_BOUND = 5.0  # times the label's root mean square, or a usual move: of what is learned and of what is said
 WEIGHT_LIMIT = 1e6  # sum of absolute weights: bps a standard deviation, or root mean squares of it
 
 LEARNED, SQUARE, ABSOLUTE, MISSING, CLIPPED, LABELS_REFUSED, LABELS_CLIPPED, RESTARTS = range(8)
@@ -30,18 +31,22 @@ Array = npt.NDArray[np.float64]
 
 
 @inlined
+def said_within(guard: Array) -> float:
+    """How large a prediction may be, and a label that a bounded step learns."""
+    return reach_of(guard[SQUARE], guard[ABSOLUTE], TARGET_BOUND, 1.0)
+
+
+@inlined
 def take_label(y: float, guard: Array) -> float:
     """The label as it may be learned, bps; nan where it must not be."""
     if not abs(y) < LABEL_LIMIT:
         guard[LABELS_REFUSED] += 1.0
         return np.nan
     guard[LEARNED] += 1.0
-    scale = math.sqrt(guard[SQUARE])
-    if guard[LEARNED] > SPEAKS_AFTER and scale > 0.0:
-        reach = LEARNING_BOUND * scale
-        if abs(y) > reach:
-            guard[LABELS_CLIPPED] += 1.0
-            y = reach if y > 0.0 else -reach
+    reach = reach_of(guard[SQUARE], guard[ABSOLUTE], LEARNING_BOUND, RARE_BOUND)
+    if guard[LEARNED] > SPEAKS_AFTER and reach > 0.0 and abs(y) > reach:
+        guard[LABELS_CLIPPED] += 1.0
+        y = reach if y > 0.0 else -reach
     weight = min(guard[LEARNED], MEMORY)
     guard[SQUARE] += (y * y - guard[SQUARE]) / weight
     guard[ABSOLUTE] += (abs(y) - guard[ABSOLUTE]) / weight
@@ -65,8 +70,8 @@ def take_row(x: Vector, guard: Array, scaler: Array, bound: float, row: Vector) 
 @inlined
 def in_units(label: float, guard: Array) -> float:
     """A label in units of its running root mean square, bounded."""
-    scale = math.sqrt(guard[SQUARE])
-    return min(max(label / scale, -TARGET_BOUND), TARGET_BOUND) if scale > 0.0 else 0.0
+    reach = said_within(guard)
+    return min(max(label, -reach), reach) / math.sqrt(guard[SQUARE]) if reach > 0.0 else 0.0
 
 
 @inlined
@@ -143,7 +148,7 @@ class Guarded(Model):
     def predict_one(self, x: Vector) -> float | None:
         if self.guard[LEARNED] < SPEAKS_AFTER:
             return None
-        reach = TARGET_BOUND * math.sqrt(self.guard[SQUARE])
+        reach = said_within(self.guard)
         return max(-reach, min(reach, self.respond(x)))
 
     def contained(self) -> dict[str, int]:
