@@ -358,8 +358,12 @@ class Digest:
     def update(self, records: list[Record]) -> None:
         # The encoding of a list is its length and then its items: one call, and the length left out.
         length = len(records)
+        self.add(memoryview(encode(records))[1 if length < 16 else 3 if length < 65_536 else 5 :])
+
+    def add(self, encoded: bytes | memoryview) -> None:
+        """Go on by records in their encoding, one after the other."""
         piece = self._piece
-        piece += memoryview(encode(records))[1 if length < 16 else 3 if length < 65_536 else 5 :]
+        piece += encoded
         while len(piece) >= PIECE:
             self._before = _chained(self._before, piece[:PIECE])
             del piece[:PIECE]

@@ -1,7 +1,8 @@
-"""A state taken anywhere in a recording goes on to the same end: every kind of model, networks trained in it included."""
+"""A state taken anywhere in a recording goes on to the same end: with every kind of model, networks too."""
 
 from __future__ import annotations
 
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ USES = (
 
 def config(source: AppConfig) -> AppConfig:
     plain = source.plain()
-    models = [
+    models: list[dict[str, Any]] = [
         {"name": use.replace(":", "-"), "use": use, "symbol": "*", "horizon": "1s", "every": "100ms"} for use in USES
     ]
     for model in models:

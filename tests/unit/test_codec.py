@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import threading
 from collections import deque
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,12 @@ def test_plain_values_come_back(value: object) -> None:
     assert thaw(freeze(value)) == value
 
 
-@pytest.mark.parametrize("value", [threading.Lock(), lambda: 0, (each for each in ())])
+def endless() -> Iterator[int]:
+    while True:
+        yield 1
+
+
+@pytest.mark.parametrize("value", [threading.Lock(), lambda: 0, endless()])
 def test_what_cannot_be_stored_is_said(value: object) -> None:
     with pytest.raises(StateError, match=r"expected a state that can be stored, found .*__getstate__"):
         freeze({"strategy": value})

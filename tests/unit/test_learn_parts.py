@@ -16,7 +16,8 @@ from engine.core.types import NEVER_NS
 from engine.learn.contract import Model
 from engine.learn.drift import Adwin
 from engine.learn.labels import Labels
-from engine.learn.online import SPEAKS_AFTER, TARGET_BOUND, RiverLinear
+from engine.learn.linear.guard import TARGET_BOUND
+from engine.learn.online import SPEAKS_AFTER, RiverLinear
 from engine.learn.scaler import Scaler
 from engine.learn.scoring import Scores
 from engine.learn.window import Window
