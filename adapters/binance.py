@@ -44,6 +44,7 @@ from adapters import binance_instruments
 from adapters.binance_book import Channel, Difference, Market
 from adapters.binance_frame import FOLLOWS, LAST_ID, depth_frame
 from adapters.binance_mark import mark_price
+from adapters.binance_missed import TellsMissed
 from adapters.binance_wire import (
     DECODE_ERRORS,
     Data,
@@ -63,11 +64,10 @@ NOTHING: tuple[Output, ...] = ()
 SNAPSHOT_TIMEOUT_NS = 15_000_000_000
 
 
-class _Binance(Venue):
+class _Binance(TellsMissed, Venue):
     """What the three markets share; they differ in addresses, depth speed and how differences follow each other."""
 
     kind: ClassVar[ContractKind]
-    api: ClassVar[str]
     depth: ClassVar[str]
     snapshot_levels: ClassVar[int]
     also: ClassVar[tuple[str, ...]] = ()  # further channels

@@ -74,6 +74,19 @@ class Fetch(msgspec.Struct, frozen=True):
 Output: TypeAlias = Batch | Send | Fetch
 
 
+class MissedPage(msgspec.Struct, frozen=True):
+    """What a venue tells of a past in which nobody listened, oldest first; times are its own, ns UTC.
+
+    ``prints``: time, price, size in units, the aggressor (1 bought, -1 sold, 0 unknown), and the id of the last trade
+    in it as the stream of trades has it (0: not known). ``bars``: end, lowest and highest price. ``more`` is where the
+    next page is, empty: there is none.
+    """
+
+    prints: list[tuple[int, int, int, int, int]] = []
+    bars: list[tuple[int, int, int]] = []
+    more: str = ""
+
+
 class VenueSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What the connection must know of a venue."""
 
@@ -137,6 +150,28 @@ class Venue(abc.ABC):
         """Instruments of a recording without the venue's list, as its frames show them (``source`` is ``wire``)."""
         del venue, frames
         return {}
+
+    @classmethod
+    def missed_url(cls, rest_url: str, symbol: str, since_ns: int, until_ns: int) -> str:
+        """Where the venue tells what traded after ``since_ns``, its own clock; empty: it does not."""
+        del rest_url, symbol, since_ns, until_ns
+        return ""
+
+    @classmethod
+    def missed_bars_url(cls, rest_url: str, symbol: str, since_ns: int, until_ns: int) -> str:
+        """The same in bars, for what is too much to be told trade by trade; empty: it has none."""
+        del rest_url, symbol, since_ns, until_ns
+        return ""
+
+    @classmethod
+    def parse_missed(cls, url: str, body: bytes, instrument: Instrument, until_ns: int) -> MissedPage:
+        """One of those pages.
+
+        Raises:
+            MalformedFrame: the body is not what the venue documents.
+        """
+        del body, instrument, until_ns
+        raise MalformedFrame(f"expected a venue that tells what was missed, found an answer from {url}")
 
     @abc.abstractmethod
     def opened(self, now_ns: int) -> Sequence[Output]:

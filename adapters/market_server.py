@@ -31,6 +31,7 @@ FLUSH_NS = 100 * MILLISECOND_NS
 LONGEST_CATCH_UP_NS = 2_000_000_000
 """After a longer stall of the process the market does not make up for the time that is gone."""
 MOST_LEVELS = 5_000
+MOST_TRADES = 1_000
 MANDATORY = "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed."
 
 
@@ -100,6 +101,7 @@ class MarketServer:
         app.router.add_get("/api/v3/time", self._time)
         app.router.add_get("/api/v3/exchangeInfo", self._exchange_info)
         app.router.add_get("/api/v3/depth", self._depth)
+        app.router.add_get("/api/v3/aggTrades", self._trades)
         app.router.add_get("/ws", self._raw)
         app.router.add_get("/ws/{streams:.+}", self._raw)
         app.router.add_get("/stream", self._combined)
@@ -139,6 +141,24 @@ class MarketServer:
         if not (limit.isascii() and limit.isdigit() and len(limit) < 10 and int(limit) > 0):
             return _refuse(-1100, "Illegal characters found in parameter 'limit'; legal range is '^[0-9]{1,20}$'.")
         return _page(self.streams[symbol].snapshot(min(int(limit), MOST_LEVELS)).encode())
+
+    async def _trades(self, request: web.Request) -> web.Response:
+        query = request.query
+        symbol = query.get("symbol", "")
+        if not symbol:
+            return _refuse(-1102, MANDATORY)
+        if symbol not in self.streams:
+            return _refuse(-1121, "Invalid symbol.")
+        numbers = []
+        for name, default in (("fromId", "0"), ("startTime", "0"), ("endTime", str(10**15)), ("limit", "500")):
+            text = query.get(name, default)
+            if not (text.isascii() and text.isdigit() and len(text) < 17):
+                return _refuse(
+                    -1100, f"Illegal characters found in parameter '{name}'; legal range is '^[0-9]{{1,20}}$'."
+                )
+            numbers.append(int(text))
+        first_id, start_ms, end_ms, limit = numbers
+        return _page(self.streams[symbol].trades_page(first_id, start_ms, end_ms, min(limit, MOST_TRADES)).encode())
 
     async def _raw(self, request: web.Request) -> web.WebSocketResponse:
         names = request.match_info.get("streams", "")

@@ -7,6 +7,7 @@ Keys come in Binance's order and every price and size has eight decimals. Nothin
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -30,6 +31,10 @@ def amount(count: int, unit: int) -> str:
     return f"{whole}.{rest:08d}"
 
 
+TRADES_KEPT = 200_000
+"""Trades of a symbol that ``aggTrades`` can tell of: id, price, size, ms, and whether the buyer had made it."""
+
+
 class Streams:
     """The public streams of one symbol: events in, (stream name, payload) out.
 
@@ -42,6 +47,9 @@ class Streams:
         self._tick = spec.tick
         self._lot = spec.lot
         self._symbol = spec.symbol
+        self._told: deque[tuple[int, str, str, int, str]] = deque(
+            maxlen=TRADES_KEPT
+        )  # id, price, size, ms, buyer made it
         name = spec.symbol.lower()
         self.trade = f"{name}@trade"
         self.ticker = f"{name}@bookTicker"
@@ -80,6 +88,18 @@ class Streams:
                 frames.extend((name, payload) for name in depth.names)
         return frames
 
+    def trades_page(self, first_id: int, start_ms: int, end_ms: int, limit: int) -> str:
+        """Trades from an id and a time on, oldest first; each is an aggregate of its own here."""
+        rows = [row for row in self._told if row[0] >= first_id and start_ms <= row[3] <= end_ms][:limit]
+        return (
+            "["
+            + ",".join(
+                f'{{"a":{number},"p":"{price}","q":"{size}","f":{number},"l":{number},"T":{ms},"m":{made},"M":true}}'
+                for number, price, size, ms, made in rows
+            )
+            + "]"
+        )
+
     def _difference(self, depth: _Depth, now_ms: int) -> str:
         """Totals as they are now, best prices first."""
         book = self._market.book
@@ -102,6 +122,7 @@ class Streams:
         now_ms = event.ns // MILLISECOND_NS
         price, size = amount(event.price, self._tick), amount(event.size, self._lot)
         buyer_is_maker = "true" if event.side is Side.SELL else "false"
+        self._told.append((event.trade_id, price, size, now_ms, buyer_is_maker))
         return (
             f'{{"e":"trade","E":{now_ms},"s":"{self._symbol}","t":{event.trade_id},"p":"{price}","q":"{size}",'
             f'"T":{now_ms},"m":{buyer_is_maker},"M":true}}'

@@ -37,7 +37,9 @@ class Commands:
         action = COMMANDS.get(command.name)
         if action is None:
             raise UnknownCommand(f"expected one of {', '.join(COMMANDS)}, found {command.name!r}")
-        engine.emit(Commanded(command.name, command.args))
+        # A list may be as long as a day; the input on the tape holds it.
+        shown = {key: len(value) if isinstance(value, list) else value for key, value in command.args.items()}
+        engine.emit(Commanded(command.name, shown))
         action(self, command)
 
     def _start(self, command: Command) -> None:
@@ -71,6 +73,12 @@ class Commands:
         """
         self._back_ns = int(command.args["until_ns"])
         self._engine.timers.postpone(self._back_ns)
+
+    def _missed(self, command: Command) -> None:
+        """A venue tells what traded while nobody listened; ``away`` comes after it."""
+        engine = self._engine
+        if problem := engine.desk.missed.hear(command.args, engine.now_ns):
+            engine.emit(Note("", {"missed": problem}))
 
     def _halt(self, command: Command) -> None:
         reason = str(command.args.get("reason", "command"))
@@ -218,6 +226,7 @@ class UnknownCommand(ValueError):
 COMMANDS = {
     "start": Commands._start,
     "stop": Commands._stop,
+    "missed": Commands._missed,
     "away": Commands._away,
     "halt": Commands._halt,
     "resume": Commands._resume,

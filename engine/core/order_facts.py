@@ -143,3 +143,24 @@ class Expired(Fact, frozen=True, tag=True):
     order: int
     left: int
     reason: str
+
+
+class Assumed(Fact, frozen=True, tag=True):
+    """What a resting order is judged to have traded while the daemon was away, from ``since_ns`` to ``until_ns``.
+
+    ``size`` was booked, as fills whose cause and grade are ``assumed``. The optimist (nobody in front) would have had
+    ``optimistic``, the pessimist (only what went through the price) ``pessimistic``; sizes in units. ``basis``: from
+    ``prints`` or from ``bars``.
+    """
+
+    order: int
+    strategy: str
+    symbol: str
+    side: int
+    price: int
+    size: int
+    optimistic: int
+    pessimistic: int
+    basis: str
+    since_ns: int
+    until_ns: int

@@ -18,6 +18,7 @@ from engine.core.order_facts import (
     AmendRejected,
     AmendRequested,
     Armed,
+    Assumed,
     Cancelled,
     CancelRejected,
     CancelRequested,
@@ -37,6 +38,7 @@ __all__ = [  # the facts of orders too: whoever reads records finds every fact h
     "AmendRequested",
     "Amended",
     "Armed",
+    "Assumed",
     "CancelRejected",
     "CancelRequested",
     "Cancelled",
@@ -296,6 +298,7 @@ AnyFact: TypeAlias = (
     | AmendRejected
     | Expired
     | Fill
+    | Assumed
     | Regraded
     | TwinFill
     | TwinAccount

@@ -118,6 +118,7 @@ class App:
             raise StartError("expected at least one [venue.NAME] with symbols, found none")
         venues = {one.name: one.venue for one in self._reached}
         built, feeds = self._memory.recover(self._reached, instruments, venues)
+        await self._memory.ask_missed(self._reached)
         warm_up(one.venue for one in self._reached)
         started_ns = self._memory.open(built, feeds, lambda: self._kept(built, feeds))
         runner = Runner(built.engine, Bus(), self._clock, self._memory.write, self._memory.keeper)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.core import report
 from engine.core.engine import Engine
-from engine.core.honesty.grades import GRADES
+from engine.core.honesty.grades import GRADES, UNSEEN
 from engine.core.honesty.markouts import HORIZONS_NS
 
 Samples = list[tuple[tuple[str, ...], float]]
@@ -16,7 +16,7 @@ def truth(engine: Engine, values: dict[str, Samples]) -> None:
     """Add the samples; what is not known yet is left out."""
     told = report.truth(engine)
     score = told["truth"]
-    values["fills_graded_total"] = [((grade,), float(score[grade])) for grade in GRADES]
+    values["fills_graded_total"] = [((grade,), float(score[grade])) for grade in (*GRADES, UNSEEN)]
     values["fills_regraded_total"] = [((reason,), float(count)) for reason, count in score["regraded"].items()]
     values["fills_unsure_total"] = [((), float(score["unsure"]))]
     values["fills_false_expected"] = [((), float(score["false_fills"]))]

@@ -58,7 +58,7 @@ LABELS: Final = {
     "regime": "the number of a regime, at most eight a model",
     "currency": "of a settlement or balance",
     "leg": "`out`, `back` or `feed`",
-    "grade": "`certain`, `likely` or `ambiguous`",
+    "grade": "`certain`, `likely`, `ambiguous`, or `assumed` while the daemon was away",
     "queue_model": "a queue model of the paper venue, the bounds `front` and `back` among them",
     "fate": "`surely`, `surely_not` or `unknown`",
     "horizon": "`0.1s`, `1s`, `10s` or `60s`",

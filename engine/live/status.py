@@ -99,6 +99,8 @@ def _truth(state: dict[str, Any]) -> Text:
     text = Text("fills ", "dim")
     for grade, style in (("certain", "green"), ("likely", "yellow"), ("ambiguous", "red")):
         text.append(f"{grade} {told['final'][grade]} ", style)
+    if told["assumed"]:
+        text.append(f"assumed {told['assumed']} ", "magenta")
     text.append(f" truth score {_score(told)}, {told['false_fills']:.1f} expected false  ", "dim")
     for currency, band in state["band"].items():
         if len(band["models"]) > 1:

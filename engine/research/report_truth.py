@@ -40,6 +40,8 @@ def _score(run: Run, told: Mapping[str, Any]) -> str:
     ]
     if told["unsure"]:
         tiles.append(("fills of orders whose book had a gap meanwhile", str(told["unsure"])))
+    if told.get("assumed"):
+        tiles.append(("more fills were assumed for the time away: not in the score", str(told["assumed"])))
     measured = told.get("measured")
     if measured:
         tiles.append(

@@ -4,7 +4,7 @@ import { make, setText, showTable } from "/table.js";
 import { bare, count, short, signed, tone } from "/format.js";
 
 const GRADES = ["certain", "likely", "ambiguous"];
-export const GRADE_TONE = { certain: "up", likely: "warn", ambiguous: "down" };
+export const GRADE_TONE = { certain: "up", likely: "warn", ambiguous: "down", assumed: "soft" };
 const percent = (share, digits = 1) => `${(share * 100).toFixed(digits)} %`;
 
 export const REASONS = {

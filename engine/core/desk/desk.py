@@ -9,6 +9,7 @@ from engine.core.account.ledger import Ledger
 from engine.core.account.money import to_text
 from engine.core.desk.amends import Amends
 from engine.core.desk.exposure import Exposure
+from engine.core.desk.missed import Missed
 from engine.core.desk.order_terms import PLAIN, Change
 from engine.core.desk.orders import (
     ARMED,
@@ -102,6 +103,7 @@ class Desk:
         self._again: set[int] = set()  # orders that the engine asks back once more
         self.requests = Requests(self, instruments, state.books.views)
         self._names = tuple(instrument.name for instrument in instruments)
+        self.missed = Missed(self, self._names, emit, schedule)
         self._ledger = ledger
         self._books = state.books.views
         self._fees = fees
@@ -127,6 +129,7 @@ class Desk:
             "expire": self.expires,
             "volatility": self.sample,
             "told": self.heard,
+            **self.missed.handlers,
         }
 
     def _position(self, strategy: str, symbol: int) -> int:
@@ -257,6 +260,15 @@ class Desk:
         matches = self.venue.matched()
         if matches:
             self._answer(self._exchange.matched(matches, now_ns), now_ns)
+
+    def assume(self, order: Working, size: int, chance: int, now_ns: int) -> None:
+        """A resting order is judged to have traded while nobody listened."""
+        match = self.venue.resting.assume(order, size, chance)
+        self._answer(self._exchange.matched([match], now_ns), now_ns)
+
+    def queues_before(self, order: Working) -> Sequence[int]:
+        """The possible public sizes in front of a resting order, smallest first."""
+        return self.venue.resting.queues_before(order)
 
     def hear_twins(self) -> None:
         """What the rules beside the venue's own made of orders since the last time."""

@@ -13,16 +13,19 @@ from typing import Final
 
 from engine.core.queues.queue_samples import SURE
 from engine.core.state import SAMPLES
-from engine.core.venue.resting import CROSSED, TAKEN, THROUGH
+from engine.core.venue.resting import ASSUMED, CROSSED, TAKEN, THROUGH
 
 CERTAIN: Final = "certain"
 LIKELY: Final = "likely"
 AMBIGUOUS: Final = "ambiguous"
+UNSEEN: Final = "assumed"
+"""Of a fill that nobody saw: judged afterwards by what traded while the daemon was away (see desk/missed.py). It stands
+apart from the grades, for no queue was watched, and does not count in the score."""
 
 GRADES: Final = (CERTAIN, LIKELY, AMBIGUOUS)
 """Every grade, the surest first."""
 
-CAUSES: Final = ("taken", "at_price", "through", "crossed", "beyond")
+CAUSES: Final = ("taken", "at_price", "through", "crossed", "beyond", UNSEEN)
 """Why a fill came, as words by number (see resting.py)."""
 
 SURE_CAUSES: Final = frozenset({TAKEN, THROUGH, CROSSED})
@@ -53,6 +56,8 @@ def grade(cause: int, chance: int, back_filled: bool, *, is_unsure: bool = False
     """
     if cause == TAKEN:
         return CERTAIN
+    if cause == ASSUMED:
+        return UNSEEN
     if is_unsure:
         return AMBIGUOUS
     if cause in SURE_CAUSES or (back_filled and not is_leaving):
@@ -108,6 +113,7 @@ __all__ = [
     "PASSED",
     "REASONS",
     "SURE_CAUSES",
+    "UNSEEN",
     "grade",
     "last_grade",
     "regrade",

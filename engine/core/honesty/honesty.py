@@ -26,9 +26,9 @@ from engine.core.records import AnyFact, Cancelled, Expired, Regraded, Rejected,
 from engine.core.state import State
 from engine.core.types import Instrument
 from engine.core.venue.paper_settings import PaperSettings
-from engine.core.venue.resting import BEYOND, TAKEN, Match, TwinMatch
+from engine.core.venue.resting import ASSUMED, BEYOND, TAKEN, Match, TwinMatch
 
-NOT_OPEN = SURE_CAUSES | {BEYOND}
+NOT_OPEN = SURE_CAUSES | {BEYOND, ASSUMED}
 """Causes of fills that nothing later speaks for or against."""
 
 ENDS = (Cancelled, Expired, Rejected)

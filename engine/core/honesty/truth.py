@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from engine.core.desk.orders import Working
-from engine.core.honesty.grades import BACK, GRADES, REASONS
+from engine.core.honesty.grades import BACK, GRADES, REASONS, UNSEEN
 
 MAX_STEPS: Final = 64
 """Steps of a twin that are remembered for the fills to come; beyond it the oldest two become one, the later."""
@@ -99,7 +99,7 @@ class Score:
     """How many fills of each grade, and how many of all are expected to have happened for real."""
 
     def __init__(self) -> None:
-        self.fills = self.unsure = 0
+        self.fills = self.unsure = self.assumed = 0
         self.grades = dict.fromkeys(GRADES, 0)
         self.final = dict.fromkeys(GRADES, 0)
         self.regraded = dict.fromkeys(REASONS, 0)
@@ -108,6 +108,9 @@ class Score:
 
     def add(self, grade: str, chance: int, *, is_unsure: bool) -> None:
         """A fill came; ``chance`` per mille."""
+        if grade == UNSEEN:
+            self.assumed += 1
+            return
         self.fills += 1
         self.unsure += is_unsure
         self.grades[grade] += 1
@@ -142,6 +145,7 @@ class Score:
             "final": dict(self.final),
             "regraded": dict(self.regraded),
             "unsure": self.unsure,
+            "assumed": self.assumed,
             "false_fills": (1000 * self.fills - self._chances) / 1000,
             "score": share,
             "low": None if share is None else max(0.0, share - half),

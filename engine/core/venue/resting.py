@@ -45,16 +45,16 @@ from engine.core.state import (
 )
 
 TAKEN, AT_PRICE, THROUGH, CROSSED = CAUSE_TAKEN, CAUSE_AT_PRICE, CAUSE_THROUGH, CAUSE_CROSSED
-BEYOND = 1 + CAUSE_CROSSED
+BEYOND, ASSUMED = 1 + CAUSE_CROSSED, 2 + CAUSE_CROSSED
 """Why an order traded: it took what was displayed; prints at its price used up the queue in front; a print went through
-its price; the other side's display reached it."""
+its price; the other side's display reached it. BEYOND the display by the impact law; ASSUMED while nobody listened."""
 
 
 class Match(msgspec.Struct, frozen=True):
     """What the market did to an order, before anybody is told. ``ahead``: the queue when it came, size units.
 
     ``ahead_now``: the queue in front just before it traded, size units. ``model``: the queue model that decided.
-    ``cause``: TAKEN … CROSSED, or BEYOND the display by the impact law. ``chance``: per mille, that a real order would
+    ``cause``: TAKEN … CROSSED, BEYOND or ASSUMED. ``chance``: per mille, that a real order would
     have had this fill.
     """
 
@@ -135,6 +135,24 @@ class Resting:
             raise ValueError(f"expected a size in 1..{before} for order {order.intent.order}, found {left}")
         shrink(self._state.flat, self._slots[order.intent.order], before - left)
         order.venue_left = left
+
+    def assume(self, order: Working, size: int, chance: int) -> Match:
+        """The order is judged to have traded ``size``; its twins as well, and filled ones live on no longer."""
+        slot = self._slots[order.intent.order]
+        first, now = int(self._state.resting[slot, R_FIRST_AHEAD]), self.queue_ahead(order.intent.order) or 0
+        if size == order.venue_left:
+            order.venue_left = 0
+            order.ended = True
+            self.leave(order)
+        else:
+            self.shrink(order, order.venue_left - size)
+        return Match(order.intent.order, order.intent.price, size, True, first, now, "", ASSUMED, chance)
+
+    def queues_before(self, order: Working) -> list[int]:
+        """The possible public sizes in front of a resting order, smallest first (see queue_samples.py)."""
+        row = self._state.samples[self._slots[order.intent.order]]
+        places = np.sort(row[S_AHEAD : S_AHEAD + SAMPLES]) - row[S_UNANSWERED]
+        return [max(0, int(one)) for one in places]
 
     def matched(self) -> list[Match]:
         """What the kernel did to resting orders, in order; who is filled leaves, its twins live on a while."""

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import structlog
@@ -23,6 +24,7 @@ from engine.live.build import Built, build_engine
 from engine.live.clock import Clock
 from engine.live.config import AppConfig
 from engine.live.recovery.keeper import Keeper
+from engine.live.recovery.missed import ask_missed
 from engine.live.recovery.session import Opened, farewells, heal, lost_trainings, open_past, reconnected
 from engine.live.recovery.state import Kept, Recovered
 from engine.live.runner import Runner
@@ -46,6 +48,7 @@ class Memory:
         self._config = config
         self._state = state
         self._opened: Opened | None = None
+        self._missed: list[dict[str, Any]] = []
 
     def recover(
         self, reached: Sequence[Reached], instruments: list[Instrument], venues: Mapping[str, type[Venue]]
@@ -102,6 +105,11 @@ class Memory:
         if self.keeper is not None:
             self.keeper.entry(line[:-1])
 
+    async def ask_missed(self, reached: Sequence[Reached]) -> None:
+        """Ask the venues what traded while nobody was here."""
+        if self.past is not None:
+            self._missed = await ask_missed(reached, self.past, self.clock.now_ns())
+
     def begin(self, runner: Runner, feeds: Mapping[str, Feed]) -> None:
         """Put the first inputs on the bus: what became of the session before, and the start."""
         past = self.past
@@ -110,7 +118,7 @@ class Memory:
             runner.recent_fills.extend(fills)
             runner.notable.extend(notable)
             runner.remember(past.recent)
-            for entry in farewells(past, self.clock.now_ns()):
+            for entry in farewells(past, self.clock.now_ns(), self._missed):
                 self.write(entry)
                 if entry.kind is EntryKind.LOST:
                     for batch in feeds[entry.source].apply(entry):

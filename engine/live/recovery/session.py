@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -110,11 +110,16 @@ def _tell(past: Recovered) -> None:
     )
 
 
-def farewells(past: Recovered, now_ns: int) -> Iterator[Entry]:
-    """What goes on the tape first: every connection ended with the process, and nobody was here until ``now_ns``."""
+def farewells(past: Recovered, now_ns: int, missed: Sequence[Mapping[str, Any]] = ()) -> Iterator[Entry]:
+    """What goes on the tape first: every connection ended with the process, and nobody was here until ``now_ns``.
+
+    ``missed``: what the venues tell of the time in between, see ``ask_missed``.
+    """
     for name, feed in past.kept.feeds.items():
         if feed.is_open:
             yield Entry(EntryKind.LOST, past.last_ns, name, "restart")
+    for told in missed:
+        yield Entry(EntryKind.COMMAND, past.last_ns, "", "missed", json.dumps(told).encode())
     yield Entry(EntryKind.COMMAND, past.last_ns, "", "away", b'{"until_ns":%d}' % now_ns)
 
 
