@@ -1,37 +1,56 @@
-"""Completing the tape of a daemon that was killed: what was whole stays, what only the journal has is added."""
+"""Bringing the tape of a killed daemon in step with its journal: what is missing is added, what is too much is cut."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from adapters.tape import FLUSH_BYTES, NoEntry, decode_entry
 from adapters.tape_bytes import compress_frame, whole_frames
 
 
-def heal_tape(path: Path, lines_after: Callable[[int], Iterator[bytes]]) -> int:
-    """Make a torn tape whole, and return how many entries were added; a whole one stays as it is.
+class Healed(NamedTuple):
+    """Entries that were added to a tape, and cut from it; both 0 where it was as it should be."""
 
-    ``lines_after(count)`` gives the lines of the entries behind the first ``count``, without newlines. Killed in the
+    added: int
+    cut: int
+
+
+def heal_tape(path: Path, most: int, lines_after: Callable[[int], Iterator[bytes]]) -> Healed:
+    """Make a tape hold exactly the first ``most`` entries of its session, and end.
+
+    ``lines_after(count)`` gives the lines of the entries behind the first ``count``, without newlines. An entry that
+    was stored here but did not reach the journal any more was never applied as far as anybody knows. Killed in the
     middle, it goes on where it was.
 
     Raises:
         OSError: the file cannot be read or written.
         ValueError: it has not even a header.
     """
-    count, end = -1, 0  # the header is no entry
+    count, end, cut, kept, is_ended = -1, 0, 0, b"", False  # the header is no entry
     with path.open("r+b") as file:
         for text, behind in whole_frames(file):
             if _is_end(text):
-                return 0
-            count += text.count(b"\n")
+                is_ended = True
+                break
+            lines = text.count(b"\n")
+            if cut or count + lines > most:
+                if not cut and count < most:
+                    kept = b"".join(text.splitlines(keepends=True)[: most - count])
+                cut += count + lines - most if not cut else lines
+                count = most
+                continue
+            count += lines
             end = behind
         if count < 0:
             raise ValueError(f"{path}: expected a tape with a header, found none that is whole")
+        if is_ended and not cut and count == most:
+            return Healed(0, 0)
         file.seek(end)
         file.truncate()
-        added, block, size = 0, [], 0
+        added, block, size = 0, [kept], len(kept)
         for line in lines_after(count):
             block.append(line + b"\n")
             size += len(line)
@@ -39,12 +58,12 @@ def heal_tape(path: Path, lines_after: Callable[[int], Iterator[bytes]]) -> int:
             if size >= FLUSH_BYTES:
                 file.write(compress_frame(b"".join(block)))
                 block, size = [], 0
-        if block:
+        if any(block):
             file.write(compress_frame(b"".join(block)))
         file.write(compress_frame(b"end %d\n" % (count + added)))
         file.flush()
         os.fsync(file.fileno())
-    return added
+    return Healed(added, cut)
 
 
 def _is_end(text: bytes) -> bool:

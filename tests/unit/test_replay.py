@@ -354,7 +354,7 @@ def test_a_daemons_folder_stands_for_its_latest_tape(tmp_path: Path) -> None:
 
 def test_two_runs_are_not_one(tmp_path: Path, config: Path) -> None:
     tapes = [own_tape(tmp_path / "a"), own_tape(tmp_path / "b")]
-    with pytest.raises(ReplayError, match="expected one run's tape, found 2 tapes"):
+    with pytest.raises(ReplayError, match="expected the tape of session 2 of one run, found that of session 1"):
         replay(tapes)
 
 

@@ -136,15 +136,15 @@ def reconnected(feeds: Mapping[str, Feed], rest_urls: Mapping[str, str]) -> dict
 
 
 def heal(state: StateDir, past: Recovered) -> None:
-    """Complete the tape of the session before, if it was cut short; for a thread of its own."""
+    """Bring the tape of the session before in step with the journal; for a thread of its own."""
     path = state.tape / past.tape
     if not past.tape or not path.exists():
         return
     lines: Callable[[int], Iterator[bytes]] = partial(lines_after, state.journal, past.session)
     try:
-        added = heal_tape(path, lines)
+        healed = heal_tape(path, past.tape_entries, lines)
     except (OSError, ValueError, RecoveryError, JournalDamaged) as error:
         log.warning("the tape of the session before stays torn", tape=str(path), error=str(error))
         return
-    if added:
-        log.info("tape completed", tape=str(path), entries=added)
+    if any(healed):
+        log.info("tape brought in step with the journal", tape=str(path), added=healed.added, cut=healed.cut)
