@@ -14,10 +14,13 @@ class BusyConfig(Config, frozen=True):
     every_s: float = 0.02  # seconds of engine time between two rounds
     orders: int = 4  # orders a round
     rest: int = 200  # orders that rest at once; the oldest are taken back
+    deep: int = 8  # price steps over which they rest
+    renews: bool = True  # the oldest are taken back for new ones, without an end
+    takes: bool = True  # one in sixteen is a market order against the position
 
 
 class Busy(Strategy[BusyConfig]):
-    """Sends ``orders`` a round, one in sixteen of them a market order against the position."""
+    """Sends ``orders`` a round until ``rest`` of them rest, and then takes the oldest back for new ones."""
 
     def __init__(self, config: BusyConfig) -> None:
         super().__init__(config)
@@ -27,11 +30,13 @@ class Busy(Strategy[BusyConfig]):
         ctx.timer("round", self.config.every_s)
 
     def on_timer(self, name: str, ctx: Context) -> None:
+        resting = [order for order in ctx.orders(self.config.symbol) if order.state != "closing"]
+        if not self.config.renews and len(resting) >= self.config.rest:
+            return
         ctx.timer(name, self.config.every_s)
         book = ctx.book(self.config.symbol)
         if not book.is_ready or not book.bid or not book.ask:
             return
-        resting = [order for order in ctx.orders(self.config.symbol) if order.state != "closing"]
         for order in resting[: max(0, len(resting) + self.config.orders - self.config.rest)]:
             ctx.cancel(order.id)
         for _ in range(self.config.orders):
@@ -42,11 +47,11 @@ class Busy(Strategy[BusyConfig]):
         self.sent += 1
         instrument, symbol = book.instrument, self.config.symbol
         size = instrument.size_for_notional(self.config.notional, book.ask)
-        if self.sent % 16 == 0:
+        if self.config.takes and self.sent % 16 == 0:
             side = Side.SELL if ctx.position(symbol) > 0 else Side.BUY
             ctx.order(symbol, side, size)
             return
         side = Side.BUY if self.sent % 2 else Side.SELL
-        away = (self.sent // 2) % 8 * instrument.tick
+        away = (self.sent // 2) % self.config.deep * instrument.tick
         best = book.bid if side is Side.BUY else book.ask
         ctx.order(symbol, side, size, best - int(side) * away, post_only=True)
