@@ -157,16 +157,19 @@ def test_fixed_share_when_the_best_expert_changes_then_it_is_found_sooner() -> N
 @settings(deadline=None, max_examples=200)
 @given(games)
 @example(np.random.default_rng(5).normal(size=(120, 6)))
+@example(np.array([[1.0, 1.0]] * 9 + [[0.0, 1e-5], [0.0, 1.0]]))
 def test_ada_hedge_when_compared_with_a_plain_reference_then_it_says_the_same(game: Losses) -> None:
     hedge = AdaHedge(game.shape[1])
     found, _ = play(hedge, game)
     used, suffered, gap = plain_ada_hedge(game)
     if 0.0 < gap < 1e-6:
         return  # the reference subtracts numbers that are nearly equal; the rate is beyond 1e6 a unit
-    assert hedge.gap == pytest.approx(gap, rel=1e-12, abs=1e-12)
-    assert hedge.suffered == pytest.approx(suffered, rel=1e-12, abs=1e-12)
+    # The rate is ln(K) / gap: a small gap magnifies the rounding of the losses that both subtract from each other.
+    bound = 1e-12 + 1e-15 * float(np.abs(game).sum()) / max(gap, 1e-5)
+    assert hedge.gap == pytest.approx(gap, rel=bound, abs=bound)
+    assert hedge.suffered == pytest.approx(suffered, rel=bound, abs=bound)
     for mine, theirs in zip(found, used, strict=True):
-        np.testing.assert_allclose(mine, theirs, rtol=1e-11, atol=1e-12)
+        np.testing.assert_allclose(mine, theirs, rtol=10 * bound, atol=bound)
 
 
 @settings(deadline=None, max_examples=100)

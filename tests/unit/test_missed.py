@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -47,7 +48,9 @@ class Away:
             self._begun = True
             begin(ctx)
 
-    def back(self, prints: list[tuple[float, int, int, int]] = (), bars: list[tuple[float, int, int]] = ()) -> None:  # type: ignore[assignment]
+    def back(
+        self, prints: Sequence[tuple[float, int, int, int]] = (), bars: Sequence[tuple[float, int, int]] = ()
+    ) -> None:
         """The venue tells what traded, seconds after the start; then a minute is over."""
         now_ns = START + S
         args = {
