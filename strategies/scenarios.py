@@ -143,6 +143,10 @@ class Prophet:
         told = {self._source: value} | ({} if self._width is None else {f"{self._source}/width": self._width})
         return [Signal(SYMBOL, self._source, name, each, self._asked, 1_000_000_000) for name, each in told.items()]
 
+    def promote(self, contest: str, model: str | None) -> Sequence[AnyFact]:
+        del contest, model
+        return ()
+
     def swap(self, ready: ModelReady) -> Sequence[AnyFact]:
         del ready
         return ()

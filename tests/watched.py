@@ -14,6 +14,7 @@ from engine.core.engine import Engine
 from engine.core.events import Batch
 from engine.core.settings import EngineSettings
 from engine.core.venue.paper_settings import PaperSettings
+from engine.learn.contest import ContestSettings
 from engine.learn.contract import ModelSettings
 from engine.learn.models import Models
 from engine.live.bus import Bus
@@ -40,7 +41,10 @@ def buys(size: int) -> Script:
 
 
 class Watched:
-    """One strategy ``s``, two books, one model, one venue ``v``; the connection is open."""
+    """One strategy ``s``, two books, one model, one venue ``v``; the connection is open.
+
+    ``with_contest``: a second model ``z`` may take the place of ``m`` in the contest ``best``.
+    """
 
     def __init__(
         self,
@@ -50,12 +54,19 @@ class Watched:
         paper: PaperSettings = NO_LATENCY,
         capacity: int = 64,
         with_models: bool = True,
+        with_contest: bool = False,
     ) -> None:
         self.now_ns = START_NS
         self.taped: list[Entry] = []
         instruments = (BTC, ETH)
         settings = [ModelSettings(name="m", use="river-linear", symbol=BTC.name)] if with_models else []
-        self.models = Models(instruments, settings)
+        contests = []
+        if with_contest:
+            settings.append(ModelSettings(name="z", use="zero", symbol=BTC.name))
+            contests.append(
+                ContestSettings(name="best", symbol=BTC.name, champion="m", challengers=("z",), horizon_ns=S)
+            )
+        self.models = Models(instruments, settings, contests=contests)
         self.script = script or Script()
         self.engine = Engine(
             instruments,

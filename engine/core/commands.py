@@ -97,6 +97,13 @@ class Commands:
             if only is None or name == only:
                 self.flatten(name)
 
+    def _promote(self, command: Command) -> None:
+        model = command.args.get("model") if command.name == "promote" else None
+        try:
+            self._engine.signals.promote(str(command.args.get("contest")), model)
+        except ValueError as error:
+            self._engine.emit(Note("", {command.name: str(error)}))
+
     def _reload(self, command: Command) -> None:
         only = command.args.get("strategy")
         engine = self._engine
@@ -232,5 +239,7 @@ COMMANDS = {
     "resume": Commands._resume,
     "flatten": Commands._flatten,
     "reload": Commands._reload,
+    "promote": Commands._promote,
+    "rollback": Commands._promote,
 }
 """Every command by name."""

@@ -37,6 +37,10 @@ class Learning(Protocol):
         """Take a trained model (``ModelSwapped``) or say why not (``ModelRefused``)."""
         ...
 
+    def promote(self, contest: str, model: str | None) -> Sequence[AnyFact]:
+        """Make a model the champion of a contest, or (None) bring the predecessor back; raises ``ValueError``."""
+        ...
+
 
 class NoLearning:
     """A run without models."""
@@ -53,3 +57,7 @@ class NoLearning:
 
     def swap(self, ready: ModelReady) -> Sequence[AnyFact]:
         return (ModelRefused(ready.model, ready.version, "the run has no such model"),)
+
+    def promote(self, contest: str, model: str | None) -> Sequence[AnyFact]:
+        del model
+        raise ValueError(f"contest: expected a run with models, found none for {contest!r}")

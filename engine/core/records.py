@@ -214,6 +214,26 @@ class ModelRefused(Fact, frozen=True, tag=True):
     reason: str
 
 
+class Promoted(Fact, frozen=True, tag=True):
+    """From here on a contest speaks with the words of ``model`` instead of those of ``over``.
+
+    ``cause``: ``evidence``, ``rollback`` or ``command``. ``wealth`` of the bet that it is better ``by`` the measure,
+    after ``labels`` that do not overlap, and what was ``needed``; ``advantage``: its mean, bps²
+    of squared error (``loss``) or bps a label (``net``).
+    """
+
+    contest: str
+    symbol: str
+    model: str
+    over: str
+    cause: str
+    by: str
+    labels: int
+    wealth: float
+    needed: float
+    advantage: float
+
+
 class RiskAction(Fact, frozen=True, tag=True):
     """A limit acted by itself: ``stop_loss``, ``drawdown``, ``kill_switch``, ``resume``."""
 
@@ -308,6 +328,7 @@ AnyFact: TypeAlias = (
     | DriftAlarm
     | RetrainRequested
     | ModelSwapped
+    | Promoted
     | ModelRefused
     | RiskAction
     | Account

@@ -64,6 +64,11 @@ class Signals:
         self.flush()
         self._learned(self._learning.swap(ready))
 
+    def promote(self, contest: str, model: str | None) -> None:
+        """A person's word on who is champion; raises ``ValueError`` for what cannot be."""
+        self.flush()
+        self._learned(self._learning.promote(contest, model))
+
     def _learned(self, facts: Sequence[AnyFact]) -> None:
         for fact in facts:
             if isinstance(fact, Signal):

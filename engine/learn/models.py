@@ -9,6 +9,7 @@ from engine.core.events import Frames, ModelReady
 from engine.core.records import AnyFact, ModelRefused
 from engine.core.types import NEVER_NS, Instrument
 from engine.features.set import FeatureSet
+from engine.learn.contest import Contest, ContestSettings
 from engine.learn.contract import ModelError, ModelSettings, TrainJob, model_class
 from engine.learn.inputs import Inputs
 from engine.learn.slot import Slot
@@ -39,6 +40,7 @@ class Models:
         settings: Sequence[ModelSettings],
         seed: int = 0,
         inline_delay_ns: int | None = None,
+        contests: Sequence[ContestSettings] = (),
     ) -> None:
         symbols = {instrument.name: index for index, instrument in enumerate(instruments)}
         self._features: dict[str, FeatureSet] = {}  # by all that decides its numbers
@@ -52,8 +54,28 @@ class Models:
                 raise ModelError(f"model {one.name}: symbol: expected one of {known}, found {one.symbol!r}")
             inputs = self._inputs(one, instruments)
             self._slots[one.name] = Slot(one, symbols[one.symbol], inputs, seed, inline_delay_ns)
+        self.contests: dict[str, Contest] = {}
+        for each in contests:
+            self._enter(each)
         self._next_ns = NEVER_NS
         self._begun = False
+
+    def _enter(self, settings: ContestSettings) -> None:
+        """Begin a contest among models that say the same of the same at the same times."""
+        contest = Contest(settings)
+        if settings.name in self._slots or settings.name in self.contests:
+            raise ModelError(f"contest {settings.name}: expected a name used once, found it twice")
+        first = self.slot(settings.champion).settings
+        for name in contest.models:
+            one = self.slot(name).settings
+            alike = (one.symbol, one.horizon_ns, one.every_ns, one.label, one.labels)
+            if alike != (first.symbol, first.horizon_ns, first.every_ns, first.label, first.labels):
+                raise ModelError(
+                    f"contest {settings.name}: expected models of one symbol, label, horizon and grid, found "
+                    f"{first.name} and {name} to differ"
+                )
+            self.slot(name).contests.append(contest)
+        self.contests[settings.name] = contest
 
     def _inputs(self, one: ModelSettings, instruments: Sequence[Instrument]) -> Inputs:
         """What a model sees; the features behind it are shared with all models that want the same."""
@@ -99,8 +121,23 @@ class Models:
         facts: list[AnyFact] = []
         for slot in self._slots.values():
             slot.due(now_ns, facts)
+        for contest in self.contests.values():
+            facts += contest.spoken(facts)
+            facts += contest.decide()
         self._plan()
         return facts
+
+    def promote(self, contest: str, model: str | None) -> Sequence[AnyFact]:
+        """A person's word: a new champion, or (None) the predecessor back.
+
+        Raises:
+            ModelError: no such contest, or no such model in it.
+        """
+        if contest not in self.contests:
+            known = ", ".join(self.contests) or "none, for the config has no [[contest]]"
+            raise ModelError(f"contest: expected one of {known}, found {contest!r}")
+        one = self.contests[contest]
+        return (one.roll_back() if model is None else one.crown(model),)
 
     def _plan(self) -> None:
         self._next_ns = min((slot.next_due_ns() for slot in self._slots.values()), default=NEVER_NS)

@@ -21,6 +21,7 @@ from engine.core.records import (
     Signal,
 )
 from engine.core.types import NEVER_NS
+from engine.learn.contest import Contest
 from engine.learn.contract import ModelError, ModelSettings, TrainJob, model_class
 from engine.learn.curves import Curves
 from engine.learn.curves import told as curves_told
@@ -86,6 +87,7 @@ class Slot:
         self.drifted = False  # a retraining is wanted because of drift
         self.regime = -1  # which regime samples are counted to; -1: none is told
         self.stopped = ""  # why the model is asked no more
+        self.contests: list[Contest] = []
         self._x = features.vector()
         self._trained: tuple[int, str, bytes, str] | None = None  # inline: due time, version, payload, why none
 
@@ -123,6 +125,8 @@ class Slot:
             self._trained = None
             facts += self.swap(version, payload, why)
         for matured in self.labels.ripe(now_ns):
+            for contest in self.contests:
+                contest.judged(self.settings.name, matured)
             self._judge(matured, now_ns, facts)
         if self.model.is_trained:
             self._retrain(now_ns, facts)

@@ -18,6 +18,7 @@ from engine.core.settings import EngineSettings
 from engine.core.strategy import Config, Strategy
 from engine.core.types import Filters, Instrument, UnitsError
 from engine.core.venue.venue_families import ADAPTERS
+from engine.learn.contest import ContestSettings
 from engine.learn.contract import ModelError, ModelSettings
 from engine.learn.models import Models
 from engine.learn.targets import LabelError
@@ -236,9 +237,42 @@ def build_models(config: AppConfig, instruments: Sequence[Instrument], *, inline
             settings,
             seed=config.run.seed,
             inline_delay_ns=INLINE_DELAY_NS if inline_training else None,
+            contests=_contests(config, settings),
         )
     except ModelError as error:
         raise ConfigError([f"model: {error}"]) from error
+
+
+def _contests(config: AppConfig, models: Sequence[ModelSettings]) -> list[ContestSettings]:
+    """The contests of a config; ``symbol = "*"`` makes one for each symbol of the champion's models."""
+    found = []
+    for number, section in enumerate(config.contest):
+        is_all = section.symbol == "*"
+        begins = [
+            one
+            for one in models
+            if one.name == section.champion or (is_all and one.name == f"{section.champion}@{one.symbol}")
+        ]
+        if not begins:
+            known = ", ".join(one.name for one in models)
+            raise ConfigError([f"contest.{number}.champion: expected one of {known}, found {section.champion!r}"])
+        for one in begins:
+            suffix = one.name.removeprefix(section.champion)
+            found.append(
+                ContestSettings(
+                    name=section.name + suffix,
+                    symbol=one.symbol,
+                    champion=one.name,
+                    challengers=tuple(name + suffix for name in section.challengers),
+                    horizon_ns=one.horizon_ns,
+                    alpha=section.alpha,
+                    by=section.by,
+                    rollback_alpha=section.rollback_alpha,
+                    probation=section.probation,
+                    taker_fee_bps=one.taker_fee_bps,
+                )
+            )
+    return found
 
 
 def _model_settings(

@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     for ask in (status, positions, orders, fills, models, truth, why):
         app.command()(ask)
-    for tell in (halt, resume, flatten, reload):
+    for tell in (halt, resume, flatten, reload, promote, rollback):
         app.command()(tell)
 
 
@@ -120,6 +120,27 @@ def resume(url: Url = "", run: Run = HERE, json_: Json = False) -> None:
 def flatten(url: Url = "", run: Run = HERE, strategy: Only = "", json_: Json = False) -> None:
     """Take orders back and close positions at the market."""
     _tell(_find(url, run), "flatten", {"strategy": strategy} if strategy else {}, json_)
+
+
+def promote(
+    contest: Annotated[str, typer.Argument(help="The name of a [[contest]].")],
+    model: Annotated[str, typer.Argument(help="Who speaks for it from now on.")],
+    url: Url = "",
+    run: Run = HERE,
+    json_: Json = False,
+) -> None:
+    """Make a model the champion of a contest, by your word instead of by evidence."""
+    _tell(_find(url, run), "promote", {"contest": contest, "model": model}, json_)
+
+
+def rollback(
+    contest: Annotated[str, typer.Argument(help="The name of a [[contest]].")],
+    url: Url = "",
+    run: Run = HERE,
+    json_: Json = False,
+) -> None:
+    """Bring the champion before the present one back."""
+    _tell(_find(url, run), "rollback", {"contest": contest}, json_)
 
 
 def reload(url: Url = "", run: Run = HERE, strategy: Only = "", json_: Json = False) -> None:

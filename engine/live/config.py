@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine.core.types import ContractKind
+from engine.live.config_contest import ContestSection
 from engine.live.config_journal import JournalSection
 from engine.live.config_labels import LabelSection
 from engine.live.config_paper import PaperSection
@@ -181,6 +182,7 @@ class AppConfig(Section):
     risk: RiskSection = RiskSection()
     strategy: list[StrategySection] = Field(default=[])
     model: list[ModelSection] = Field(default=[])
+    contest: list[ContestSection] = Field(default=[])
     http: HttpSection = HttpSection()
     record: RecordSection = RecordSection()
     journal: JournalSection = JournalSection()

@@ -35,8 +35,10 @@ COMMANDS: Final[Mapping[str, frozenset[str]]] = {
     "resume": frozenset(),
     "flatten": frozenset({"strategy"}),
     "reload": frozenset({"strategy"}),
+    "promote": frozenset({"contest", "model"}),
+    "rollback": frozenset({"contest"}),
 }
-"""What may be commanded, each with the arguments it takes; all of them are optional text."""
+"""What may be commanded, each with the arguments it takes; all of them are text, optional but for contests."""
 
 OPEN_TO_ANY_HOST: Final = frozenset({"/health", "/ready", "/metrics"})
 
@@ -182,6 +184,8 @@ class HttpServer:
         known = self._view.runner.engine.roster.slots
         if (strategy := args.get("strategy")) is not None and strategy not in known:
             raise Refused(400, f"strategy: expected one of {', '.join(known)}, found {strategy[:80]!r}")
+        if name in ("promote", "rollback"):
+            self._check_contest(args)
         since_ns = self._view.runner.clock.now_ns()  # the engine's clock passes this when it has obeyed
         try:
             self._command(name, args)
@@ -189,6 +193,16 @@ class HttpServer:
         except BusFull as error:
             raise Refused(503, str(error)) from error
         return _json({"taken": name, "args": args, "ns": since_ns}, status=202)
+
+    def _check_contest(self, args: Mapping[str, str]) -> None:
+        """Refuse a contest or model that the run does not have, while the one who asks still listens."""
+        contests = self._view.models.contests if self._view.models is not None else {}
+        contest = contests.get(args.get("contest", ""))
+        if contest is None:
+            known = ", ".join(contests) or "none"
+            raise Refused(400, f"contest: expected one of {known}, found {args.get('contest', '')[:80]!r}")
+        if (model := args.get("model")) is not None and model not in contest.others:
+            raise Refused(400, f"model: expected one of {', '.join(contest.others)}, found {model[:80]!r}")
 
 
 class Refused(Exception):

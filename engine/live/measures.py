@@ -6,7 +6,7 @@ from decimal import Decimal
 from importlib.metadata import version
 
 from engine.core.engine import Engine
-from engine.live.measures_models import models
+from engine.live.measures_models import contests, models
 from engine.live.measures_truth import truth
 from engine.live.metrics import Snapshot
 from engine.live.view import View
@@ -24,6 +24,7 @@ def measure(view: View) -> Snapshot:
     _orders(view, values)
     truth(view.runner.engine, values)
     models(view.model_summaries(), values)
+    contests(view.contests(), values)
     runner = view.runner
     return Snapshot(
         values,

@@ -28,6 +28,18 @@ SHARES: Final = {"r2_pct": "model_r2", "r2_last_pct": "model_r2_last"}
 LOST: Final = {"void": "void", "dropped": "dropped", "holes": "hole"}
 
 
+def contests(summaries: Sequence[dict[str, Any]], values: dict[str, Samples]) -> None:
+    """Add who speaks for each contest, and what the bets on the others are worth."""
+    for one in summaries:
+        contest = str(one["name"])
+        values.setdefault("contest_champion", []).append(((contest, one["champion"]), 1.0))
+        for other in one["challengers"]:
+            values["contest_champion"].append(((contest, other["model"]), 0.0))
+            values.setdefault("contest_wealth", []).append(((contest, other["model"]), float(other["wealth"])))
+        values.setdefault("contest_promotions_total", []).append(((contest,), float(one["promotions"])))
+        values.setdefault("contest_rollbacks_total", []).append(((contest,), float(one["rollbacks"])))
+
+
 def models(summaries: Sequence[dict[str, Any]], values: dict[str, Samples]) -> None:
     """Add the samples; what is not known yet is left out."""
 

@@ -32,6 +32,7 @@ from engine.core.records import (
     Fill,
     ModelRefused,
     ModelSwapped,
+    Promoted,
     Record,
     Regraded,
     Rejected,
@@ -60,7 +61,7 @@ KEPT = 500
 
 MONEY = (Funding, Interest, MarginCall, Liquidated, Dividend, Split, ShortFee, Settled)
 
-LOGGED = (FeedState, DriftAlarm, ModelSwapped, ModelRefused, RiskAction, StrategyStopped, Rejected, *MONEY)
+LOGGED = (FeedState, DriftAlarm, ModelSwapped, ModelRefused, Promoted, RiskAction, StrategyStopped, Rejected, *MONEY)
 
 LOUD = {
     StrategyStopped: "error",

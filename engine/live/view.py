@@ -108,6 +108,10 @@ class View:
     def model_summaries(self) -> list[dict[str, Any]]:
         return self.models.summary() if self.models is not None else []
 
+    def contests(self) -> list[dict[str, Any]]:
+        """Who speaks for each contest, and how far the evidence for the others is."""
+        return [one.summary() for one in self.models.contests.values()] if self.models is not None else []
+
     def summary(self) -> dict[str, Any]:
         """The run so far: the line that ends ``run --json``."""
         told = self.runner.engine.summary()
@@ -126,6 +130,7 @@ class View:
             **{what: told[what] for what in TRUTH},
             "halted": told["halted"],
             "models": self.model_summaries(),
+            "contests": self.contests(),
             "latency_us": self._latency(),
             "missed": self.runner.missed,
             "training": self._training(),

@@ -131,10 +131,16 @@ class TestCommands:
         assert not served.watched.engine.halted
 
     async def test_the_list_is_what_the_engine_obeys_but_for_start_and_stop(self, served: Served) -> None:
-        for name in COMMANDS:
+        plain = [name for name in COMMANDS if "contest" not in COMMANDS[name]]
+        for name in plain:
             assert (await served.command(name))[0] == 202
         served.watched.runner.drain(10)
-        assert [entry.token for entry in served.watched.taped if entry.token][1:] == list(COMMANDS)
+        assert [entry.token for entry in served.watched.taped if entry.token][1:] == plain
+
+    async def test_a_contest_that_there_is_not(self, served: Served) -> None:
+        for name in ("promote", "rollback"):
+            status, told = await served.command(name, '{"contest": "best"}')
+            assert (status, told["error"]) == (400, "contest: expected one of none, found 'best'")
 
     @pytest.mark.parametrize("name", ["start", "stop", "explode"])
     async def test_an_unknown_one(self, served: Served, name: str) -> None:

@@ -37,7 +37,7 @@ def scored(watched: Watched) -> None:
 
 def traded() -> Watched:
     """A run in which each metric has a value: a fill, a refusal, a rejection."""
-    watched = Watched(buys(1_000))
+    watched = Watched(buys(1_000), with_contest=True)
 
     def on_fill(_: object, ctx: object) -> None:
         order, cancel = getattr(ctx, "order"), getattr(ctx, "cancel")  # noqa: B009 - a Context by duck

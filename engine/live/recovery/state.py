@@ -68,7 +68,7 @@ def differences(old: Mapping[str, Any], new: AppConfig) -> list[str]:
     ]
 
 
-_SECTIONS: Final = ("venue", "paper", "risk", "strategy", "model")
+_SECTIONS: Final = ("venue", "paper", "risk", "strategy", "model", "contest")
 _ELSEWHERE: Final = ("ws_url", "rest_url", "transport", "market")
 """Keys of a venue that say where it is: the data are the same from there."""
 
