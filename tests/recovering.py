@@ -110,6 +110,8 @@ class Life:
         )
         self.player = Player(kept.engine, kept.feeds, block=1, obeys=True, on_records=self.keeper.facts)
         self._frames = frames(100_000, seed)
+        self.digests: list[str] = []
+        """Of the run after each input of this session."""
         if past is not None:
             for entry in farewells(past, self.now_ns):
                 self.apply(entry)
@@ -137,6 +139,7 @@ class Life:
         self.keeper.entry(line[:-1])
         self.player.apply(entry)
         self.player.flush()
+        self.digests.append(self.engine.digest)
 
     def live(self, count: int) -> None:
         """Take so many frames, committing after each."""
