@@ -19,12 +19,14 @@ from adapters.connection import Connection
 from adapters.contract import AdapterError
 from adapters.feed import Feed
 from adapters.tape import TapeNotWritten
+from engine.live.blackbox.watch import Watch
 from engine.live.build import Built
 from engine.live.bus import Bus
 from engine.live.clock import Clock
 from engine.live.config import AppConfig
 from engine.live.http import HttpServer
 from engine.live.journal import JournalNotWritten
+from engine.live.notify import Notify
 from engine.live.recovery.memory import Memory
 from engine.live.recovery.state import Kept
 from engine.live.redis_bus import RedisPublisher, RedisSettings
@@ -59,6 +61,8 @@ class App:
         self._why: list[str] = []
         self._http: HttpServer | None = None
         self._memory = Memory(config, state)
+        self._watch: Watch | None = None
+        self._notify = Notify.of(os.environ)
         self._runner: Runner | None = None
         self._training: Training | None = None
         self._redis: RedisPublisher | None = None
@@ -80,6 +84,7 @@ class App:
         if self._stop.is_set() and why.startswith("signal"):
             os._exit(130)
         log.info("stopping", why=why)
+        self._notify.stopping(why)
         self._stop.set()
 
     async def run(self, seconds: float | None) -> None:
@@ -123,13 +128,15 @@ class App:
         runner = Runner(built.engine, Bus(), self._clock, self._memory.write, self._memory.keeper)
         self._runner = runner
         runner.connections = self._connections(runner, feeds)
+        self._watch = self._watching(built, runner)
         self._training = Training(built.models, self.state.models, runner.bus.room, runner.model_ready)
         runner.training = self._training
         if any(section.use == "mlp" for section in config.model):
             self._training.warm()
         self._view = View(runner, built.models, feeds, config.run.name, started_ns)
         if config.http.enabled:
-            self._http = HttpServer(self._view, runner.command, config.http.host, config.http.port)
+            pack = self._watch.ask if self._watch is not None else None
+            self._http = HttpServer(self._view, runner.command, config.http.host, config.http.port, pack=pack)
             self.url = await self._http.start()
             log.info("page", url=self.url)
         self.state.write("daemon.json", json.dumps({"pid": os.getpid(), "url": self.url}))
@@ -140,6 +147,7 @@ class App:
         for connection in runner.connections.values():
             self._spawn(self._keep(connection), f"connection {connection.feed.name}")
         self._spawn(self._each_second(), "second")
+        self._spawn(self._notify.run(self._view), "service manager")
         # What lives now lives for the whole run: the collector need not look at it again, which keeps its pauses short.
         gc.collect()
         gc.freeze()
@@ -163,6 +171,14 @@ class App:
                 measured=partial(runner.measured, one.name),
             )
         return connections
+
+    def _watching(self, built: Built, runner: Runner) -> Watch | None:
+        """Incidents are packed from the journal: without one there is nothing to pack."""
+        if self._memory.keeper is None:
+            return None
+        watch = Watch(self.state, self.config, self._memory.keeper, built.models.versions)
+        runner.sinks.append(watch)
+        return watch
 
     def _start_redis(self, built: Built, runner: Runner) -> None:
         if not self.config.redis.url:
@@ -212,6 +228,8 @@ class App:
         else:
             words = f"{part}: {type(error).__name__}: {error}"
             log.error("part failed", part=part, exc_info=error)
+            if part == "runner" and error is not None and self._watch is not None:
+                self._watch.failure(error)
         self.failed = self.failed or words
 
     async def _shut(self) -> None:
@@ -222,6 +240,8 @@ class App:
         if self._runner is not None and self._runner_task is not None:
             await self._stage("runner", self._cancel(lambda task: task is self._runner_task))
             await self._stage("last word", self._last_word(self._runner))
+        if self._watch is not None:
+            await self._stage("black box", self._watch.close())
         if self._training is not None:
             await self._stage("training", self._training.close())
         if self._redis is not None and self._redis_task is not None:

@@ -159,6 +159,7 @@ def serve(
 def _daemon(config: AppConfig, run_s: float | None, *, as_json: bool, source: Path, is_fresh: bool = False) -> str:
     """Run the daemon to its end; the path of its tape."""
     from adapters.tape import TapeNotWritten
+    from engine.live.blackbox.watch import pack_refused
     from engine.live.config import ConfigError
     from engine.live.http import HttpError
     from engine.live.journal import JournalDamaged, JournalNotWritten
@@ -177,6 +178,10 @@ def _daemon(config: AppConfig, run_s: float | None, *, as_json: bool, source: Pa
             logs = Logs(state.path / "log.jsonl", to_stderr=not watched)
             try:
                 summary = _serve(config, run_s, state=state, watched=watched)
+            except (JournalDamaged, RecoveryError) as error:
+                if (box := pack_refused(state.path, config, error)) is not None:
+                    typer.echo(f"papertape: what was refused is in {box}", err=True)
+                raise
             finally:
                 logs.close()
     except ConfigError as error:
