@@ -40,6 +40,8 @@ from engine.live.warm import warm_up
 
 log = structlog.get_logger("papertape.app")
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 STAGE_S = 5.0
 """How long each stage of the stop may take before it is named and left behind."""
 
@@ -52,6 +54,7 @@ class App:
         self.state = state
         self.url = ""
         self.failed: str | None = None
+        self.left_behind: list[str] = []
         self._on_second = on_second
         self._stop = asyncio.Event()
         self._children: list[MarketChild] = []
@@ -80,9 +83,10 @@ class App:
         return self._view
 
     def request_stop(self, why: str) -> None:
-        """Begin a clean stop; asked a second time, end at once."""
-        if self._stop.is_set() and why.startswith("signal"):
-            os._exit(130)
+        """Begin a clean stop; a signal that comes after that ends the process at once."""
+        for number in SIGNALS:
+            asyncio.get_running_loop().remove_signal_handler(number)
+            signal.signal(number, _end_at_once)  # it need not wait for the loop, which may be what hangs
         log.info("stopping", why=why)
         self._notify.stopping(why)
         self._stop.set()
@@ -98,7 +102,7 @@ class App:
             RecoveryError, JournalDamaged: what an earlier session left cannot be gone on with.
         """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in SIGNALS:
             loop.add_signal_handler(number, self.request_stop, f"signal {signal.Signals(number).name}")
         try:
             await self._start()
@@ -107,7 +111,7 @@ class App:
             await self._stop.wait()
         finally:
             await self._shut()
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in SIGNALS:
                 loop.remove_signal_handler(number)
 
     async def _start(self) -> None:
@@ -280,7 +284,11 @@ class App:
             async with asyncio.timeout(STAGE_S):
                 await work
         except TimeoutError:
-            log.error("stage of the stop hangs and is left behind", stage=name, seconds=time.monotonic() - started)
+            waits = sorted(task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task())
+            took_s = round(time.monotonic() - started, 3)
+            log.error("stage of the stop hangs and is left behind", stage=name, seconds=took_s, tasks=waits)
+            self.left_behind.append(name)
+            self.failed = self.failed or f"stop: {name} was not done within {STAGE_S:g} s and was left behind"
         except Exception as error:  # noqa: BLE001 - whatever one stage meets, the later ones must have their turn
             self._fail(name, error)
 
@@ -291,6 +299,11 @@ class App:
         if tape is not None:
             extra["tape"] = str(tape.path)
         return self.view.summary() | {"why": self._why} | extra
+
+
+def _end_at_once(number: int, frame: object) -> None:
+    """What was written down is whole without us, as after a kill."""
+    os._exit(130)
 
 
 def _notice(venue: str) -> Callable[[str, str], None]:

@@ -52,9 +52,9 @@ async def beside(module: str, order: bytes) -> bytes:
     words = asyncio.ensure_future(process.stderr.read())
     try:
         process.stdin.write(order + b"\n")
-        answer = await process.stdout.readline()  # its input stays open until then
-        process.stdin.close()
+        answer = await process.stdout.readline()
         code = await process.wait()
+        process.stdin.close()  # not before: a closed input ends it
         told = (await words).decode("utf-8", "backslashreplace").strip()
     except asyncio.CancelledError:
         if process.returncode is None:

@@ -15,9 +15,10 @@ import msgspec
 import engine
 from adapters.entry import EntryKind
 from adapters.tape import NoEntry, decode_entry
-from engine.core.records import ModelSwapped
+from engine.core.records import ModelSwapped, Record, encode
 from engine.live.journal import Frame, JournalDamaged, Kind, Position, decode_header, decode_mark, decode_record, read
 from engine.live.journal.frames import Header, frame, header_payload, preamble, seq_of
+from engine.live.journal.words import words
 from engine.live.recovery.inputs import SESSION, SessionMark
 from engine.live.recovery.snapshots import Head, SnapshotUnusable, newest, unpack
 from engine.live.training import NO_MODEL
@@ -123,6 +124,11 @@ def write_tail(archive: zipfile.ZipFile, folder: Path, begin: Begin, end: Positi
         for payload in last:
             member.write(frame(b"f" + payload, 0))
     return piece
+
+
+def told(record: Record) -> str:
+    """A fact in words that are the same when it comes out of the journal: maps are written in another order there."""
+    return words(decode_record(encode(record)))
 
 
 def models_named(versions: Iterable[str]) -> list[str]:

@@ -22,6 +22,7 @@ from adapters.tape_heal import heal_tape
 from adapters.tape_types import TapeError
 from engine.core.records import Digest, Record, encode
 from engine.live.blackbox.index import BoxError, Index, unpacked
+from engine.live.blackbox.pieces import told
 from engine.live.config import AppConfig, parse_config
 from engine.live.journal import JournalDamaged, Kind, decode_mark, decode_record, read
 from engine.live.journal.words import words
@@ -270,7 +271,7 @@ class _Check:
     def hear(self, records: Sequence[Record]) -> None:
         for record in records:
             if record.seq == self._index.seq:
-                self.ends = words(record)
+                self.ends = told(record)
             if record.seq <= self._index.snapshot_seq:
                 self._before(record)
                 continue
@@ -279,7 +280,7 @@ class _Check:
                 self._is_over = True
                 self.more += 1
             elif written != encode(record):
-                self.was, self.now = words(decode_record(written)), words(record)
+                self.was, self.now = words(decode_record(written)), told(record)
                 raise _Parted
             else:
                 self.facts += 1
@@ -333,5 +334,5 @@ def _counted(entries: Iterator[Entry], progress: Callable[[int], None] | None) -
 
 def plain(found: Rerun) -> dict[str, Any]:
     """For ``--json``."""
-    told: dict[str, Any] = msgspec.to_builtins(found)
-    return told
+    fields: dict[str, Any] = msgspec.to_builtins(found)
+    return fields

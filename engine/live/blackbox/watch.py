@@ -16,9 +16,9 @@ from engine.core.records import Record, RiskAction, StrategyStopped
 from engine.live.beside import BesideError, beside
 from engine.live.blackbox.index import BoxError
 from engine.live.blackbox.pack import Order, Packed, boxes, pack, recently, slug
+from engine.live.blackbox.pieces import told
 from engine.live.config import AppConfig
 from engine.live.journal import JournalDamaged
-from engine.live.journal.words import words
 from engine.live.recovery.keeper import Keeper
 from engine.live.statedir import StateDir
 
@@ -58,7 +58,7 @@ class Watch:
             elif isinstance(fact, RiskAction) and fact.rule in RULES:
                 self._hear(fact.rule, f"{fact.scope}: {fact.detail}", record)
             elif isinstance(fact, Liquidated):
-                self._hear("liquidated", words(record), record)
+                self._hear("liquidated", told(record), record)
 
     def failure(self, error: BaseException) -> None:
         """The engine itself raised."""
@@ -95,7 +95,7 @@ class Watch:
             detail=detail,
             ns=record.ns if record is not None else self._keeper.now_ns(),
             seq=record.seq if record is not None else 0,
-            fact=words(record) if record is not None else "",
+            fact=told(record) if record is not None else "",
             end=(position.segment, position.offset),
             versions=self._versions(),
             window_ns=section.window,
