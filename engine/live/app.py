@@ -28,6 +28,7 @@ from engine.live.http import HttpServer
 from engine.live.journal import JournalNotWritten
 from engine.live.notify import Notify
 from engine.live.recovery.memory import Memory
+from engine.live.recovery.shown import remembered
 from engine.live.recovery.state import Kept
 from engine.live.redis_bus import RedisPublisher, RedisSettings
 from engine.live.redis_view import redis_status
@@ -138,6 +139,8 @@ class App:
         if any(section.use == "mlp" for section in config.model):
             self._training.warm()
         self._view = View(runner, built.models, feeds, config.run.name, started_ns)
+        keeper, past, watch = self._memory.keeper, self._memory.past, self._watch
+        self._view.remembered = lambda: remembered(keeper, past, started_ns, watch)
         if config.http.enabled:
             pack = self._watch.ask if self._watch is not None else None
             self._http = HttpServer(self._view, runner.command, config.http.host, config.http.port, pack=pack)

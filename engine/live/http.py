@@ -47,6 +47,7 @@ ASSETS: Final = {
     "/books.js": ("books.js", "text/javascript"),
     "/chart.js": ("chart.js", "text/javascript"),
     "/format.js": ("format.js", "text/javascript"),
+    "/memory.js": ("memory.js", "text/javascript"),
     "/models.js": ("models.js", "text/javascript"),
     "/table.js": ("table.js", "text/javascript"),
     "/truth.js": ("truth.js", "text/javascript"),

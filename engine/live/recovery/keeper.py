@@ -224,6 +224,7 @@ class Keeper:
             "longest_sync_ms": round(journal.longest_sync_ns / 1e6, 3),
             "snapshots": self.snapshots,
             "snapshot_bytes": self.snapshot_bytes,
+            "snapshot_age_s": round((self.now_ns() - self.snapshot_ns) / 1e9, 1) if self.snapshot_ns else None,
             "longest_freeze_ms": round(self.longest_freeze_ns / 1e6, 3),
             "failed": self.failed,
         }
