@@ -88,6 +88,18 @@ def test_a_module_that_is_not_here_is_taken_from_the_box_only_when_it_is_trusted
     assert "own_idea_of_box: the box's own source" in done.stdout
 
 
+def test_a_box_that_names_what_is_no_strategy_is_refused(tmp_path: Path) -> None:
+    box = packed(stopped(tmp_path))
+    with zipfile.ZipFile(box) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["config.json"] = members["config.json"].replace(b"tests.raising:Raises", b"posix:system")
+    with zipfile.ZipFile(tmp_path / "evil.ptb", "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    with pytest.raises(BoxError, match=r"module posix|posix:system"):
+        rerun(tmp_path / "evil.ptb", trust=True)
+
+
 def test_what_is_in_it(tmp_path: Path) -> None:
     run = stopped(tmp_path)
     box = packed(run)

@@ -9,24 +9,24 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from adapters.entry import Entry
-from adapters.registry import venue_class
+from adapters.registry import UnknownVenue, venue_class
 from adapters.tape import read_tape
 from adapters.tape_heal import heal_tape
 from adapters.tape_types import TapeError
 from engine.core.records import Digest, Record, encode
+from engine.learn.contract import ModelError, model_class
 from engine.live.blackbox.index import BoxError, Index, unpacked
 from engine.live.blackbox.pieces import told
 from engine.live.config import AppConfig, parse_config
 from engine.live.journal import JournalDamaged, Kind, decode_mark, decode_record, read
 from engine.live.journal.words import words
-from engine.live.plugins import look_beside
+from engine.live.plugins import PluginError, look_beside, strategy_class
 from engine.live.recovery.code_print import code_print, module_file
 from engine.live.recovery.codec import StateError, thaw
 from engine.live.recovery.inputs import SESSION, SessionMark, journal_inputs, lines_after, tape_inputs
@@ -171,8 +171,15 @@ def _find_modules(index: Index, folder: Path, config: AppConfig, trust: bool) ->
         if str(folder / "source") not in sys.path:
             sys.path.append(str(folder / "source"))
         notes.append(f"{module}: the box's own source")
-    for module in modules_of(config):
-        import_module(module)
+    try:  # what is named must be of its kind: only then may the snapshot build what is beside it
+        for strategy in config.strategy:
+            strategy_class(strategy.use)
+        for venue in config.venue.values():
+            venue_class(venue.use)
+        for model in config.model:
+            model_class(model.use)
+    except (PluginError, UnknownVenue, ModelError) as error:
+        raise BoxError(f"config.json: {error}") from error
     return notes
 
 
