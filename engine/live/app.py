@@ -46,6 +46,9 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 STAGE_S = 5.0
 """How long each stage of the stop may take before it is named and left behind."""
 
+PACK_S = 20.0
+"""The same for a black box that is being packed."""
+
 
 class App:
     """A daemon; ``run`` returns its exit code, ``view`` its picture."""
@@ -248,7 +251,7 @@ class App:
             await self._stage("runner", self._cancel(lambda task: task is self._runner_task))
             await self._stage("last word", self._last_word(self._runner))
         if self._watch is not None:
-            await self._stage("black box", self._watch.close())
+            await self._stage("black box", self._watch.close(), PACK_S)
         if self._training is not None:
             await self._stage("training", self._training.close())
         if self._redis is not None and self._redis_task is not None:
@@ -281,17 +284,18 @@ class App:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _stage(self, name: str, work: Awaitable[Any]) -> None:
+    async def _stage(self, name: str, work: Awaitable[Any], limit_s: float | None = None) -> None:
+        limit_s = STAGE_S if limit_s is None else limit_s
         started = time.monotonic()
         try:
-            async with asyncio.timeout(STAGE_S):
+            async with asyncio.timeout(limit_s):
                 await work
         except TimeoutError:
             waits = sorted(task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task())
             took_s = round(time.monotonic() - started, 3)
             log.error("stage of the stop hangs and is left behind", stage=name, seconds=took_s, tasks=waits)
             self.left_behind.append(name)
-            self.failed = self.failed or f"stop: {name} was not done within {STAGE_S:g} s and was left behind"
+            self.failed = self.failed or f"stop: {name} was not done within {limit_s:g} s and was left behind"
         except Exception as error:  # noqa: BLE001 - whatever one stage meets, the later ones must have their turn
             self._fail(name, error)
 

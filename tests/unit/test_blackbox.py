@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from adapters.tape import read_tape
+from engine.core.engine import Engine
 from engine.live.blackbox import rerun as reruns
 from engine.live.blackbox.index import BoxError, Index, is_box, read_index, unpacked
 from engine.live.blackbox.pack import Order, boxes, pack, slug
 from engine.live.blackbox.rerun import rerun, rerun_otherwise
-from engine.live.blackbox.watch import pack_refused
+from engine.live.blackbox.watch import Watch, pack_refused
 from engine.live.config import AppConfig
 from engine.live.journal import JournalDamaged, Kind, read
 from engine.live.journal.verify import verify
@@ -242,6 +243,40 @@ def test_a_disk_that_refuses_leaves_no_half_box(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(BoxError, match=r"expected to write the black box, found: .*No space left"):
         packed(run)
     assert list((run / "blackbox").iterdir()) == []
+
+
+def test_an_engine_that_raises_raises_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settle = Engine.settle
+
+    def raises(engine: Engine) -> None:
+        settle(engine)
+        if engine.seq > 700:
+            raise RuntimeError(f"fact {engine.seq} is one too many")
+
+    monkeypatch.setattr(Engine, "settle", raises)
+    life = Life(tmp_path / "life")
+    life.live(120)
+    life.snapshot()
+    with pytest.raises(RuntimeError) as caught:
+        life.live(200)
+    watch = Watch(life.state, life.config, life.keeper, list)
+    monkeypatch.setattr(watch, "_hear", lambda *args: None)
+    watch.failure(caught.value)
+    assert life.keeper.is_torn
+    life.killed(tmp_path)
+    box = packed(tmp_path / "r", reason="failed", detail=f"RuntimeError: {caught.value}")
+    found = rerun(box)
+    assert found.is_same and found.ends == f"RuntimeError: {caught.value}" and found.facts > 50
+    monkeypatch.setattr(Engine, "settle", settle)
+    assert not rerun(box).is_same, "mended, it does not raise"
+
+
+def test_a_torn_state_is_not_kept(tmp_path: Path) -> None:
+    life = Life(tmp_path)
+    life.live(20)
+    life.keeper.is_torn = True
+    life.stop()
+    assert life.keeper.snapshots == 0
 
 
 def test_a_refused_start_is_packed_once(tmp_path: Path) -> None:

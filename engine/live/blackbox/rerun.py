@@ -83,7 +83,7 @@ def rerun(path: Path, *, trust: bool = False, progress: Callable[[int], None] | 
         player = Player(
             kept.engine,
             kept.feeds,
-            block=BLOCK,
+            block=1 if index.reason == "failed" else BLOCK,  # what raises takes the facts of its block with it
             obeys=True,
             load_model=ModelStore(folder / "tape" / "any.ptz").load,
             on_records=check.hear,

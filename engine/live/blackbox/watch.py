@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +19,7 @@ from engine.live.blackbox.index import BoxError
 from engine.live.blackbox.pack import Order, Packed, boxes, pack, recently, slug
 from engine.live.blackbox.pieces import told
 from engine.live.config import AppConfig
-from engine.live.journal import JournalDamaged
+from engine.live.journal import JournalDamaged, JournalNotWritten
 from engine.live.recovery.keeper import Keeper
 from engine.live.statedir import StateDir
 
@@ -61,7 +62,10 @@ class Watch:
                 self._hear("liquidated", told(record), record)
 
     def failure(self, error: BaseException) -> None:
-        """The engine itself raised."""
+        """The engine itself raised: its last input is still to be written, and its state is of no use any more."""
+        self._keeper.is_torn = True
+        with suppress(JournalNotWritten):  # then the box ends with what was written
+            self._keeper.commit()
         self._hear("failed", f"{type(error).__name__}: {error}", None)
 
     async def ask(self, detail: str) -> str:

@@ -37,7 +37,8 @@ class Keeper:
     """One session's journal and snapshots; ``now_ns`` is the daemon's clock, ``kept`` gives the state as it stands.
 
     ``stored`` says how many entries are in the file of the tape; None without a tape. ``is_healed``: the tape of the
-    session before is complete, or never will be. Inputs leave the journal only when a tape has them.
+    session before is complete, or never will be. Inputs leave the journal only when a tape has them. ``is_torn``: the
+    engine raised within an input, so that its state must not be kept.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Keeper:
         self._stored = stored
         self._segment = journal.position.segment
         self.is_healed = session.number == 1
+        self.is_torn = False
         self._next_ns = 0
         self._storing: asyncio.Task[None] | None = None
         self._is_compacting = False
@@ -209,7 +211,7 @@ class Keeper:
                 self._storing.cancel()
             with suppress(asyncio.CancelledError):
                 await self._storing
-        if self.journal.failure is None and (storing := self.snapshot()) is not None:
+        if self.journal.failure is None and not self.is_torn and (storing := self.snapshot()) is not None:
             await storing
         await asyncio.to_thread(self.journal.close)
 
