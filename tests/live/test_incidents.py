@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -68,9 +70,10 @@ def start(folder: Path, *words: str, after: int = 1_000_000, program: list[str] 
     path = folder / "config.toml"
     path.write_text(CONFIG.format(folder=folder, after=after))
     log = (folder / "stderr").open("w")
+    environment = {**os.environ, "NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": "1000000"}
     command = [*program, "run", str(path), "--json", *words]
     with log:
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT)
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT, env=environment)
 
 
 def wait(daemon: subprocess.Popen[str], folder: Path, look: Callable[[], Any]) -> Any:
@@ -98,6 +101,8 @@ def end(daemon: subprocess.Popen[str]) -> str:
 
 
 def test_a_strategy_that_raises_is_packed_and_plays_again_elsewhere(tmp_path: Path) -> None:
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
     daemon = start(tmp_path, after=300)
     try:
         (box,) = wait(daemon, tmp_path, lambda: list((tmp_path / "bad" / "blackbox").glob("*.ptb")))
@@ -109,6 +114,10 @@ def test_a_strategy_that_raises_is_packed_and_plays_again_elsewhere(tmp_path: Pa
     finally:
         daemon.kill()
         daemon.wait()
+    with manager:
+        manager.setblocking(False)
+        said = [manager.recv(4096).decode() for _ in range(4)]
+    assert "READY=1" in said and "WATCHDOG=1" in said
     assert "strategy_stopped" in box.name
     index = read_index(box)
     assert "StrategyStopped" in index.fact and index.snapshot and index.facts > 0
