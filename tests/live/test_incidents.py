@@ -128,6 +128,13 @@ def test_a_strategy_that_raises_is_packed_and_plays_again_elsewhere(tmp_path: Pa
     second = Path(json.loads(asked.stdout)["path"])
     assert read_index(second).detail == "curious"
     assert papertape("replay", second).returncode == 0
+    refused = start(tmp_path, after=301)
+    end(refused)
+    told = (tmp_path / "stderr").read_text()
+    assert refused.returncode == 1 and "strategy.bad.after: was 300, is 301" in told and "Traceback" not in told
+    (third,) = (tmp_path / "bad" / "blackbox").glob("*-refused.ptb")
+    assert f"papertape: what was refused is in {third}" in told
+    assert "strategy.bad.after: was 300, is 301" in read_index(third).detail
 
 
 @pytest.mark.parametrize("kind", ["task", "thread"])
