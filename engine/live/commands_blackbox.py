@@ -47,7 +47,8 @@ def blackbox(
     if out is not None and out.exists():
         fail(f"{out}: expected a file that does not exist yet; a black box is never overwritten", 2)
     if is_held(folder):
-        path = Path(tell_slowly(folder, "blackbox", {"reason": reason})["path"])
+        answer = Path(tell_slowly(folder, "blackbox", {"reason": reason})["path"])
+        path = folder / "blackbox" / answer.name  # the daemon may say it from another working directory
         if out is not None:
             import shutil
 

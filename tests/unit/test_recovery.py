@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from adapters.entry import Entry, EntryKind
 from adapters.tape import read_tape
 from engine.live.journal import Journal, JournalDamaged, Kind, read
 from engine.live.recovery import session as sessions
@@ -17,6 +18,7 @@ from engine.live.recovery.recover import recover
 from engine.live.recovery.snapshots import SnapshotUnusable, newest, unpack
 from engine.live.recovery.state import RecoveryError
 from engine.research.replay import replay
+from tests.data import ROOT
 from tests.recovering import BTC, CONFIG, Life, config
 
 
@@ -177,6 +179,32 @@ def test_other_code_replays_from_the_start_and_goes_on_when_it_decides_alike(
     life.live(30)
     digest = life.stop()
     assert replay([place / "r"]).digest == digest
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_code_that_was_reloaded_is_the_code_of_the_snapshots_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_told: bool
+) -> None:
+    source = tmp_path / f"reloaded_idea_{is_told}.py"
+    source.write_text((ROOT / "tests" / "raising.py").read_text())
+    monkeypatch.syspath_prepend(str(tmp_path))
+    strategy = {"name": "mine", "use": f"{source.stem}:Raises", "symbol": "v:BTC", "after": 100_000}
+    settings = config(strategy=[strategy])
+    life = Life(tmp_path / "first", settings)
+    life.live(100)
+    source.write_text(source.read_text() + "# the same, in other words\n")
+    life.apply(Entry(EntryKind.COMMAND, life.now_ns, "", "reload", b"{}"))
+    if is_told:
+        life.keeper.reloaded(["mine"])
+        assert life.keeper.is_due(), "a start from before would not have that code any more"
+    life.live(20)
+    life.snapshot()
+    life.live(20)
+    life.killed(tmp_path / "second")
+    again = Life(tmp_path / "second", settings)
+    assert again.past is not None
+    assert bool(again.past.told.snapshot) == is_told
+    again.stop()
 
 
 def test_other_code_that_decides_otherwise_is_refused_at_the_first_fact(

@@ -32,6 +32,9 @@ RULES: Final = ("drawdown",)
 PAUSE_S: Final = 60.0
 """A reason is packed once in so much time."""
 
+LIMIT_S: Final = 300.0
+"""Packing takes no longer: meanwhile no snapshot is taken."""
+
 
 class Watch:
     """A sink of the runner; ``versions`` gives the models' versions in use.
@@ -114,9 +117,12 @@ class Watch:
     async def _pack(self, order: Order) -> str:
         with self._keeper.held():  # or the journal could lose its inputs while they are read
             try:
-                packed = msgspec.json.decode(await beside(MODULE, msgspec.json.encode(order)), type=Packed)
+                async with asyncio.timeout(LIMIT_S):
+                    packed = msgspec.json.decode(await beside(MODULE, msgspec.json.encode(order)), type=Packed)
             except BesideError as error:
                 packed = Packed(error=str(error))
+            except TimeoutError:
+                packed = Packed(error=f"expected a black box within {LIMIT_S:g} s, found it unfinished: given up")
         if packed.error:
             self.failed += 1
             log.warning("no black box", reason=order.reason, error=packed.error)

@@ -27,8 +27,7 @@ def code_print(modules: Iterable[str] = ()) -> dict[str, str]:
     root = Path(engine.__file__).resolve().parent.parent
     prints = {part: _of(sorted((root / part).rglob("*.py"))) for part in PURE}
     for module in sorted(set(modules)):
-        file = module_file(module)
-        prints[module] = _of([file] if file is not None else [])
+        prints[module] = module_print(module)
     prints |= {library: version(library) for library in LIBRARIES}
     return prints | {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
 
@@ -45,6 +44,12 @@ def module_file(module: str) -> Path | None:
     except (ImportError, ValueError):
         return None
     return Path(origin) if origin and origin.endswith(".py") else None
+
+
+def module_print(module: str) -> str:
+    """A print of one module's source as it is now on disk."""
+    file = module_file(module)
+    return _of([file] if file is not None else [])
 
 
 def _of(files: Iterable[Path]) -> str:

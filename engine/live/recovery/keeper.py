@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
@@ -21,6 +21,7 @@ from engine.live.beside import BesideError
 from engine.live.config import AppConfig
 from engine.live.journal import Journal, JournalDamaged
 from engine.live.journal.compaction import compact_beside, wants
+from engine.live.recovery.code_print import module_print
 from engine.live.recovery.codec import StateError, freeze
 from engine.live.recovery.inputs import PlaceMark, SessionMark
 from engine.live.recovery.snapshots import SCHEMA, Head, SnapshotUnusable, head_name, newest, store, unpack
@@ -100,6 +101,13 @@ class Keeper:
     def _mark_place(self, snapshot: str = "") -> None:
         place = PlaceMark(session=self._session.number, tape_entries=self.tape_entries, snapshot=snapshot)
         self.journal.mark(msgspec.to_builtins(place))
+
+    def reloaded(self, strategies: Iterable[str]) -> None:
+        """The code of these was read anew: what follows depends on it, and a start needs a state that it made."""
+        slots = self._kept().engine.roster.slots
+        modules = {type(slots[name].strategy).__module__ for name in strategies if name in slots}
+        self._code |= {module: module_print(module) for module in modules if module in self._code}
+        self._next_ns = 0
 
     def is_due(self) -> bool:
         """Whether it is time for a snapshot; one at a time, and none while somebody reads the journal."""
@@ -207,10 +215,12 @@ class Keeper:
             JournalNotWritten: the disk refuses.
         """
         if self._storing is not None:
+            running = self._storing
             if self._is_compacting:  # at whatever point it ends, the journal is whole
-                self._storing.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._storing
+                running.cancel()
+            await asyncio.wait({running})
+            if not running.cancelled():
+                running.result()
         if self.journal.failure is None and not self.is_torn and (storing := self.snapshot()) is not None:
             await storing
         await asyncio.to_thread(self.journal.close)
