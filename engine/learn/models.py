@@ -176,6 +176,10 @@ class Models:
         """One map of plain values a model."""
         return [slot.summary() for slot in self._slots.values()]
 
+    def versions(self) -> list[str]:
+        """Of the trained models in use, by the hash of their content."""
+        return [slot.version for slot in self._slots.values() if slot.version]
+
     def save(self) -> dict[str, Any]:
         """The whole state as plain values; the drift detectors start afresh."""
         return {

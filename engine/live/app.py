@@ -19,13 +19,16 @@ from adapters.connection import Connection
 from adapters.contract import AdapterError
 from adapters.feed import Feed
 from adapters.tape import TapeNotWritten
+from engine.live.blackbox.watch import Watch
 from engine.live.build import Built
 from engine.live.bus import Bus
 from engine.live.clock import Clock
 from engine.live.config import AppConfig
 from engine.live.http import HttpServer
 from engine.live.journal import JournalNotWritten
+from engine.live.notify import Notify
 from engine.live.recovery.memory import Memory
+from engine.live.recovery.shown import remembered
 from engine.live.recovery.state import Kept
 from engine.live.redis_bus import RedisPublisher, RedisSettings
 from engine.live.redis_view import redis_status
@@ -38,8 +41,13 @@ from engine.live.warm import warm_up
 
 log = structlog.get_logger("papertape.app")
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 STAGE_S = 5.0
 """How long each stage of the stop may take before it is named and left behind."""
+
+PACK_S = 20.0
+"""The same for a black box that is being packed."""
 
 
 class App:
@@ -50,6 +58,7 @@ class App:
         self.state = state
         self.url = ""
         self.failed: str | None = None
+        self.left_behind: list[str] = []
         self._on_second = on_second
         self._stop = asyncio.Event()
         self._children: list[MarketChild] = []
@@ -59,6 +68,8 @@ class App:
         self._why: list[str] = []
         self._http: HttpServer | None = None
         self._memory = Memory(config, state)
+        self._watch: Watch | None = None
+        self._notify = Notify.of(os.environ)
         self._runner: Runner | None = None
         self._training: Training | None = None
         self._redis: RedisPublisher | None = None
@@ -76,10 +87,12 @@ class App:
         return self._view
 
     def request_stop(self, why: str) -> None:
-        """Begin a clean stop; asked a second time, end at once."""
-        if self._stop.is_set() and why.startswith("signal"):
-            os._exit(130)
+        """Begin a clean stop; a signal that comes after that ends the process at once."""
+        for number in SIGNALS:
+            asyncio.get_running_loop().remove_signal_handler(number)
+            signal.signal(number, _end_at_once)  # it need not wait for the loop, which may be what hangs
         log.info("stopping", why=why)
+        self._notify.stopping(why)
         self._stop.set()
 
     async def run(self, seconds: float | None) -> None:
@@ -93,7 +106,7 @@ class App:
             RecoveryError, JournalDamaged: what an earlier session left cannot be gone on with.
         """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in SIGNALS:
             loop.add_signal_handler(number, self.request_stop, f"signal {signal.Signals(number).name}")
         try:
             await self._start()
@@ -102,7 +115,7 @@ class App:
             await self._stop.wait()
         finally:
             await self._shut()
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in SIGNALS:
                 loop.remove_signal_handler(number)
 
     async def _start(self) -> None:
@@ -124,13 +137,17 @@ class App:
         runner = Runner(built.engine, Bus(), self._clock, self._memory.write, self._memory.keeper)
         self._runner = runner
         runner.connections = self._connections(runner, feeds)
+        self._watch = self._watching(built, runner)
         self._training = Training(built.models, self.state.models, runner.bus.room, runner.model_ready)
         runner.training = self._training
         if any(section.use == "mlp" for section in config.model):
             self._training.warm()
         self._view = View(runner, built.models, feeds, config.run.name, started_ns)
+        keeper, past, watch = self._memory.keeper, self._memory.past, self._watch
+        self._view.remembered = lambda: remembered(keeper, past, started_ns, watch)
         if config.http.enabled:
-            self._http = HttpServer(self._view, runner.command, config.http.host, config.http.port)
+            pack = self._watch.ask if self._watch is not None else None
+            self._http = HttpServer(self._view, runner.command, config.http.host, config.http.port, pack=pack)
             self.url = await self._http.start()
             log.info("page", url=self.url)
         self.state.write("daemon.json", json.dumps({"pid": os.getpid(), "url": self.url}))
@@ -141,6 +158,7 @@ class App:
         for connection in runner.connections.values():
             self._spawn(self._keep(connection), f"connection {connection.feed.name}")
         self._spawn(self._each_second(), "second")
+        self._spawn(self._notify.run(self._view), "service manager")
         # What lives now lives for the whole run: the collector need not look at it again, which keeps its pauses short.
         gc.collect()
         gc.freeze()
@@ -164,6 +182,14 @@ class App:
                 measured=partial(runner.measured, one.name),
             )
         return connections
+
+    def _watching(self, built: Built, runner: Runner) -> Watch | None:
+        """Incidents are packed from the journal: without one there is nothing to pack."""
+        if self._memory.keeper is None:
+            return None
+        watch = Watch(self.state, self.config, self._memory.keeper, built.models.versions)
+        runner.sinks.append(watch)
+        return watch
 
     def _start_redis(self, built: Built, runner: Runner) -> None:
         if not self.config.redis.url:
@@ -213,6 +239,8 @@ class App:
         else:
             words = f"{part}: {type(error).__name__}: {error}"
             log.error("part failed", part=part, exc_info=error)
+            if part == "runner" and error is not None and self._watch is not None:
+                self._watch.failure(error)
         self.failed = self.failed or words
 
     async def _shut(self) -> None:
@@ -223,6 +251,8 @@ class App:
         if self._runner is not None and self._runner_task is not None:
             await self._stage("runner", self._cancel(lambda task: task is self._runner_task))
             await self._stage("last word", self._last_word(self._runner))
+        if self._watch is not None:
+            await self._stage("black box", self._watch.close(), PACK_S)
         if self._training is not None:
             await self._stage("training", self._training.close())
         if self._redis is not None and self._redis_task is not None:
@@ -255,13 +285,18 @@ class App:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _stage(self, name: str, work: Awaitable[Any]) -> None:
+    async def _stage(self, name: str, work: Awaitable[Any], limit_s: float | None = None) -> None:
+        limit_s = STAGE_S if limit_s is None else limit_s
         started = time.monotonic()
         try:
-            async with asyncio.timeout(STAGE_S):
+            async with asyncio.timeout(limit_s):
                 await work
         except TimeoutError:
-            log.error("stage of the stop hangs and is left behind", stage=name, seconds=time.monotonic() - started)
+            waits = sorted(task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task())
+            took_s = round(time.monotonic() - started, 3)
+            log.error("stage of the stop hangs and is left behind", stage=name, seconds=took_s, tasks=waits)
+            self.left_behind.append(name)
+            self.failed = self.failed or f"stop: {name} was not done within {limit_s:g} s and was left behind"
         except Exception as error:  # noqa: BLE001 - whatever one stage meets, the later ones must have their turn
             self._fail(name, error)
 
@@ -272,6 +307,11 @@ class App:
         if tape is not None:
             extra["tape"] = str(tape.path)
         return self.view.summary() | {"why": self._why} | extra
+
+
+def _end_at_once(number: int, frame: object) -> None:
+    """What was written down is whole without us, as after a kill."""
+    os._exit(130)
 
 
 def _notice(venue: str) -> Callable[[str, str], None]:

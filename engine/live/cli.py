@@ -8,6 +8,7 @@ import typer
 
 from engine.live import (
     commands_ask,
+    commands_blackbox,
     commands_fidelity,
     commands_import,
     commands_journal,
@@ -33,6 +34,7 @@ for module in (
     commands_fidelity,
     commands_import,
     commands_journal,
+    commands_blackbox,
     commands_plugins,
 ):
     module.register(app)

@@ -17,6 +17,7 @@ from engine.live.commands_live import Json, fail
 from engine.live.statedir import is_held
 
 TIMEOUT_S = 5.0
+SLOW_S = 180.0
 OBEYED_S = 5.0
 """How long a reload may take before it is called taken and no more."""
 
@@ -202,14 +203,19 @@ def _tell(url: str, name: str, args: dict[str, str], json_: bool, *, quiet: bool
     return answer
 
 
-def _request(url: str, path: str, body: bytes | None = None) -> Any:
+def tell_slowly(run: Path, name: str, args: dict[str, str]) -> Any:
+    """What a daemon answers to a word that takes it a while."""
+    return _request(_find("", run), f"/{name}", json.dumps(args).encode(), SLOW_S)
+
+
+def _request(url: str, path: str, body: bytes | None = None, timeout_s: float = TIMEOUT_S) -> Any:
     """What the daemon answers; with a body it is told something."""
     if not url.startswith(("http://", "https://")):
         fail(f"--url: expected http:// or https://, found {url!r}", 2)
     headers = {} if body is None else {"Content-Type": "application/json"}
     try:
         request = urllib.request.Request(url + path, body, headers, method="GET" if body is None else "POST")
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:
             return json.loads(answer.read())
     except urllib.error.HTTPError as error:
         _refused(url + path, error)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -14,6 +17,7 @@ import typer
 from engine.live.durations import parse_duration
 
 if TYPE_CHECKING:
+    from engine.live.app import App
     from engine.live.config import AppConfig
     from engine.live.view import View
 
@@ -159,6 +163,7 @@ def serve(
 def _daemon(config: AppConfig, run_s: float | None, *, as_json: bool, source: Path, is_fresh: bool = False) -> str:
     """Run the daemon to its end; the path of its tape."""
     from adapters.tape import TapeNotWritten
+    from engine.live.blackbox.watch import pack_refused
     from engine.live.config import ConfigError
     from engine.live.http import HttpError
     from engine.live.journal import JournalDamaged, JournalNotWritten
@@ -176,7 +181,11 @@ def _daemon(config: AppConfig, run_s: float | None, *, as_json: bool, source: Pa
                 typer.echo(f"papertape: the run before is in {aside}", err=True)
             logs = Logs(state.path / "log.jsonl", to_stderr=not watched)
             try:
-                summary = _serve(config, run_s, state=state, watched=watched)
+                summary, left_behind = _serve(config, run_s, state=state, watched=watched)
+            except (JournalDamaged, RecoveryError) as error:
+                if (box := pack_refused(state.path, config, error)) is not None:
+                    typer.echo(f"papertape: what was refused is in {box}", err=True)
+                raise
             finally:
                 logs.close()
     except ConfigError as error:
@@ -187,14 +196,17 @@ def _daemon(config: AppConfig, run_s: float | None, *, as_json: bool, source: Pa
         typer.echo(json.dumps(summary))
     else:
         typer.echo(farewell(summary), err=True)
+    if left_behind:  # a thread of it may hang still, and the interpreter would wait for it
+        typer.echo(f"papertape: {summary['failed']}", err=True)
+        sys.stdout.flush()
+        os._exit(1)
     if summary.get("failed"):
         fail(summary["failed"], 1)
     return str(summary.get("tape", ""))
 
 
-def _serve(config: AppConfig, run_s: float | None, *, state: Any, watched: bool) -> dict[str, Any]:
-    import asyncio
-
+def _serve(config: AppConfig, run_s: float | None, *, state: Any, watched: bool) -> tuple[dict[str, Any], list[str]]:
+    """The summary, and the stages of the stop that were left behind."""
     import structlog
     from rich.console import Console
     from rich.live import Live
@@ -221,19 +233,25 @@ def _serve(config: AppConfig, run_s: float | None, *, state: Any, watched: bool)
     if screen is not None:
         screen.start()
     try:
-        _run_loop(asyncio, daemon.run(run_s))
+        _run_loop(daemon, run_s)
     finally:
         if screen is not None:
             screen.stop()
-    return daemon.summary()
+    return daemon.summary(), daemon.left_behind
 
 
-def _run_loop(asyncio: Any, work: Any) -> None:
-    """Use uvloop where the platform has it."""
-    try:
+def _run_loop(daemon: App, run_s: float | None) -> None:
+    """Use uvloop where the platform has it; a loop with work that was left behind is not waited for."""
+    import asyncio
+
+    factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    with suppress(ImportError):
         import uvloop
-    except ImportError:
-        asyncio.run(work)
-    else:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(work)
+
+        factory = uvloop.new_event_loop
+    runner = asyncio.Runner(loop_factory=factory)
+    try:
+        runner.run(daemon.run(run_s))
+    finally:
+        if not daemon.left_behind:
+            runner.close()

@@ -55,12 +55,40 @@ def replay(
         str, typer.Option(help="Other fees, maker:taker: 0.0001:4bps,-0.5bps:5bps; or SCHEDULE or SCHEDULE/TIER.")
     ] = "",
     fill_model: Annotated[str, typer.Option(help="Other queue models: risk_averse,power2.")] = "",
+    model: Annotated[
+        list[str] | None, typer.Option(help="NAME=USE: another model in its place, trained on the tape anew.")
+    ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Of a black box: run its own source of modules that are not here.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Replay a tape: deterministic, as fast as it goes; print the report and the digest.
 
-    With --latency, --fees or --fill-model: once under each assumption, and say on which one the edge rests.
+    With --latency, --fees or --fill-model: once under each assumption, and say on which one the edge rests. A black box
+    is played to its incident, and exit 0 says that the same facts led there; with --config or --model its tapes are
+    played otherwise. A black box holds a program's state: play those whose origin you know.
     """
+    from engine.live.blackbox.index import is_box
+    from engine.live.commands_blackbox import clear_box_errors, models_of, replay_box
+
+    others = models_of(model or [])
+    if len(tapes) == 1 and is_box(tapes[0]):
+        if latency or fees or fill_model:
+            fail(
+                "--latency, --fees and --fill-model: expected a tape, found a black box: unzip it and name its tape/", 2
+            )
+        if config is None and not others:
+            with progressing(as_json) as progress, clear_errors():
+                replay_box(tapes[0], trust=trust, as_json=as_json, progress=progress)
+        from engine.live.blackbox.rerun import rerun_otherwise
+
+        with progressing(as_json) as progress, clear_errors(), clear_box_errors():
+            result = rerun_otherwise(
+                tapes[0], config=config, models=others, out=out, block=block, trust=trust, progress=progress
+            )
+        _tell(result, as_json)
+        return
     if latency or fees or fill_model:
         from engine.live.commands_counterfactual import compare
 
@@ -70,11 +98,8 @@ def replay(
     from engine.research.replay import replay as run
 
     with progressing(as_json) as progress, clear_errors():
-        result = run(tapes, config=config, out=out, block=block, allow_torn=torn, progress=progress)
-    if as_json:
-        line(result.summary)
-    else:
-        _show(result)
+        result = run(tapes, config=config, models=others, out=out, block=block, allow_torn=torn, progress=progress)
+    _tell(result, as_json)
 
 
 def report(
@@ -147,6 +172,13 @@ def _bench_table(title: str, rows: list[dict[str, Any]]) -> Table:
         figures = [f"{row[key]:,.0f}" if row[key] >= 1000 else f"{row[key]:.2f}" for key in ("median", "p10", "p90")]
         table.add_row(row["case"], *figures, row["unit"].replace("us", "µs"))
     return table
+
+
+def _tell(result: ReplayResult, as_json: bool) -> None:
+    if as_json:
+        line(result.summary)
+    else:
+        _show(result)
 
 
 def _show(result: ReplayResult) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine.core.types import ContractKind
+from engine.live.config_blackbox import BlackBoxSection
 from engine.live.config_contest import ContestSection
 from engine.live.config_journal import JournalSection
 from engine.live.config_labels import LabelSection
@@ -186,14 +187,14 @@ class AppConfig(Section):
     http: HttpSection = HttpSection()
     record: RecordSection = RecordSection()
     journal: JournalSection = JournalSection()
+    blackbox: BlackBoxSection = BlackBoxSection()
     alerts: AlertsSection = AlertsSection()
     redis: RedisSection = RedisSection()
 
     def plain(self) -> dict[str, Any]:
         """Plain values for a tape's header: what decides the run, without addresses of services and their secrets."""
-        plain = self.model_dump(
-            mode="json", exclude={"redis", "alerts", "http", "record", "journal"}, exclude_none=True
-        )
+        elsewhere = {"redis", "alerts", "http", "record", "journal", "blackbox"}
+        plain = self.model_dump(mode="json", exclude=elsewhere, exclude_none=True)
         for told, strategy in zip(plain["strategy"], self.strategy, strict=True):
             told.update(_numbers(strategy.own))
         for told, model in zip(plain["model"], self.model, strict=True):

@@ -22,6 +22,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from engine.live.blackbox.index import BoxError
 from engine.live.bus import BusFull
 from engine.live.journal import JournalNotWritten
 from engine.live.measures import measure
@@ -48,6 +49,7 @@ ASSETS: Final = {
     "/books.js": ("books.js", "text/javascript"),
     "/chart.js": ("chart.js", "text/javascript"),
     "/format.js": ("format.js", "text/javascript"),
+    "/memory.js": ("memory.js", "text/javascript"),
     "/models.js": ("models.js", "text/javascript"),
     "/table.js": ("table.js", "text/javascript"),
     "/truth.js": ("truth.js", "text/javascript"),
@@ -82,6 +84,8 @@ class HttpError(RuntimeError):
 class HttpServer:
     """``command(name, args)`` takes a user's word and raises ``BusFull`` when it cannot.
 
+    ``pack`` writes a black box and gives its path.
+
     ``hosts`` are names and addresses besides loopback and ``host`` by which a browser may call this server. Port 0
     takes a free one; ``start`` says which.
     """
@@ -94,9 +98,11 @@ class HttpServer:
         port: int = 8600,
         *,
         hosts: Collection[str] = (),
+        pack: Callable[[str], Awaitable[str]] | None = None,
     ) -> None:
         self._view = view
         self._command = command
+        self._pack = pack
         self._host = host
         self._port = port
         self._hosts = {name.lower() for name in (host, *hosts)} - ANY_ADDRESS
@@ -151,6 +157,7 @@ class HttpServer:
             web.get("/metrics", self._metrics),
             web.get("/state", self._state),
             web.post("/command/{name}", self._commanded),
+            web.post("/blackbox", self._packed),
         ]
 
     async def _asset(self, request: web.Request) -> web.Response:
@@ -180,7 +187,7 @@ class HttpServer:
         name = request.match_info["name"]
         if name not in COMMANDS:
             raise Refused(404, f"expected one of the commands {', '.join(COMMANDS)}, found {name[:40]!r}")
-        args = _arguments(name, await request.read())
+        args = _arguments(name, await request.read(), COMMANDS[name])
         known = self._view.runner.engine.roster.slots
         if (strategy := args.get("strategy")) is not None and strategy not in known:
             raise Refused(400, f"strategy: expected one of {', '.join(known)}, found {strategy[:80]!r}")
@@ -203,6 +210,16 @@ class HttpServer:
             raise Refused(400, f"contest: expected one of {known}, found {args.get('contest', '')[:80]!r}")
         if (model := args.get("model")) is not None and model not in contest.others:
             raise Refused(400, f"model: expected one of {', '.join(contest.others)}, found {model[:80]!r}")
+
+    async def _packed(self, request: web.Request) -> web.Response:
+        """Pack a black box, which takes seconds; its path."""
+        if self._pack is None:
+            raise Refused(404, "expected a daemon with a journal, found journal.enabled = false")
+        args = _arguments("blackbox", await request.read(), frozenset({"reason"}))
+        try:
+            return _json({"path": await self._pack(args.get("reason", "asked for"))})
+        except BoxError as error:
+            raise Refused(503, str(error)) from error
 
 
 class Refused(Exception):
@@ -267,7 +284,7 @@ def _refuse_foreign(request: web.Request) -> None:
         raise Refused(403, "expected a request of the daemon's own page, found one across sites")
 
 
-def _arguments(name: str, body: bytes) -> dict[str, str]:
+def _arguments(name: str, body: bytes, known: Collection[str]) -> dict[str, str]:
     """A command's arguments from its body; an empty body has none."""
     try:
         args = json.loads(body) if body.strip() else {}
@@ -276,8 +293,8 @@ def _arguments(name: str, body: bytes) -> dict[str, str]:
     if not isinstance(args, dict):
         raise Refused(400, f"expected a JSON object of arguments, found {type(args).__name__}")
     for key, value in args.items():
-        if key not in COMMANDS[name]:
-            expected = " or ".join(sorted(COMMANDS[name])) or "no argument"
+        if key not in known:
+            expected = " or ".join(sorted(known)) or "no argument"
             raise Refused(400, f"{name}: expected {expected}, found {key[:40]!r}")
         if not isinstance(value, str) or len(value) > 200:
             raise Refused(400, f"{name}: {key}: expected text of at most 200 characters")

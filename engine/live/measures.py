@@ -6,6 +6,7 @@ from decimal import Decimal
 from importlib.metadata import version
 
 from engine.core.engine import Engine
+from engine.live.measures_memory import memory
 from engine.live.measures_models import contests, models
 from engine.live.measures_truth import truth
 from engine.live.metrics import Snapshot
@@ -25,6 +26,7 @@ def measure(view: View) -> Snapshot:
     truth(view.runner.engine, values)
     models(view.model_summaries(), values)
     contests(view.contests(), values)
+    memory(view.remembered(), view.runner.engine.digest, values)
     runner = view.runner
     return Snapshot(
         values,

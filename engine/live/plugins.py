@@ -41,6 +41,12 @@ def target(group: str, name: str) -> str:
     raise PluginError(f"expected module:Class or one of {', '.join(names(group))}, found {name!r}")
 
 
+def look_beside() -> None:
+    """Let what lies in the working directory be imported: a strategy beside the config is named like any other."""
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+
+
 def resolve(group: str, name: str, *, fresh: bool = False) -> Any:
     """The class behind a name; ``fresh`` reads its module anew from disk.
 
@@ -48,8 +54,7 @@ def resolve(group: str, name: str, *, fresh: bool = False) -> Any:
         PluginError: no such name, module or class.
     """
     module_name, _, attribute = target(group, name).partition(":")
-    if str(Path.cwd()) not in sys.path:  # a strategy beside the config is named like any other
-        sys.path.insert(0, str(Path.cwd()))
+    look_beside()
     try:
         if fresh and module_name in sys.modules:
             module = importlib.reload(sys.modules[module_name])

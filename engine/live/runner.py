@@ -32,6 +32,7 @@ from engine.core.records import (
     Fill,
     ModelRefused,
     ModelSwapped,
+    Note,
     Promoted,
     Record,
     Regraded,
@@ -255,6 +256,11 @@ class Runner:
                 getattr(log, level)(type(fact).__name__, **words)
             elif isinstance(fact, Commanded):
                 log.info("Commanded", name=fact.name, args=fact.args)
+                if fact.name == "reload" and self._keeper is not None:
+                    failed = {one.fact.strategy for one in records if isinstance(one.fact, Note)}
+                    only = fact.args.get("strategy")
+                    named = self.engine.roster.slots if only is None else [str(only)]
+                    self._keeper.reloaded(name for name in named if name not in failed)
         self.remember(records)
         for sink in self.sinks:
             sink(records)

@@ -22,6 +22,7 @@ class StateDir:
         self.models = path / "models"
         self.journal = path / "journal"
         self.snapshots = path / "snapshots"
+        self.blackbox = path / "blackbox"
         try:
             for folder in (path, self.tape, self.models):
                 folder.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from itertools import dropwhile
 from typing import Any, NamedTuple
@@ -48,7 +48,10 @@ class Sample(NamedTuple):
 
 
 class View:
-    """Reads the runner, its engine, the models and the feeds. Call it on the loop; what it returns is its caller's."""
+    """Reads the runner, its engine, the models and the feeds. Call it on the loop; what it returns is its caller's.
+
+    ``remembered`` gives what is shown of journal, recovery and black boxes; a run without a journal has nothing.
+    """
 
     def __init__(
         self, runner: Runner, models: Models | None, feeds: Mapping[str, Feed], run_name: str, started_ns: int
@@ -58,6 +61,7 @@ class View:
         self.feeds = feeds
         self.run_name = run_name
         self.started_ns = started_ns
+        self.remembered: Callable[[], dict[str, Any]] = dict
         self.heard = Heard()
         self.history: deque[Sample] = deque(maxlen=HISTORY)
         runner.sinks.append(self.heard)
@@ -134,6 +138,7 @@ class View:
             "latency_us": self._latency(),
             "missed": self.runner.missed,
             "training": self._training(),
+            **self.remembered(),
             "why": reasons(self),
         }
 

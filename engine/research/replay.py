@@ -19,7 +19,7 @@ import msgspec
 from adapters.tape import read_tape
 from engine.core.records import Record
 from engine.live.build import Built, build_engine
-from engine.live.config import ConfigError, parse_config
+from engine.live.config import AppConfig, ConfigError, parse_config
 from engine.live.training import NO_MODEL
 from engine.research.loading import ReplayError, load_tape
 from engine.research.outputs import Outputs
@@ -52,12 +52,14 @@ def replay(
     allow_torn: bool = False,
     progress: Callable[[int], None] | None = None,
     paper: Mapping[str, Any] | None = None,
+    models: Mapping[str, str] | None = None,
     on_records: Callable[[Sequence[Record]], None] | None = None,
 ) -> ReplayResult:
     """Replay one tape, or several files of one recording; a daemon's folder stands for the tapes of its latest run.
 
     ``progress`` hears the number of entries played. ``paper``: keys of ``[paper]`` that stand over the configuration's,
-    all else being the tape's (see counterfactual.py). ``on_records`` sees every record.
+    all else being the tape's (see counterfactual.py). ``models``: another ``use`` by a model's name, which is then
+    trained on the tape anew. ``on_records`` sees every record.
 
     Raises:
         TapeError: a file that is no whole tape.
@@ -69,8 +71,10 @@ def replay(
     if paper:
         plain = settings.plain()
         settings = parse_config({**plain, "paper": {**plain["paper"], **paper}}, "the changed configuration")
+    if models:
+        settings = _with_models(settings, models)
     is_own = bool(tape.header.config)
-    obeys = is_own and config is None
+    obeys = is_own and config is None and not models
     if obeys:
         _check_sessions(paths)
     with ExitStack() as stack:
@@ -102,6 +106,16 @@ def replay(
         if outputs is not None:
             outputs.finish(summary)
     return ReplayResult(summary, tape.source, player.entries, seconds, str(out or ""))
+
+
+def _with_models(settings: AppConfig, models: Mapping[str, str]) -> AppConfig:
+    plain = settings.plain()
+    names = [section["name"] for section in plain["model"]]
+    if unknown := sorted(set(models) - set(names)):
+        raise ReplayError(f"expected a model of {', '.join(names) or 'none'}, found {', '.join(unknown)}")
+    for section in plain["model"]:
+        section["use"] = models.get(section["name"], section["use"])
+    return parse_config(plain, "the changed configuration")
 
 
 def _check_sessions(paths: Sequence[Path]) -> None:

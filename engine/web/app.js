@@ -2,6 +2,7 @@
 
 import { showBooks } from "/books.js";
 import { Chart } from "/chart.js";
+import { showMemory } from "/memory.js";
 import { showDecay, showModelScores } from "/models.js";
 import { make, setText, showTable } from "/table.js";
 import { gradeCell, scoreTile, showExecution, showMarkouts, showModels, showTruth, who } from "/truth.js";
@@ -343,6 +344,7 @@ async function poll() {
   showTiles();
   showBooks($("books"), state);
   showTables();
+  showMemory($("memory"), state);
   showChart();
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -121,6 +122,16 @@ def endless() -> Iterator[int]:
 def test_what_cannot_be_stored_is_said(value: object) -> None:
     with pytest.raises(StateError, match=r"expected a state that can be stored, found .*__getstate__"):
         freeze({"strategy": value})
+
+
+@pytest.mark.parametrize("name", ["os.system", "os._exit", "json.loads"])
+def test_what_a_module_of_ours_imported_is_no_part_of_a_state(name: str) -> None:
+    def word(text: str) -> bytes:
+        return b"\x8c" + bytes([len(text)]) + text.encode()
+
+    app = word("engine.live.app") + word(name) + b"\x93."  # by its dotted name, as protocol 4 has it
+    with pytest.raises(StateError, match=re.escape(f"engine.live.app.{name}")):
+        thaw(b"\x80\x05" + app)
 
 
 class Evil:

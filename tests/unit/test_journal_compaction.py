@@ -12,7 +12,7 @@ import pytest
 from engine.core.desk.order_terms import Terms
 from engine.core.records import AnyFact, Fill, Note, Record, Request
 from engine.live.journal import Frame, Journal, JournalDamaged, JournalNotWritten, Kind, Position, decode_header, read
-from engine.live.journal.compaction import compact
+from engine.live.journal.compaction import compact, compact_beside, wants
 from engine.live.journal.diff import diff
 from engine.live.journal.export import ExportError, export
 from engine.live.journal.frames import PREAMBLE_BYTES
@@ -129,6 +129,28 @@ def test_every_flipped_byte_of_a_compacted_segment_is_found(tmp_path: Path) -> N
         path.write_bytes(good[:size])
         with pytest.raises(JournalDamaged):
             verify(tmp_path)
+
+
+async def test_a_process_of_its_own_does_the_same(tmp_path: Path) -> None:
+    said = made(tmp_path)
+    assert wants(tmp_path, BEFORE, 0)
+    done = await compact_beside(tmp_path, BEFORE, quota_bytes=1)
+    assert done.compacted == [1, 2, 3] and "expected at most 1 bytes" in done.warning
+    assert without_inputs(tmp_path) == said
+    assert not wants(tmp_path, BEFORE, 0) and wants(tmp_path, BEFORE, 1)
+
+
+async def test_what_it_meets_is_raised_here(tmp_path: Path) -> None:
+    made(tmp_path)
+    path = tmp_path / "00000002.ptj"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(JournalDamaged) as caught:
+        await compact_beside(tmp_path, BEFORE)
+    assert caught.value.path == str(path) and caught.value.offset > 0
+    with pytest.raises(JournalNotWritten, match="nowhere"):
+        await compact_beside(tmp_path / "nowhere", BEFORE)
 
 
 def test_errors_come_out_of_another_process() -> None:

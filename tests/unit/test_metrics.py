@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from prometheus_client import CollectorRegistry
@@ -18,8 +20,10 @@ from engine.learn.targets import Target
 from engine.live.latency import Latency
 from engine.live.measures import measure
 from engine.live.metrics import BOUNDS_NS, LABELS, PREFIX, TABLE, Exporter, Snapshot, markdown
+from engine.live.recovery.shown import remembered
 from tests.data import ROOT
 from tests.market import BTC, MS, S, Script
+from tests.recovering import Life
 from tests.watched import Watched, buys
 
 
@@ -55,7 +59,43 @@ def traded() -> Watched:
     scored(watched)
     watched.runner.measured("v", 3 * MS)
     watched.runner.drain(1)
+    watched.view.remembered = lambda: KEPT
     return watched
+
+
+KEPT: dict[str, Any] = {
+    "journal": {
+        "session": 3,
+        "entries": 10,
+        "bytes": 4_000,
+        "unsynced_bytes": 100,
+        "longest_sync_ms": 2.5,
+        "snapshots": 2,
+        "snapshot_bytes": 900,
+        "snapshot_age_s": 7.5,
+        "longest_freeze_ms": 40.0,
+        "failed": 1,
+    },
+    "recovery": {"inputs": 12, "facts": 30, "seconds": 0.25, "away_s": 60.0},
+    "blackbox": {"packed": 1, "failed": 0, "last": "x.ptb"},
+}
+"""As ``remembered`` gives it; a test below holds its keys to that."""
+
+
+def test_what_is_remembered_has_the_keys_that_are_measured(tmp_path: Path) -> None:
+    first = Life(tmp_path)
+    first.live(5)
+    first.killed(tmp_path / "second")
+    life = Life(tmp_path / "second")
+    told = remembered(life.keeper, life.past, life.now_ns)
+    assert {name: set(values) for name, values in told.items() if name != "recovery"} == {
+        name: set(values) for name, values in KEPT.items() if name != "recovery"
+    }
+    assert set(KEPT["recovery"]) <= set(told["recovery"])
+    assert told["recovery"]["away_s"] == 1.0 and told["journal"]["session"] == 2
+    assert told["journal"]["snapshot_age_s"] is None
+    assert remembered(None, None, 0) == {}
+    life.stop()
 
 
 def page(watched: Watched) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -94,9 +134,13 @@ def test_the_table_keeps_the_rules_of_names() -> None:
 
 
 def test_the_page_says_what_happened() -> None:
-    values = page(traded())
+    watched = traded()
+    values = page(watched)
     assert values["papertape_ready", frozenset()] == 1
     assert values["papertape_orders_sent_total", frozenset()] >= 1
+    assert values["papertape_digest", frozenset()] == int(watched.engine.digest[:13], 16)
+    assert values["papertape_session", frozenset()] == 3
+    assert values["papertape_journal_fsync_seconds", frozenset()] == 0.0025
     assert values["papertape_fills_total", frozenset({("strategy", "s")})] == 1
     assert values["papertape_book_price", frozenset({("symbol", BTC.name), ("side", "bid")})] == 100.0
     assert values["papertape_position", frozenset({("strategy", "s"), ("symbol", BTC.name)})] == 1.0

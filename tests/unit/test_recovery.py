@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import shutil
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from adapters.entry import Entry, EntryKind
 from adapters.tape import read_tape
 from engine.live.journal import Journal, JournalDamaged, Kind, read
 from engine.live.recovery import session as sessions
@@ -18,6 +18,7 @@ from engine.live.recovery.recover import recover
 from engine.live.recovery.snapshots import SnapshotUnusable, newest, unpack
 from engine.live.recovery.state import RecoveryError
 from engine.research.replay import replay
+from tests.data import ROOT
 from tests.recovering import BTC, CONFIG, Life, config
 
 
@@ -59,78 +60,6 @@ def test_the_digest_is_that_of_the_moment_of_the_kill(tmp_path: Path, monkeypatc
     monkeypatch.setattr(sessions, "recover", look)
     Life(place).stop()
     assert [one[:2] for one in seen] == [(digest, seq)]
-
-
-@pytest.mark.parametrize("snapshot_at", [None, 60])
-def test_wherever_the_journal_is_cut_the_account_is_that_of_the_last_whole_input(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, snapshot_at: int | None
-) -> None:
-    life = Life(tmp_path / "first")
-    life.live(snapshot_at or 0)
-    if snapshot_at is not None:
-        life.snapshot()
-    life.live(120 - (snapshot_at or 0))
-    life.killed(tmp_path / "second")
-    (segment,) = (tmp_path / "second" / "r" / "journal").glob("*.ptj")
-    whole = segment.read_bytes()
-    frames = list(read(segment.parent))
-    kept = [frame for frame in frames if frame.kind is Kind.MARK][-1].end.offset if snapshot_at is not None else 0
-    ends = [frame.end.offset for frame in frames if frame.kind is Kind.INPUT]
-    seen: list[str] = []
-
-    def look(*args: Any) -> Any:
-        past = recover(*args)
-        assert past is not None
-        seen.append(past.kept.engine.digest)
-        return past
-
-    monkeypatch.setattr(sessions, "recover", look)
-    chance = random.Random(5)
-    for number in range(40):
-        cut = chance.randrange(max(kept, ends[0]), len(whole)) if number else len(whole) - 1
-        place = tmp_path / f"cut{number}"
-        shutil.copytree(tmp_path / "second", place)
-        (place / "r" / "journal" / segment.name).write_bytes(whole[:cut])
-        again = Life(place)
-        assert seen.pop() == life.digests[sum(end <= cut for end in ends) - 1], cut
-        again.stop()
-        shutil.rmtree(place)
-
-
-def test_a_flipped_bit_is_refused_with_its_place_or_costs_the_last_frame(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place, digest, _ = killed(tmp_path, snapshot_at=None)
-    (segment,) = (place / "r" / "journal").glob("*.ptj")
-    whole = segment.read_bytes()
-    *_, final = read(segment.parent)
-    chance = random.Random(6)
-    seen: list[str] = []
-
-    def look(*args: Any) -> Any:
-        past = recover(*args)
-        assert past is not None
-        seen.append(past.kept.engine.digest)
-        return past
-
-    monkeypatch.setattr(sessions, "recover", look)
-    for number in range(40):
-        at = chance.randrange(len(whole) - 4096, len(whole)) if number else len(whole) - 1
-        flipped = bytearray(whole)
-        flipped[at] ^= 1 << chance.randrange(8)
-        copy = tmp_path / f"flip{number}"
-        shutil.copytree(place, copy)
-        (copy / "r" / "journal" / segment.name).write_bytes(flipped)
-        if at < final.position.offset:
-            with pytest.raises(JournalDamaged) as caught:
-                Life(copy)
-            assert caught.value.offset <= at < caught.value.offset + 4096
-            assert segment.name in str(caught.value)
-        else:
-            again = Life(copy)
-            assert seen.pop() == digest, "the facts of the last frame follow from its input once more"
-            again.stop()
-        shutil.rmtree(copy)
 
 
 def test_many_sessions_are_one_run(tmp_path: Path) -> None:
@@ -250,6 +179,32 @@ def test_other_code_replays_from_the_start_and_goes_on_when_it_decides_alike(
     life.live(30)
     digest = life.stop()
     assert replay([place / "r"]).digest == digest
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_code_that_was_reloaded_is_the_code_of_the_snapshots_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_told: bool
+) -> None:
+    source = tmp_path / f"reloaded_idea_{is_told}.py"
+    source.write_text((ROOT / "tests" / "raising.py").read_text())
+    monkeypatch.syspath_prepend(str(tmp_path))
+    strategy = {"name": "mine", "use": f"{source.stem}:Raises", "symbol": "v:BTC", "after": 100_000}
+    settings = config(strategy=[strategy])
+    life = Life(tmp_path / "first", settings)
+    life.live(100)
+    source.write_text(source.read_text() + "# the same, in other words\n")
+    life.apply(Entry(EntryKind.COMMAND, life.now_ns, "", "reload", b"{}"))
+    if is_told:
+        life.keeper.reloaded(["mine"])
+        assert life.keeper.is_due(), "a start from before would not have that code any more"
+    life.live(20)
+    life.snapshot()
+    life.live(20)
+    life.killed(tmp_path / "second")
+    again = Life(tmp_path / "second", settings)
+    assert again.past is not None
+    assert bool(again.past.told.snapshot) == is_told
+    again.stop()
 
 
 def test_other_code_that_decides_otherwise_is_refused_at_the_first_fact(

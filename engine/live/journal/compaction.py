@@ -1,7 +1,7 @@
 """Makes a journal smaller: what lies before the last snapshot is kept without its inputs, compressed.
 
-Pure work on files that nobody writes any more, about 0.25 s a segment of 64 MiB, most of it in Python: a process of low
-priority holds the loop up less than a thread. Interrupted at any point it leaves a whole journal.
+Pure work on files that nobody writes any more, about 0.25 s a segment of 64 MiB, most of it in Python: a daemon has it
+done by a process of low priority, this module's own main. Interrupted at any point it leaves a whole journal.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from adapters.tape_bytes import compress_frame
+from engine.live.beside import beside, serve
 from engine.live.journal.disk import Disk
 from engine.live.journal.errors import JournalDamaged, JournalNotWritten, Position
 from engine.live.journal.frames import (
@@ -89,6 +90,61 @@ def compact(
     if warning and warn is not None:
         warn(warning)
     return Compacted(done, deleted, bytes_before, size, warning)
+
+
+def wants(folder: Path, before: Position, quota_bytes: int) -> bool:
+    """Whether ``compact`` would have anything to do or to say; cheap, for it only looks at names and sizes.
+
+    Raises:
+        JournalDamaged: a segment is missing.
+        OSError: the folder cannot be read.
+    """
+    is_larger = bool(quota_bytes) and journal_bytes(folder) > quota_bytes
+    return is_larger or any(one.suffix == PLAIN and one.number < before.segment for one in segments(folder)[:-1])
+
+
+class _Order(msgspec.Struct, frozen=True):
+    folder: str
+    before: tuple[int, int]
+    quota_bytes: int
+    keep: str
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """One of the three."""
+
+    done: Compacted | None = None
+    damaged: tuple[str, int, str, str, str] | None = None
+    refused: tuple[str, str, str] | None = None
+
+
+async def compact_beside(folder: Path, before: Position, *, quota_bytes: int = 0, keep: str = "all") -> Compacted:
+    """``compact`` in a process of its own, so that the loop goes on; cancelled, it leaves a whole journal.
+
+    Raises:
+        JournalDamaged, JournalNotWritten: as ``compact``.
+        BesideError: the process ended without an answer.
+    """
+    order = _Order(str(folder), (before.segment, before.offset), quota_bytes, keep)
+    data = await beside("engine.live.journal.compaction", msgspec.json.encode(order))
+    answer = msgspec.json.decode(data, type=_Answer)
+    if answer.damaged is not None:
+        raise JournalDamaged(*answer.damaged)
+    if answer.done is None:
+        raise JournalNotWritten(*(answer.refused or (str(folder), "no answer", "")))
+    return answer.done
+
+
+def _served(data: bytes) -> bytes:
+    order = msgspec.json.decode(data, type=_Order)
+    try:
+        before = Position(*order.before)
+        answer = _Answer(done=compact(Path(order.folder), before, quota_bytes=order.quota_bytes, keep=order.keep))
+    except JournalDamaged as error:
+        answer = _Answer(damaged=(error.path, error.offset, error.expected, error.found, error.advice))
+    except JournalNotWritten as error:
+        answer = _Answer(refused=(error.path, error.found, error.advice))
+    return msgspec.json.encode(answer)
 
 
 def _compact(folder: Path, segment: Segment, disk: Disk) -> bool:
@@ -181,3 +237,7 @@ def _within_quota(folder: Path, before: Position, quota: int, keep: str, disk: D
     why = "all that is left is needed to start again" if keep == "quota" else 'facts are kept (keep = "all")'
     advice = 'raise [journal] quota, or set keep = "quota"' if keep != "quota" else "raise [journal] quota"
     return deleted, size, f"{folder}: expected at most {quota:,} bytes, found {size:,}: {why}; {advice}"
+
+
+if __name__ == "__main__":
+    serve(_served)

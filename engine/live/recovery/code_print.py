@@ -6,6 +6,7 @@ import hashlib
 import sys
 from collections.abc import Iterable
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -26,10 +27,29 @@ def code_print(modules: Iterable[str] = ()) -> dict[str, str]:
     root = Path(engine.__file__).resolve().parent.parent
     prints = {part: _of(sorted((root / part).rglob("*.py"))) for part in PURE}
     for module in sorted(set(modules)):
-        file = getattr(sys.modules.get(module), "__file__", None)
-        prints[module] = _of([Path(file)] if file else [])
+        prints[module] = module_print(module)
     prints |= {library: version(library) for library in LIBRARIES}
     return prints | {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
+
+
+def module_file(module: str) -> Path | None:
+    """Where a module's source lies, whether or not it was imported; None where there is none.
+
+    >>> module_file("strategies.hold").name, module_file("no_such_module")
+    ('hold.py', None)
+    """
+    loaded = sys.modules.get(module)
+    try:
+        origin = getattr(loaded, "__file__", None) if loaded is not None else getattr(find_spec(module), "origin", None)
+    except (ImportError, ValueError):
+        return None
+    return Path(origin) if origin and origin.endswith(".py") else None
+
+
+def module_print(module: str) -> str:
+    """A print of one module's source as it is now on disk."""
+    file = module_file(module)
+    return _of([file] if file is not None else [])
 
 
 def _of(files: Iterable[Path]) -> str:

@@ -89,7 +89,21 @@ def lines_after(journal: Path, session: int, count: int) -> Iterator[bytes]:
     Raises:
         RecoveryError: the journal has not kept them.
     """
-    known: int | None = None  # the number of the session's inputs before the frame at hand, where it is known
+    return (line for number, line in _numbered(journal, session) if number >= count)
+
+
+def count_inputs(journal: Path, session: int) -> int:
+    """How many inputs of a session the journal has, or had before it lost them.
+
+    Raises:
+        RecoveryError: it does not say.
+    """
+    return max((number + 1 for number, _ in _numbered(journal, session)), default=0)
+
+
+def _numbered(journal: Path, session: int) -> Iterator[tuple[int, bytes]]:
+    """The inputs of a session that the journal still has, each with how many of it come before."""
+    known: int | None = None
     current = 0
     for frame in read(journal):
         if frame.kind is Kind.HEADER:
@@ -103,6 +117,5 @@ def lines_after(journal: Path, session: int, count: int) -> Iterator[bytes]:
         elif frame.kind is Kind.INPUT and current == session:
             if known is None:
                 raise RecoveryError(f"{journal}: {frame.position}: expected a mark before this input, found none")
-            if known >= count:
-                yield frame.payload
+            yield known, frame.payload
             known += 1

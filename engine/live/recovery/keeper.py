@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
@@ -16,9 +17,11 @@ import structlog
 
 import engine
 from engine.core.records import Record
+from engine.live.beside import BesideError
 from engine.live.config import AppConfig
 from engine.live.journal import Journal, JournalDamaged
-from engine.live.journal.compaction import compact
+from engine.live.journal.compaction import compact_beside, wants
+from engine.live.recovery.code_print import module_print
 from engine.live.recovery.codec import StateError, freeze
 from engine.live.recovery.inputs import PlaceMark, SessionMark
 from engine.live.recovery.snapshots import SCHEMA, Head, SnapshotUnusable, head_name, newest, store, unpack
@@ -35,7 +38,8 @@ class Keeper:
     """One session's journal and snapshots; ``now_ns`` is the daemon's clock, ``kept`` gives the state as it stands.
 
     ``stored`` says how many entries are in the file of the tape; None without a tape. ``is_healed``: the tape of the
-    session before is complete, or never will be. Inputs leave the journal only when a tape has them.
+    session before is complete, or never will be. Inputs leave the journal only when a tape has them. ``is_torn``: the
+    engine raised within an input, so that its state must not be kept.
     """
 
     def __init__(
@@ -61,14 +65,17 @@ class Keeper:
         self._config = config
         self._code = dict(code)
         self._kept = kept
-        self._now_ns = now_ns
+        self.now_ns = now_ns
         self._session = session
         self._may_compact = True
         self._stored = stored
         self._segment = journal.position.segment
         self.is_healed = session.number == 1
+        self.is_torn = False
         self._next_ns = 0
         self._storing: asyncio.Task[None] | None = None
+        self._is_compacting = False
+        self._holders = 0
         journal.mark(msgspec.to_builtins(session))
 
     def entry(self, line: bytes) -> None:
@@ -95,9 +102,16 @@ class Keeper:
         place = PlaceMark(session=self._session.number, tape_entries=self.tape_entries, snapshot=snapshot)
         self.journal.mark(msgspec.to_builtins(place))
 
+    def reloaded(self, strategies: Iterable[str]) -> None:
+        """The code of these was read anew: what follows depends on it, and a start needs a state that it made."""
+        slots = self._kept().engine.roster.slots
+        modules = {type(slots[name].strategy).__module__ for name in strategies if name in slots}
+        self._code |= {module: module_print(module) for module in modules if module in self._code}
+        self._next_ns = 0
+
     def is_due(self) -> bool:
-        """Whether it is time for a snapshot; one at a time."""
-        return self._storing is None and self._now_ns() >= self._next_ns
+        """Whether it is time for a snapshot; one at a time, and none while somebody reads the journal."""
+        return self._storing is None and not self._holders and self.now_ns() >= self._next_ns
 
     def snapshot(self) -> asyncio.Task[None] | None:
         """Take the state as it stands and store it beside the loop; to be called between inputs only.
@@ -108,7 +122,7 @@ class Keeper:
         Raises:
             JournalNotWritten: as ``commit``.
         """
-        begun_ns = self._now_ns()
+        begun_ns = self.now_ns()
         self.commit()
         self.journal.commit()  # of the mark at the begin of a segment too
         kept = self._kept()
@@ -134,7 +148,7 @@ class Keeper:
             log.warning("no snapshot", error=str(error), next="in a minute; a start now replays from the one before")
             return None
         self._mark_place(head_name(head))
-        self.longest_freeze_ns = max(self.longest_freeze_ns, self._now_ns() - begun_ns)
+        self.longest_freeze_ns = max(self.longest_freeze_ns, self.now_ns() - begun_ns)
         self._next_ns = begun_ns + self._config.journal.snapshot_every
         self._storing = asyncio.get_running_loop().create_task(self._store(head, data), name="snapshot")
         return self._storing
@@ -143,38 +157,56 @@ class Keeper:
         try:
             path = await asyncio.to_thread(store, self._state.snapshots, head, data)
             self.snapshots += 1
-            self.snapshot_ns = self._now_ns()
+            self.snapshot_ns = self.now_ns()
             self.snapshot_bytes = path.stat().st_size
-            if self._may_compact:
-                await asyncio.to_thread(self._compact)
+            if self._may_compact and not self._holders:
+                await self._compact()
         except (JournalDamaged, SnapshotUnusable) as error:
             self.failed += 1
             self._may_compact = False
             log.error("the journal is not made smaller any more", error=str(error))
+        except BesideError as error:
+            self.failed += 1
+            log.warning(
+                "the journal was not made smaller", error=str(error), next="tried again after the next snapshot"
+            )
         except OSError as error:
             self.failed += 1
-            self._next_ns = self._now_ns() + RETRY_NS
+            self._next_ns = self.now_ns() + RETRY_NS
             log.warning("no snapshot", error=str(error), next="in a minute; a start now replays from the one before")
         finally:
             self._storing = None
 
-    def _compact(self) -> None:
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """While it lasts no input and no snapshot goes: somebody reads them."""
+        self._holders += 1
+        try:
+            yield
+        finally:
+            self._holders -= 1
+
+    async def _compact(self) -> None:
         """What stands before the older of the snapshots is needed by no start of this program."""
         paths = list(newest(self._state.snapshots))
         if len(paths) > 1:
-            head, _ = unpack(paths[-1])
+            head, _ = await asyncio.to_thread(unpack, paths[-1])
             if self._stored is not None:
                 is_ours = head.session == self._session.number
                 if not (self._stored() >= head.tape_entries if is_ours else self.is_healed):
                     return
             section = self._config.journal
-            compact(
-                self.journal.folder,
-                head.position,
-                quota_bytes=section.quota,
-                keep=section.keep,
-                warn=lambda words: log.warning("journal", found=words),
-            )
+            if not wants(self.journal.folder, head.position, section.quota):
+                return
+            self._is_compacting = True
+            try:
+                done = await compact_beside(
+                    self.journal.folder, head.position, quota_bytes=section.quota, keep=section.keep
+                )
+            finally:
+                self._is_compacting = False
+            if done.warning:
+                log.warning("journal", found=done.warning)
 
     async def close(self) -> None:
         """A last snapshot, and the journal made durable.
@@ -183,8 +215,13 @@ class Keeper:
             JournalNotWritten: the disk refuses.
         """
         if self._storing is not None:
-            await self._storing
-        if self.journal.failure is None and (storing := self.snapshot()) is not None:
+            running = self._storing
+            if self._is_compacting:  # at whatever point it ends, the journal is whole
+                running.cancel()
+            await asyncio.wait({running})
+            if not running.cancelled():
+                running.result()
+        if self.journal.failure is None and not self.is_torn and (storing := self.snapshot()) is not None:
             await storing
         await asyncio.to_thread(self.journal.close)
 
@@ -199,6 +236,7 @@ class Keeper:
             "longest_sync_ms": round(journal.longest_sync_ns / 1e6, 3),
             "snapshots": self.snapshots,
             "snapshot_bytes": self.snapshot_bytes,
+            "snapshot_age_s": round((self.now_ns() - self.snapshot_ns) / 1e9, 1) if self.snapshot_ns else None,
             "longest_freeze_ms": round(self.longest_freeze_ns / 1e6, 3),
             "failed": self.failed,
         }

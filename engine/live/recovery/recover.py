@@ -76,7 +76,7 @@ def recover(state: StateDir, journal: Journal, now: Past) -> Recovered | None:
         first = _sessions(journal.folder)
         if not first:
             return None  # killed before its first session began
-        begin = _from_start(now, first[0], "; ".join(remarks))
+        begin = from_start(now, first[0], "; ".join(remarks))
         entries = (
             tape_inputs(state.tape, first, journal.folder)
             if _is_compacted(journal.folder)
@@ -196,7 +196,7 @@ def _from_snapshot(state: StateDir, journal: Journal, now: Past, remarks: list[s
     return None
 
 
-def _from_start(now: Past, first: SessionMark, why: str) -> Begin:
+def from_start(now: Past, first: SessionMark, why: str) -> Begin:
     """An engine that knows nothing yet, to be told everything again."""
     if changed := differences(json.loads(first.config), now.config):
         raise RecoveryError(

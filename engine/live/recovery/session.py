@@ -18,7 +18,7 @@ from adapters.tape_heal import heal_tape
 from engine.core.types import Instrument
 from engine.live.config import AppConfig
 from engine.live.journal import Journal, JournalDamaged
-from engine.live.plugins import PluginError, target
+from engine.live.plugins import PluginError, look_beside, target
 from engine.live.recovery.code_print import code_print
 from engine.live.recovery.inputs import SessionMark, lines_after
 from engine.live.recovery.recover import Past, recover
@@ -61,7 +61,7 @@ def open_past(
         JournalDamaged, JournalNotWritten: see there.
         RecoveryError: the run cannot go on as it is; the text says what to do.
     """
-    modules = _modules(config)
+    modules = modules_of(config)
     code = code_print(modules)
     now = Past(config, instruments, venues, code, tuple({module.partition(".")[0] for module in modules}))
     journal = Journal.open(state.journal, config.journal.settings(), run=config.run.name)
@@ -77,8 +77,9 @@ def open_past(
     return Opened(journal, past, code)
 
 
-def _modules(config: AppConfig) -> list[str]:
-    """The modules of the strategies, venues and models that the config names."""
+def modules_of(config: AppConfig) -> list[str]:
+    """The modules of the strategies, venues and models that the config names; those beside the config too."""
+    look_beside()
     found = []
     for group, sections in (
         ("strategies", [section.use for section in config.strategy]),
