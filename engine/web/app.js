@@ -171,7 +171,7 @@ function showTables() {
   showExecution($("execution"), state);
   const training = state.training;
   setText($("training"), training.running ? `${training.running} training` : training.failed ? `${training.failed} failed` : "");
-  showModelScores($("models"), state.models);
+  showModelScores($("models"), state.models, state.contests);
   showDecay($("decay"), state.models);
   showTable($("latency"), [
     { head: "from receipt", left: true, grow: true, cell: (row) => row.name },

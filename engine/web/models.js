@@ -12,9 +12,27 @@ const between = (low, high, digits = 3) => (low === null ? "interval not known y
 // Beyond doubt only where the whole interval is on one side of 0.
 const sureTone = (row) => (row.ic_low > 0 ? "up" : row.ic_high !== null && row.ic_high < 0 ? "down" : "soft");
 
-export function showModelScores(table, models) {
+// What contests say of a model: a star for who is traded on, and how far the evidence for a challenger is.
+function standing(name, contests) {
+  const words = [];
+  let star = "";
+  for (const one of contests) {
+    if (one.champion === name) {
+      star = "★ ";
+      words.push(`speaks for the contest ${one.name}, reign ${one.reign}, ${count(one.labels)} labels`);
+    }
+    const other = one.challengers.find((row) => row.model === name);
+    if (other) words.push(`challenges ${one.champion} in ${one.name}: evidence ${other.wealth.toPrecision(2)} of ${count(Math.round(other.needed))}`);
+  }
+  return [star, words.map((each) => `\n${each}`).join("")];
+}
+
+export function showModelScores(table, models, contests) {
   showTable(table, [
-    { head: "model", left: true, grow: true, cell: (row) => [row.name, row.stopped ? "down" : "", row.stopped || `${row.use} on ${row.symbol}, ${row.label}\n${row.version ? `version ${row.version.slice(0, 8)}` : "no version"}`] },
+    { head: "model", left: true, grow: true, cell: (row) => {
+      const [star, words] = standing(row.name, contests);
+      return [star + row.name, row.stopped ? "down" : "", (row.stopped || `${row.use} on ${row.symbol}, ${row.label}\n${row.version ? `version ${row.version.slice(0, 8)}` : "no version"}`) + words];
+    } },
     { head: "IC", cell: (row) => (row.pairs ? [fixed(row.ic, 3), sureTone(row), `${between(row.ic_low, row.ic_high)}\nby rank ${fixed(row.spearman, 3)}, ${between(row.spearman_low, row.spearman_high)}`] : "–") },
     { head: "± 95 %", cell: (row) => (row.pairs && row.ic_low !== null ? [fixed((row.ic_high - row.ic_low) / 2, 2), "soft", between(row.ic_low, row.ic_high)] : ["–", "soft"]) },
     { head: "R² %", cell: (row) => (row.pairs ? [fixed(row.r2_pct, 1), tone(row.r2_pct), `${fixed(row.r2_pct, 2)} % against always saying 0\n${fixed(row.r2_last_pct, 2)} % against the last label\nRMSE ${fixed(row.rmse, 2)}, MAE ${fixed(row.mae, 2)} ${row.unit}\nlabel = ${fixed(row.intercept, 3)} + ${fixed(row.slope, 2)} × prediction`] : "–") },

@@ -1,4 +1,4 @@
-"""A start from a journal that was cut or whose bits were flipped: the account of before, or a refusal with the place."""
+"""A start from a journal that was cut or flipped anywhere: the account of before, or a refusal with the place."""
 
 from __future__ import annotations
 
