@@ -34,6 +34,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from engine.core.records import Record
 from engine.live.bus import BusFull
+from engine.live.redis_fence import Fence, Words, fenced
 
 COMMANDS: Final = frozenset({"halt", "resume", "reload", "flatten"})
 GROUP: Final = "papertape"
@@ -128,10 +129,14 @@ class RedisStats(msgspec.Struct):
 
 
 class RedisPublisher:
-    """Publishes a run to Redis and takes commands from it; ``run`` until ``stop``."""
+    """Publishes a run to Redis and takes commands from it; ``run`` until ``stop``.
 
-    def __init__(self, settings: RedisSettings, take_command: TakeCommand) -> None:
+    With a ``fence`` nothing of it has an effect any more when another process owns the shard.
+    """
+
+    def __init__(self, settings: RedisSettings, take_command: TakeCommand, fence: Fence | None = None) -> None:
         self.settings = settings
+        self._fence = fence
         self.stats = RedisStats()
         self._take_command = take_command
         self._outbox: deque[Record] = deque()
@@ -229,15 +234,14 @@ class RedisPublisher:
         """One round trip; what Redis did not take goes back to the front of the outbox."""
         batch = [self._outbox.popleft() for _ in range(min(BATCH, len(self._outbox)))]
         status, self._status = self._status, None
-        pipe = client.pipeline(transaction=status is not None)
-        for record in batch:
-            pipe.execute_command("XADD", self.settings.key("records"), *self._trimmed(), "*", *self._fields(record))
+        commands: list[Words] = [
+            ("XADD", self.settings.key("records"), *self._trimmed(), "*", *self._fields(record)) for record in batch
+        ]
         if status is not None:
-            for command in self._status_commands(status):
-                pipe.execute_command(*command)
+            commands += self._status_commands(status)
         taken = False
         try:
-            await asyncio.wait_for(pipe.execute(), self.settings.timeout_s)
+            await self._do(client, commands, is_whole=status is not None)
             taken = True
         finally:
             if not taken:
@@ -246,6 +250,13 @@ class RedisPublisher:
                 self._trim()
         self.stats.published += len(batch)
 
+    async def _do(self, client: Client, commands: list[Words], *, is_whole: bool) -> None:
+        """Run commands in one round trip; ``is_whole``: all of them or none."""
+        pipe = client.pipeline(transaction=is_whole and self._fence is None)
+        for command in commands if self._fence is None else fenced(self._fence, commands):
+            pipe.execute_command(*command)
+        await asyncio.wait_for(pipe.execute(), self.settings.timeout_s)
+
     def _trimmed(self) -> tuple[str | int, ...]:
         return ("MAXLEN", "~", self.settings.stream_length)
 
@@ -253,9 +264,9 @@ class RedisPublisher:
         fact = record.fact
         return ("seq", record.seq, "ns", record.ns, "type", type(fact).__name__, "fact", self._encode(fact))
 
-    def _status_commands(self, status: RedisStatus) -> list[tuple[str | int, ...]]:
+    def _status_commands(self, status: RedisStatus) -> list[Words]:
         key = self.settings.key
-        commands: list[tuple[str | int, ...]] = []
+        commands: list[Words] = []
         for symbol, best in status.books.items():
             commands.append(("HSET", key("book", symbol), *_flat(best)))
         # What is not there any more must not stay: a hash is made anew, within one transaction.
@@ -268,7 +279,7 @@ class RedisPublisher:
         return commands
 
     async def _farewell(self, client: Client) -> None:
-        await client.execute_command("HSET", self.settings.key("health"), "state", "stopped")
+        await self._do(client, [("HSET", self.settings.key("health"), "state", "stopped")], is_whole=False)
 
     def _trim(self) -> None:
         while len(self._outbox) > self.settings.outbox:
@@ -306,11 +317,12 @@ class RedisPublisher:
         self.stats.refused += bool(refusal)
         self.stats.commands += not refusal
         self._log.info("redis_command", id=entry_id, name=name[:32], refused=refusal)
-        pipe = client.pipeline(transaction=False)
-        pipe.execute_command("XACK", self.settings.key("commands"), GROUP, entry_id)
         reply = ("id", entry_id, "name", name, "ok", int(not refusal), "detail", refusal)
-        pipe.execute_command("XADD", self.settings.key("replies"), "MAXLEN", "~", 1000, "*", *reply)
-        await asyncio.wait_for(pipe.execute(), self.settings.timeout_s)
+        answer: list[Words] = [
+            ("XACK", self.settings.key("commands"), GROUP, entry_id),
+            ("XADD", self.settings.key("replies"), "MAXLEN", "~", 1000, "*", *reply),
+        ]
+        await self._do(client, answer, is_whole=False)
 
     def _take(self, name: str, args_text: str) -> str:
         """Hand one command to the daemon; the empty text, or why not."""
