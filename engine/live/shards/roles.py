@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from engine.live.shards.link import AWAY, Link, StaleOwner
 from engine.live.shards.names import Keys, Share, owner_name
 from engine.live.shards.shard import Shard
 from engine.live.shards.share import share_of
-from engine.live.shards.standby import StandIn, stand_by
+from engine.live.shards.standby import LEASE, StandIn, stand_by
 from engine.live.statedir import StateDir, StateDirError
 from engine.live.venues import StartError
 
@@ -155,6 +156,9 @@ async def claim(config: AppConfig, share: Share) -> Claimed:
     """
     link, keys, ttl_ms = Link(config.redis.url), Keys.of(config), config.redis.lease // 1_000_000
     try:
+        owner, _, token = os.environ.get(LEASE, "").rpartition(" ")
+        if owner:  # a stand-in owns it for us
+            return Claimed(owner, int(token), await _listed(link, keys))
         listed = await _listed(link, keys)
         lease = Lease(link, keys, share.name, owner_name(), ttl_ms)
         await lease.acquire(patience_s=ttl_ms / 1000 + 1.0)

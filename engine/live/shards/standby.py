@@ -8,6 +8,7 @@ An owner that is only cut off from Redis still holds the lock of its folder; nob
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from typing import Final
 import structlog
 
 from engine.live.config import AppConfig
+from engine.live.shards.lease import Lease, LeaseHeld
 from engine.live.shards.link import AWAY, Link
 from engine.live.shards.names import Keys, Share, owner_name
 
@@ -24,8 +26,11 @@ log = structlog.get_logger("papertape.standby")
 
 PROGRAM: Final = (sys.executable, "-c", "from engine.live.cli import main; main()")
 STOP_S: Final = 20.0
-CLAIM_MS: Final = 60_000
-"""How long another stand-in leaves a shard alone that one has begun to start."""
+STARTING_S: Final = 20.0
+"""How long the lease is kept for a process that was started; it begins to keep it when it has read its config."""
+
+LEASE: Final = "PAPERTAPE_LEASE"
+"""In the environment of such a process: the owner and the token that it begins with."""
 
 
 class StandIn:
@@ -33,6 +38,7 @@ class StandIn:
 
     def __init__(self, config: AppConfig, source: Path, shares: Sequence[Share]) -> None:
         self.started: dict[str, asyncio.subprocess.Process] = {}
+        self._holding: set[asyncio.Task[None]] = set()
         self._config = config
         self._source = source
         self._shares = list(shares)
@@ -42,14 +48,12 @@ class StandIn:
     async def run(self) -> None:
         """Look, and start what is missing."""
         link = Link(self._config.redis.url)
-        me = owner_name()
         try:
             while True:
                 await asyncio.sleep(self._every_s)
                 for share in self._shares:
                     try:
-                        if await self._is_free(link, share, me):
-                            await self._start(share)
+                        await self._look(link, share)
                     except AWAY as error:
                         log.warning("redis is away", error=str(error))
                         break
@@ -57,25 +61,48 @@ class StandIn:
             await asyncio.shield(self._stop())
             await link.close()
 
-    async def _is_free(self, link: Link, share: Share, me: str) -> bool:
-        """Whether a shard had an owner and has none now, and we are the one to start it."""
+    async def _look(self, link: Link, share: Share) -> None:
+        """Own a shard that had an owner and has none, and start its process."""
         running = self.started.get(share.name)
         if running is not None and running.returncode is None:
-            return False
+            return
         owner, token = await link.do("MGET", self._keys.lease(share.name), self._keys.fence(share.name))
         if owner is not None or token is None:
-            return False
-        claim = self._keys.key("claim", share.name, token.decode())
-        return bool(await link.do("SET", claim, me, "NX", "PX", CLAIM_MS))
-
-    async def _start(self, share: Share) -> None:
+            return
+        lease = Lease(link, self._keys, share.name, owner_name(), self._config.redis.lease // 1_000_000)
+        try:
+            await lease.acquire(patience_s=0.0)
+        except LeaseHeld:
+            return  # another one was quicker
         words = ("run", str(self._source), "--role", "engine", "--shard", f"{share.index}/{share.count}")
-        self.started[share.name] = process = await asyncio.create_subprocess_exec(
-            *PROGRAM, *words, stdin=asyncio.subprocess.DEVNULL, start_new_session=True
+        process = await asyncio.create_subprocess_exec(
+            *PROGRAM,
+            *words,
+            stdin=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+            env={**os.environ, LEASE: f"{lease.owner} {lease.token}"},
         )
-        log.warning("took over", shard=share.name, process=process.pid)
+        self.started[share.name] = process
+        log.warning("took over", shard=share.name, token=lease.token, process=process.pid)
+        task = asyncio.create_task(self._hold(lease, process))
+        self._holding.add(task)
+        task.add_done_callback(self._holding.discard)
+
+    async def _hold(self, lease: Lease, process: asyncio.subprocess.Process) -> None:
+        """Keep the lease for a process that is starting; it keeps it itself as soon as it can."""
+        keeping = asyncio.create_task(lease.keep())
+        ending = asyncio.create_task(process.wait())
+        await asyncio.wait([keeping, ending], timeout=STARTING_S, return_when=asyncio.FIRST_COMPLETED)
+        for task in (keeping, ending):
+            task.cancel()
+        await asyncio.gather(keeping, ending, return_exceptions=True)
+        if process.returncode is not None:
+            log.error("a process that took over ended", shard=lease.what, code=process.returncode)
+            await lease.release()
 
     async def _stop(self) -> None:
+        for task in list(self._holding):
+            task.cancel()
         alive = [one for one in self.started.values() if one.returncode is None]
         for process in alive:
             process.terminate()

@@ -1,0 +1,285 @@
+"""A feed and two shards on one Redis: a shard is killed and taken over, Redis stops and comes back, nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from redis import Redis
+from redis.exceptions import ConnectionError as NoConnection
+
+from engine.core.order_facts import Sent
+from engine.core.records import FeedState, Fill, Record
+from engine.live.journal import Kind, decode_record, read
+from engine.live.shards.names import Share
+from engine.research.replay import replay
+from tests.services import free_port, require
+
+PROGRAM = (sys.executable, "-c", "from engine.live.cli import main; main()")
+PATIENCE_S = 90.0
+LEASE_S = 2.0
+SHARDS = ("shard-0-of-2", "shard-1-of-2")
+
+CONFIG = """
+[run]
+name = "r"
+state_dir = "{folder}"
+[venue.sim]
+use = "binance-spot"
+symbols = ["BTCUSDT", "ETHUSDT", "XRPUSDT", "DOGEUSDT"]
+[venue.sim.market]
+seed = 3
+[paper]
+out = "5ms"
+back = "5ms"
+feed = "1ms"
+cash = {{ USDT = "10000000" }}
+[risk]
+max_orders_per_window = 0
+max_position_notional = "0"
+drawdown_fraction = "0"
+allow_short = true
+allow_debt = true
+[journal]
+snapshot_every = "3s"
+[http]
+port = 0
+[redis]
+url = "redis://127.0.0.1:{port}/0"
+lease = "{lease_s}s"
+[[strategy]]
+name = "busy"
+use = "engine.research.crash_strategy:Busy"
+symbol = "*"
+every_s = 0.1
+rest = 20
+"""
+
+
+class Server:
+    """A redis-server that keeps its data on disk, so that it comes back with it."""
+
+    def __init__(self, binary: str, folder: Path) -> None:
+        self.port = free_port()
+        self._command = [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+        self._command += ["--appendonly", "yes", "--daemonize", "no"]
+        self._process: subprocess.Popen[bytes] | None = None
+        self.client: Any = Redis(port=self.port, decode_responses=True, protocol=2)
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        until(self._answers, "redis-server answers")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(20)
+            self._process = None
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.client.ping())
+        except NoConnection:
+            return False
+
+
+def until(condition: Callable[[], Any], what: str) -> float:
+    """Wait for a fact; the seconds that it took."""
+    begun = time.monotonic()
+    while time.monotonic() - begun < PATIENCE_S:
+        if condition():
+            return time.monotonic() - begun
+        time.sleep(0.02)
+    raise AssertionError(f"expected that {what} within {PATIENCE_S:g} s")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    made = Server(require("redis-server"), tmp_path)
+    made.start()
+    yield made
+    made.stop()
+
+
+@contextmanager
+def running(folder: Path, name: str, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """``papertape run`` with these words; whatever happens, it ends."""
+    with (folder / f"{name}.txt").open("wb") as out:
+        process = subprocess.Popen(
+            [*PROGRAM, "run", str(folder / "c.toml"), *words], stdin=subprocess.DEVNULL, stdout=out, stderr=out
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def stopped(process: subprocess.Popen[bytes]) -> int:
+    process.send_signal(signal.SIGINT)
+    return process.wait(60)
+
+
+def facts(folder: Path) -> list[Record]:
+    return [decode_record(frame.payload) for frame in read(folder / "journal") if frame.kind is Kind.FACT]
+
+
+def shown_fills(server: Server, shard: str) -> set[tuple[int, int]]:
+    """The fills that the shard told the world."""
+    entries = server.client.xrange(f"papertape:r:{shard}:records")
+    told = [json.loads(fields["fact"]) for _, fields in entries if fields["type"] == "Fill"]
+    return {(fill["order"], fill["number"]) for fill in told}
+
+
+def is_ready(server: Server, shard: str) -> bool:
+    return bool(server.client.hget(f"papertape:r:{shard}:health", "ready") == "true")
+
+
+def judge(server: Server, folder: Path, shard: str, sessions: int) -> None:
+    """What a shard's folder must hold after all: every fact once, every shown fill, and a replay that agrees."""
+    records = facts(folder)
+    assert [record.seq for record in records] == list(range(1, len(records) + 1))
+    sent = Counter(record.fact.order for record in records if isinstance(record.fact, Sent))
+    fills = Counter((one.fact.order, one.fact.number) for one in records if isinstance(one.fact, Fill))
+    assert len(sent) > 50 and len(fills) > 10
+    assert set(sent.values()) == {1} and set(fills.values()) == {1}
+    shown = shown_fills(server, shard)
+    assert len(shown) > 10 and shown <= set(fills)
+    digest = json.loads((folder / "run.json").read_text())["digest"]
+    assert replay([folder]).digest == digest
+    assert len(list((folder / "tape").glob("*.ptz"))) == sessions
+
+
+def sent_while_in_doubt(records: list[Record], symbols: set[str]) -> int:
+    """Orders that left while no book was ready."""
+    ready: set[str] = set()
+    count = 0
+    for record in records:
+        fact = record.fact
+        if isinstance(fact, FeedState):
+            ready = ready | {fact.symbol} if fact.ready else ready - {fact.symbol}
+        elif isinstance(fact, Sent):
+            count += not ready & symbols
+    return count
+
+
+def test_a_killed_shard_is_taken_over_and_a_stopped_redis_loses_nothing(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(CONFIG.format(folder=tmp_path, port=server.port, lease_s=LEASE_S))
+    folders = {shard: tmp_path / "r" / shard for shard in SHARDS}
+    lease = f"papertape:r:lease:{SHARDS[0]}"
+    with ExitStack() as stack:
+
+        def start(name: str, *words: str) -> subprocess.Popen[bytes]:
+            return stack.enter_context(running(tmp_path, name, *words))
+
+        feed = start("feed", "--role", "feed")
+        first = start("first", "--role", "engine", "--shard", "0/2")
+        second = start("second", "--role", "engine", "--shard", "1/2")
+        for shard in SHARDS:
+            until(lambda shard=shard: is_ready(server, shard), f"{shard} is ready")
+        standby = start("standby", "--role", "engine", "--shard", "0/2", "--standby")
+        until(lambda: len(shown_fills(server, SHARDS[0])) > 10, "fills are shown")
+        time.sleep(4.0)  # the stand-in has its modules, and a snapshot is there
+
+        before = server.client.get(lease)
+        os.kill(first.pid, signal.SIGKILL)
+        first.wait()
+        known = shown_fills(server, SHARDS[0])
+        took_s = until(lambda: server.client.get(lease) not in (None, before), "the shard has an owner again")
+        assert took_s < LEASE_S * 1.5
+        server.client.delete(f"papertape:r:{SHARDS[0]}:health")
+        until(lambda: is_ready(server, SHARDS[0]), "its books are ready again")
+        until(lambda: len(shown_fills(server, SHARDS[0]) - known) > 5, "it trades again")
+
+        owners = [server.client.get(f"papertape:r:lease:{shard}") for shard in SHARDS]
+        server.stop()
+        time.sleep(4.0)
+        server.start()
+        told = [len(shown_fills(server, shard)) for shard in SHARDS]
+        for shard, count in zip(SHARDS, told, strict=True):
+            until(lambda s=shard, c=count: len(shown_fills(server, s)) > c + 5, f"{shard} trades again")
+        assert owners == [server.client.get(f"papertape:r:lease:{shard}") for shard in SHARDS]
+
+        assert stopped(second) == 0
+        assert stopped(standby) == 0  # and with it the process that it started
+        assert stopped(feed) == 0
+    judge(server, folders[SHARDS[0]], SHARDS[0], sessions=2)
+    judge(server, folders[SHARDS[1]], SHARDS[1], sessions=1)
+    symbols = {f"sim:{one}" for one in ("BTCUSDT", "ETHUSDT", "XRPUSDT", "DOGEUSDT")}
+    mine = {symbol for symbol in symbols if Share(0, 2).owns(symbol)}
+    records = facts(folders[SHARDS[0]])
+    restarts = [one.fact for one in records if isinstance(one.fact, FeedState) and one.fact.reason == "restart"]
+    assert {fact.symbol for fact in restarts} == mine
+    assert sent_while_in_doubt(records, mine) == 0
+
+
+def test_a_stale_owner_writes_nothing(server: Server) -> None:
+    import asyncio
+
+    from engine.live.shards.lease import Lease, LeaseHeld, LeaseLost
+    from engine.live.shards.link import Link, StaleOwner
+    from engine.live.shards.names import Keys
+
+    async def live() -> None:
+        link, keys = Link(f"redis://127.0.0.1:{server.port}/0"), Keys("p", "r")
+        old, new = (Lease(link, keys, "shard-0-of-1", name, 600) for name in ("old", "new"))
+        await old.acquire(patience_s=0.0)
+        await link.fenced(old, [("SET", "p:r:x", "old"), ("RPUSH", "p:r:y", b"\x00\xff", 7)])
+        with pytest.raises(LeaseHeld, match="owned by old"):
+            await new.acquire(patience_s=0.0)
+        await new.acquire(patience_s=2.0)
+        assert new.token > old.token
+        with pytest.raises(StaleOwner):
+            await link.fenced(old, [("SET", "p:r:x", "stale")])
+        with pytest.raises(LeaseLost, match="is owned by new now"):
+            await old.keep()
+        server.client.delete(new.key)  # as after a partition in which nobody else asked
+        keeping = asyncio.create_task(new.keep())
+        await asyncio.sleep(0.5)
+        assert server.client.get(new.key) == "new"
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        await new.release()
+        assert server.client.get(new.key) is None
+        await link.close()
+
+    asyncio.run(live())
+    assert server.client.get("p:r:x") == "old"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--role", "judge"], "expected --role to be one of all, feed, engine"),
+        (["--role", "engine", "--shard", "2/2"], "expected i/n with i from 0 to n-1"),
+        (["--role", "feed", "--shard", "0/2"], "with --role engine, found 'feed'"),
+        (["--shard", "0/2"], "with --role engine, found 'all'"),
+    ],
+)
+def test_roles_that_do_not_go_together_are_refused(tmp_path: Path, words: list[str], expected: str) -> None:
+    (tmp_path / "c.toml").write_text(CONFIG.format(folder=tmp_path, port=1, lease_s=LEASE_S))
+    done = subprocess.run(
+        [*PROGRAM, "run", str(tmp_path / "c.toml"), *words], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 2
+    assert expected in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_the_list_of_instruments_is_read_as_it_was_written() -> None:
+    from engine.core.types import Instrument
+    from engine.live.shards.feed import Listed, listing
+
+    one = Instrument(venue="v", symbol="X", base="B", quote="Q", price_decimals=2, size_decimals=3)
+    told = msgspec.json.decode(listing([("v", "plain", {"X": one})]), type=dict[str, Listed])
+    assert told == {"v": Listed("plain", {"X": one})}
