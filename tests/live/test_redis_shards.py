@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -142,8 +142,18 @@ def shown_fills(server: Server, shard: str) -> set[tuple[int, int]]:
     return {(fill["order"], fill["number"]) for fill in told}
 
 
-def is_ready(server: Server, shard: str) -> bool:
-    return bool(server.client.hget(f"papertape:r:{shard}:health", "ready") == "true")
+def health(server: Server, word: str, shards: Sequence[str] = SHARDS) -> bool:
+    """Whether these shards all say ``true`` to a word of their health."""
+    return all(server.client.hget(f"papertape:r:{shard}:health", word) == "true" for shard in shards)
+
+
+def trades_on(server: Server, shard: str, before: int) -> None:
+    until(lambda: len(shown_fills(server, shard)) > before + 5, f"{shard} trades again")
+
+
+def order(server: Server, shard: str, name: str) -> None:
+    """Give one shard a command."""
+    server.client.xadd(f"papertape:r:{shard}:commands", {"name": name, "args": "{}"})
 
 
 def judge(server: Server, folder: Path, shard: str, sessions: int) -> None:
@@ -186,11 +196,12 @@ def test_a_killed_shard_is_taken_over_and_a_stopped_redis_loses_nothing(server: 
         feed = start("feed", "--role", "feed")
         first = start("first", "--role", "engine", "--shard", "0/2")
         second = start("second", "--role", "engine", "--shard", "1/2")
-        for shard in SHARDS:
-            until(lambda shard=shard: is_ready(server, shard), f"{shard} is ready")
+        until(lambda: health(server, "ready"), "both shards are ready")
         standby = start("standby", "--role", "engine", "--shard", "0/2", "--standby")
         until(lambda: len(shown_fills(server, SHARDS[0])) > 10, "fills are shown")
-        time.sleep(4.0)  # the stand-in has its modules, and a snapshot is there
+        until(lambda: "watching" in (tmp_path / "standby.txt").read_text(), "the stand-in watches")
+        snapshots = folders[SHARDS[0]] / "snapshots"
+        until(lambda: any(snapshots.glob("*")), "there is a snapshot")
 
         before = server.client.get(lease)
         os.kill(first.pid, signal.SIGKILL)
@@ -199,7 +210,7 @@ def test_a_killed_shard_is_taken_over_and_a_stopped_redis_loses_nothing(server: 
         took_s = until(lambda: server.client.get(lease) not in (None, before), "the shard has an owner again")
         assert took_s < LEASE_S * 1.5
         server.client.delete(f"papertape:r:{SHARDS[0]}:health")
-        until(lambda: is_ready(server, SHARDS[0]), "its books are ready again")
+        until(lambda: health(server, "ready", SHARDS[:1]), "its books are ready again")
         until(lambda: len(shown_fills(server, SHARDS[0]) - known) > 5, "it trades again")
 
         owners = [server.client.get(f"papertape:r:lease:{shard}") for shard in SHARDS]
@@ -208,8 +219,20 @@ def test_a_killed_shard_is_taken_over_and_a_stopped_redis_loses_nothing(server: 
         server.start()
         told = [len(shown_fills(server, shard)) for shard in SHARDS]
         for shard, count in zip(SHARDS, told, strict=True):
-            until(lambda s=shard, c=count: len(shown_fills(server, s)) > c + 5, f"{shard} trades again")
+            trades_on(server, shard, count)
         assert owners == [server.client.get(f"papertape:r:lease:{shard}") for shard in SHARDS]
+
+        order(server, SHARDS[0], "halt")
+        until(lambda: health(server, "halted"), "a halt of one halts both")
+        assert server.client.get("papertape:r:halt") == "shard-0-of-2 is halted"
+        order(server, SHARDS[1], "resume")
+        until(lambda: not server.client.exists("papertape:r:halt"), "a resume of the other lifts it")
+        for shard in SHARDS:
+            trades_on(server, shard, len(shown_fills(server, shard)))
+        server.client.set("papertape:r:halt", "lunch")
+        until(lambda: health(server, "halted"), "a person's halt halts both")
+        server.client.delete("papertape:r:halt")
+        until(lambda: not health(server, "halted", SHARDS[:1]), "and is lifted")
 
         assert stopped(second) == 0
         assert stopped(standby) == 0  # and with it the process that it started
@@ -283,3 +306,55 @@ def test_the_list_of_instruments_is_read_as_it_was_written() -> None:
     one = Instrument(venue="v", symbol="X", base="B", quote="Q", price_decimals=2, size_decimals=3)
     told = msgspec.json.decode(listing([("v", "plain", {"X": one})]), type=dict[str, Listed])
     assert told == {"v": Listed("plain", {"X": one})}
+
+
+def test_a_sum_over_all_shards_halts_them(server: Server) -> None:
+    import asyncio
+    from decimal import Decimal
+
+    from engine.live.build import build_engine
+    from engine.live.bus import Bus
+    from engine.live.clock import Clock
+    from engine.live.runner import Runner
+    from engine.live.shards.lease import Lease
+    from engine.live.shards.link import Link
+    from engine.live.shards.names import Keys
+    from engine.live.shards.portfolio import Portfolio, gross
+    from tests.recovering import BTC, config
+
+    async def live() -> None:
+        link, keys = Link(f"redis://127.0.0.1:{server.port}/0"), Keys("p", "r")
+        lease = Lease(link, keys, "shard-0-of-2", "me", 5_000)
+        await lease.acquire(patience_s=0.0)
+        engine = build_engine(config(), [BTC], inline_training=False).engine
+        runner = Runner(engine, Bus(), Clock(), lambda entry: None)
+        portfolio = Portfolio(link, lease, keys, Decimal("1000.5"))
+
+        async def turn() -> bool:
+            await portfolio.tell(runner)
+            runner.drain(10)
+            return engine.halted
+
+        assert gross(engine) == {"USDT": "0"}
+        server.client.hset("p:r:portfolio", mapping={"shard-1-of-2": 0, "shard-1-of-2 USDT": "1000.5"})
+        assert not await turn()
+        server.client.hset("p:r:portfolio", "shard-1-of-2 USDT", "1000.6")
+        assert await turn()
+        assert server.client.get("p:r:halt") == (
+            "max_total_notional: expected at most 1000.5 over all shards, found 1000.60 USDT"
+        )
+        await turn()
+        server.client.hset("p:r:portfolio", "shard-1-of-2 USDT", "0")
+        assert await turn()  # lifted by a person only
+        runner.command("resume")
+        runner.drain(10)
+        assert not await turn()
+        assert server.client.get("p:r:halt") is None
+        runner.command("halt")
+        runner.drain(10)
+        server.client.flushall()  # a Redis that lost its data resumes nobody
+        assert await turn()
+        assert server.client.get("p:r:halt") == "shard-0-of-2 is halted"
+        await link.close()
+
+    asyncio.run(live())

@@ -17,6 +17,7 @@ from engine.live.shards.lease import Holding, Lease, LeaseLost
 from engine.live.shards.link import Link, StaleOwner
 from engine.live.shards.market import Reader, RedisTransport
 from engine.live.shards.names import Keys, Share
+from engine.live.shards.portfolio import Portfolio
 from engine.live.shards.standby import StandIn
 from engine.live.venues import Reached
 
@@ -58,7 +59,7 @@ class Shard:
         self._stand_in = stand_in
         self._runner: Runner | None = None
         self._is_there = True
-        self._has_halted = False
+        self._portfolio = Portfolio(self._link, self.lease, self._keys, run.risk.max_total_notional)
 
     def reach(self, clock: Callable[[], int]) -> list[Reached]:
         """The venues of this shard, as the feed told them; ``clock`` gives ns UTC."""
@@ -93,6 +94,8 @@ class Shard:
         if self._holding is not None:
             self._holding.stop()
         tasks: list[tuple[str, Awaitable[None]]] = [("lease", self.lease.keep(self._contact))]
+        assert self._runner is not None
+        tasks.append(("portfolio", self._portfolio.run(self._runner)))
         tasks += [(f"acknowledge {name}", reader.acknowledge()) for name, reader in self.readers.items()]
         if self._stand_in is not None:
             tasks.append(("stand-in", self._stand_in.run()))
@@ -120,10 +123,7 @@ class Shard:
         try:
             if halts and not is_there and not self._runner.engine.halted:
                 self._runner.command("halt", {"reason": AWAY_REASON})
-                self._has_halted = True
-            elif is_there and self._has_halted:
-                self._runner.command("resume")
-                self._has_halted = False
+                self._portfolio.expect(halted=True)  # when Redis is back, its key says whether the run is halted
         except BusFull as error:
             self._is_there = not is_there  # tried again with the next word of Redis
             log.warning("command refused", error=str(error))

@@ -11,6 +11,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -46,29 +47,45 @@ class StandIn:
         self._every_s = config.redis.lease / 1e9 / 10
 
     async def run(self) -> None:
-        """Look, and start what is missing."""
+        """Look, and start what is missing.
+
+        When Redis was away all leases have run out: for the time of one nothing is taken, so that owners that live can
+        say so first.
+        """
         link = Link(self._config.redis.url)
+        there_since: float | None = None
+        is_watching = False
         try:
             while True:
                 await asyncio.sleep(self._every_s)
                 for share in self._shares:
                     try:
-                        await self._look(link, share)
+                        free = await self._is_free(link, share)
+                        there_since = time.monotonic() if there_since is None else there_since
+                        if time.monotonic() - there_since <= self._config.redis.lease / 1e9:
+                            continue
+                        if not is_watching:
+                            log.info("watching", shards=[one.name for one in self._shares])
+                        is_watching = True
+                        if free:
+                            await self._take(link, share)
                     except AWAY as error:
+                        there_since, is_watching = None, False
                         log.warning("redis is away", error=str(error))
                         break
         finally:
             await asyncio.shield(self._stop())
             await link.close()
 
-    async def _look(self, link: Link, share: Share) -> None:
-        """Own a shard that had an owner and has none, and start its process."""
-        running = self.started.get(share.name)
-        if running is not None and running.returncode is None:
-            return
+    async def _is_free(self, link: Link, share: Share) -> bool:
+        """Whether a shard had an owner and has none."""
         owner, token = await link.do("MGET", self._keys.lease(share.name), self._keys.fence(share.name))
-        if owner is not None or token is None:
-            return
+        running = self.started.get(share.name)
+        is_ours = running is not None and running.returncode is None
+        return owner is None and token is not None and not is_ours
+
+    async def _take(self, link: Link, share: Share) -> None:
+        """Own a shard and start its process."""
         lease = Lease(link, self._keys, share.name, owner_name(), self._config.redis.lease // 1_000_000)
         try:
             await lease.acquire(patience_s=0.0)
