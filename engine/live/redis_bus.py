@@ -9,7 +9,9 @@ Keys, all below ``PREFIX:RUN:`` (see ``deploy/README.md``):
 ===================== ======  ==================================================================================
 ``records``           stream  one entry a record: ``seq``, ``ns``, ``type``, ``fact`` (JSON), trimmed by length
 ``book:VENUE:SYMBOL`` hash    the best prices as exact text
-``positions``         hash    ``VENUE:SYMBOL`` to exact text
+``positions``         hash    ``STRATEGY VENUE:SYMBOL`` to exact text
+``orders``            hash    the number of a working order to what is known of it (JSON)
+``signals``           hash    ``VENUE:SYMBOL NAME`` to the last value
 ``health``            hash    state of the daemon; expires, so that a dead daemon looks dead
 ``commands``          stream  in: ``name`` and ``args`` (JSON), read by the consumer group ``papertape``
 ``replies``           stream  out: ``id`` of the command's entry, ``name``, ``ok``, ``detail``
@@ -32,7 +34,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
-from engine.core.records import Record
+from engine.core.records import Record, Signal
 from engine.live.bus import BusFull
 from engine.live.redis_fence import Fence, Words, fenced
 
@@ -41,6 +43,9 @@ GROUP: Final = "papertape"
 CONSUMER: Final = "daemon"
 BATCH: Final = 500
 """Records a round trip."""
+
+SIGNALS: Final = 2_000
+"""Signals in the hash at most: the last ones. A script of Redis takes commands of some 8,000 words."""
 
 TakeCommand: TypeAlias = Callable[[str, dict[str, Any]], None]
 """Takes a command's name and arguments; raises ``ValueError`` or ``BusFull`` to refuse it, the text says why."""
@@ -114,6 +119,7 @@ class RedisStatus(msgspec.Struct, frozen=True):
 
     books: Mapping[str, Mapping[str, str]] = {}
     positions: Mapping[str, str] = {}
+    orders: Mapping[str, str] = {}
     health: Mapping[str, str] = {}
 
 
@@ -141,6 +147,7 @@ class RedisPublisher:
         self._take_command = take_command
         self._outbox: deque[Record] = deque()
         self._status: RedisStatus | None = None
+        self._signals: dict[str, str] = {}
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._encode = msgspec.json.Encoder().encode
@@ -151,6 +158,12 @@ class RedisPublisher:
         """Hand over new records and, now and then, the present. Never waits and never raises."""
         self._outbox.extend(records)
         self._trim()
+        for record in records:
+            if isinstance(fact := record.fact, Signal):
+                self._signals.pop(name := f"{fact.symbol} {fact.name}", None)
+                self._signals[name] = repr(fact.value)
+                if len(self._signals) > SIGNALS:
+                    del self._signals[next(iter(self._signals))]
         if status is not None:
             self._status = status
         self._wake.set()
@@ -256,6 +269,7 @@ class RedisPublisher:
         for command in commands if self._fence is None else fenced(self._fence, commands):
             pipe.execute_command(*command)
         await asyncio.wait_for(pipe.execute(), self.settings.timeout_s)
+        heed_cancel()
 
     def _trimmed(self) -> tuple[str | int, ...]:
         return ("MAXLEN", "~", self.settings.stream_length)
@@ -270,9 +284,9 @@ class RedisPublisher:
         for symbol, best in status.books.items():
             commands.append(("HSET", key("book", symbol), *_flat(best)))
         # What is not there any more must not stay: a hash is made anew, within one transaction.
-        commands += [("DEL", key("positions")), ("DEL", key("health"))]
-        if status.positions:
-            commands.append(("HSET", key("positions"), *_flat(status.positions)))
+        commands += [("DEL", key(name)) for name in ("positions", "orders", "signals", "health")]
+        hashes = {"positions": status.positions, "orders": status.orders, "signals": self._signals}
+        commands += [("HSET", key(name), *_flat(values)) for name, values in hashes.items() if values]
         health = {"state": "running", **status.health, "redis_dropped": str(self.stats.dropped)}
         commands.append(("HSET", key("health"), *_flat(health)))
         commands.append(("PEXPIRE", key("health"), round(self.settings.health_ttl_s * 1000)))
@@ -301,6 +315,7 @@ class RedisPublisher:
                 *("XREADGROUP", "GROUP", GROUP, CONSUMER, "COUNT", 16, "BLOCK", round(self.settings.timeout_s * 1000)),
                 *("STREAMS", self.settings.key("commands"), start),
             )
+            heed_cancel()
             entries = [entry for stream in answer or () for entry in stream[1]]
             for entry_id, fields in entries:
                 await self._obey(client, entry_id, fields or {})
@@ -341,6 +356,13 @@ class RedisPublisher:
         age_s = int(seconds) + int(micros) / 1e6 - millis / 1e3
         limit_s = self.settings.command_max_age_s
         return f"expected a command at most {limit_s:g} s old, found {age_s:.1f} s" if age_s > limit_s else ""
+
+
+def heed_cancel() -> None:
+    """End a task that was cancelled: what it waited for, answered at the same moment, may keep that to itself."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _flat(fields: Mapping[str, str]) -> list[str]:

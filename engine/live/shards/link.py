@@ -16,7 +16,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
-from engine.live.redis_bus import RedisSettings
+from engine.live.redis_bus import RedisSettings, heed_cancel
 from engine.live.redis_fence import Fence, Words, fenced
 
 AWAY: Final = (RedisError, OSError, TimeoutError)
@@ -61,14 +61,11 @@ class Link:
 
     async def do(self, *words: str | int | bytes, timeout_s: float | None = None) -> Any:
         """One command and its answer."""
-        task = asyncio.current_task()
         try:
             async with asyncio.timeout(timeout_s or self.timeout_s):
                 return await self._client.execute_command(*words)
         finally:
-            # The client may keep it to itself that its task was cancelled, and answer, or say that a connection broke.
-            if task is not None and task.cancelling():
-                raise asyncio.CancelledError
+            heed_cancel()
 
     async def script(
         self, text: str, keys: Sequence[str], *words: str | int | bytes, timeout_s: float | None = None
