@@ -130,7 +130,8 @@ class App:
         if self._shard is not None:
             self._shard.attach(runner)
         runner.connections = self._connections(runner, feeds)
-        self._training = Training(built.models, self.state.models, runner.bus.room, runner.model_ready)
+        elsewhere = self._shard.trainers() if self._shard is not None else None
+        self._training = Training(built.models, self.state.models, runner.bus.room, runner.model_ready, elsewhere)
         runner.training = self._training
         if any(section.use == "mlp" for section in config.model):
             self._training.warm()

@@ -68,7 +68,7 @@ def run(
     for_: For = "",
     json_: Json = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Set an earlier run of this name aside, in old/.")] = False,
-    role: Annotated[str, typer.Option(help="all; or with Redis between machines: feed, engine.")] = "all",
+    role: Annotated[str, typer.Option(help="all; or with Redis between machines: feed, engine, trainer.")] = "all",
     shard: Annotated[str, typer.Option(help="Of the role engine: i/n, such as 0/2.")] = "",
     standby: Annotated[
         bool, typer.Option("--standby", help="Own nothing; start a shard (of --shard's n) whose owner is gone.")

@@ -247,6 +247,34 @@ def test_a_killed_shard_is_taken_over_and_a_stopped_redis_loses_nothing(server: 
     assert sent_while_in_doubt(records, mine) == 0
 
 
+def test_an_owner_that_was_stopped_for_too_long_stops_for_good(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(CONFIG.format(folder=tmp_path, port=server.port, lease_s=LEASE_S))
+    only = Share(0, 1).name
+    lease = f"papertape:r:lease:{only}"
+    with ExitStack() as stack:
+        feed = stack.enter_context(running(tmp_path, "feed", "--role", "feed"))
+        owner = stack.enter_context(running(tmp_path, "owner", "--role", "engine", "--shard", "0/1"))
+        until(lambda: health(server, "ready", [only]), "the shard is ready")
+        until(lambda: len(shown_fills(server, only)) > 10, "fills are shown")
+        standby = stack.enter_context(running(tmp_path, "standby", "--role", "engine", "--shard", "0/1", "--standby"))
+        until(lambda: "watching" in (tmp_path / "standby.txt").read_text(), "the stand-in watches")
+        before = server.client.get(lease)
+        owner.send_signal(signal.SIGSTOP)
+        until(lambda: server.client.get(lease) not in (None, before), "the shard has another owner")
+        time.sleep(1.0)
+        owner.send_signal(signal.SIGCONT)
+        assert owner.wait(60) == 1
+        last = (tmp_path / "owner.txt").read_text().splitlines()[-1]
+        assert last.startswith("papertape: ") and "of this run is owned by" in last
+        server.client.delete(f"papertape:r:{only}:health")
+        known = shown_fills(server, only)
+        until(lambda: health(server, "ready", [only]), "its books are ready again")
+        until(lambda: len(shown_fills(server, only) - known) > 5, "it trades again")
+        assert stopped(standby) == 0
+        assert stopped(feed) == 0
+    judge(server, tmp_path / "r" / only, only, sessions=2)
+
+
 def test_a_stale_owner_writes_nothing(server: Server) -> None:
     import asyncio
 
@@ -284,7 +312,7 @@ def test_a_stale_owner_writes_nothing(server: Server) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--role", "judge"], "expected --role to be one of all, feed, engine"),
+        (["--role", "judge"], "expected --role to be one of all, feed, engine, trainer"),
         (["--role", "engine", "--shard", "2/2"], "expected i/n with i from 0 to n-1"),
         (["--role", "feed", "--shard", "0/2"], "with --role engine, found 'feed'"),
         (["--shard", "0/2"], "with --role engine, found 'all'"),

@@ -100,6 +100,19 @@ class Keys(NamedTuple):
         return self.key("instruments")
 
     @property
+    def jobs(self) -> str:
+        """The stream of training jobs."""
+        return self.key("jobs")
+
+    def done(self, job: str) -> str:
+        """What came of a job: the name of a payload, or ``!`` and why there is none."""
+        return self.key("done", job)
+
+    def payload(self, name: str) -> str:
+        """A model by the SHA-256 of its content."""
+        return self.key("payload", name)
+
+    @property
     def doubts(self) -> str:
         """The stream of requests to bring a symbol's book in step again."""
         return self.key("doubts")

@@ -22,12 +22,13 @@ from engine.live.shards.names import Keys, Share, owner_name
 from engine.live.shards.shard import Shard
 from engine.live.shards.share import share_of
 from engine.live.shards.standby import LEASE, StandIn, stand_by
+from engine.live.shards.trainer import serve_trainer
 from engine.live.statedir import StateDir, StateDirError
 from engine.live.venues import StartError
 
 log = structlog.get_logger("papertape.role")
 
-ROLES: Final = ("all", "feed", "engine")
+ROLES: Final = ("all", "feed", "engine", "trainer")
 FEED_PATIENCE_S: Final = 60.0
 LEAVE_S: Final = 30.0
 """How long an owner that lost its lease may take to leave its folder."""
@@ -81,6 +82,8 @@ def run_role(config: AppConfig, asked: Asked, daemon: Daemon, fail: Fail) -> Non
     try:
         if asked.role == "feed":
             _feed(config, asked)
+        elif asked.role == "trainer":
+            asyncio.run(serve_trainer(config, asked.run_s))
         elif asked.standby:
             assert share is not None
             asyncio.run(stand_by(config, asked.source, share.count, asked.run_s))

@@ -13,6 +13,7 @@ from engine.live.config import AppConfig
 from engine.live.redis_bus import RedisSettings
 from engine.live.runner import Runner
 from engine.live.shards.feed import Listed
+from engine.live.shards.jobs import RemoteFit
 from engine.live.shards.lease import Holding, Lease, LeaseLost
 from engine.live.shards.link import Link, StaleOwner
 from engine.live.shards.market import Reader, RedisTransport
@@ -88,6 +89,10 @@ class Shard:
         return RedisSettings(
             url=self._run.redis.url, prefix=self._run.redis.prefix, run=f"{self._run.run.name}:{self.share.name}"
         )
+
+    def trainers(self) -> RemoteFit | None:
+        """Who trains the models, where it is not a process of our own."""
+        return RemoteFit(self._link, self.lease, self._keys) if self._run.redis.trainers else None
 
     def work(self) -> list[tuple[str, Awaitable[None]]]:
         """The tasks of the shard: each runs until cancelled, and ends with an error when the shard is lost."""
