@@ -265,7 +265,7 @@ def test_an_owner_that_was_stopped_for_too_long_stops_for_good(server: Server, t
         owner.send_signal(signal.SIGCONT)
         assert owner.wait(60) == 1
         last = (tmp_path / "owner.txt").read_text().splitlines()[-1]
-        assert last.startswith("papertape: ") and "of this run is owned by" in last
+        assert last.startswith("papertape: ") and "this run is owned by" in last
         server.client.delete(f"papertape:r:{only}:health")
         known = shown_fills(server, only)
         until(lambda: health(server, "ready", [only]), "its books are ready again")

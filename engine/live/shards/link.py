@@ -85,8 +85,10 @@ class Link:
                 answers += await self.do(*call)
         except ResponseError as error:
             if str(error).startswith("STALE"):
+                newer = str(error).removeprefix("STALE ")
                 raise StaleOwner(
-                    f"expected to own {owner.fence} by token {owner.token}, found {str(error).removeprefix('STALE ')}"
+                    f"{owner.fence}: this part of this run is owned by token {newer} now; this process has token "
+                    f"{owner.token} and stops"
                 ) from error
             raise
         return answers
