@@ -44,8 +44,11 @@ CONSUMER: Final = "daemon"
 BATCH: Final = 500
 """Records a round trip."""
 
-SIGNALS: Final = 2_000
-"""Signals in the hash at most: the last ones. A script of Redis takes commands of some 8,000 words."""
+SIGNALS: Final = 10_000
+"""Signals in the hash at most: the last ones."""
+
+WORDS: Final = 4_000
+"""Words of one ``HSET``: a script of Redis takes commands of some 8,000."""
 
 TakeCommand: TypeAlias = Callable[[str, dict[str, Any]], None]
 """Takes a command's name and arguments; raises ``ValueError`` or ``BusFull`` to refuse it, the text says why."""
@@ -286,7 +289,9 @@ class RedisPublisher:
         # What is not there any more must not stay: a hash is made anew, within one transaction.
         commands += [("DEL", key(name)) for name in ("positions", "orders", "signals", "health")]
         hashes = {"positions": status.positions, "orders": status.orders, "signals": self._signals}
-        commands += [("HSET", key(name), *_flat(values)) for name, values in hashes.items() if values]
+        for name, values in hashes.items():
+            words = _flat(values)
+            commands += [("HSET", key(name), *words[at : at + WORDS]) for at in range(0, len(words), WORDS)]
         health = {"state": "running", **status.health, "redis_dropped": str(self.stats.dropped)}
         commands.append(("HSET", key("health"), *_flat(health)))
         commands.append(("PEXPIRE", key("health"), round(self.settings.health_ttl_s * 1000)))

@@ -270,8 +270,15 @@ def test_an_owner_that_was_stopped_for_too_long_stops_for_good(server: Server, t
         known = shown_fills(server, only)
         until(lambda: health(server, "ready", [only]), "its books are ready again")
         until(lambda: len(shown_fills(server, only) - known) > 5, "it trades again")
+
+        feed.kill()  # and with it the simulated exchange: the next one is another market
+        feed.wait()
+        second = stack.enter_context(running(tmp_path, "second", "--role", "feed"))
+        log = tmp_path / "r" / "feed" / "log.jsonl"
+        until(lambda: log.read_text().count('"feeding"') == 2, "another feed is at work")
+        trades_on(server, only, len(shown_fills(server, only)))
         assert stopped(standby) == 0
-        assert stopped(feed) == 0
+        assert stopped(second) == 0
     judge(server, tmp_path / "r" / only, only, sessions=2)
 
 
