@@ -120,6 +120,10 @@ class Venue(abc.ABC):
         self.unknown = 0
         """Frames of streams and symbols that nobody asked for: tolerated, and counted."""
 
+    def follows(self, before: Venue) -> None:
+        """Take over what outlives the lost connection of ``before``; by default nothing. Called before ``opened``."""
+        del before
+
     @classmethod
     @abc.abstractmethod
     def websocket_url(cls, ws_url: str, symbols: Sequence[str]) -> str:

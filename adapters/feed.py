@@ -62,6 +62,7 @@ class Feed:
         self.fault: AdapterError | None = None
         """Why the venue's instance is broken; None while it works. The connection must then be lost."""
         self._venue: Venue | None = None
+        self._before: Venue | None = None
         self._stats = FeedStats()
         self._openings = 0
         self._unknown = 0
@@ -119,6 +120,9 @@ class Feed:
         self._openings += 1
         self._stats.reconnects = self._openings - 1
         self._venue = self.venue_class(self.instruments, self.rest_url)
+        if self._before is not None:
+            self._venue.follows(self._before)
+            self._before = None
         try:
             return self._venue.opened(entry.ns)
         except AdapterError as error:
@@ -134,5 +138,6 @@ class Feed:
 
     def _drop(self) -> None:
         self._unknown += self._venue.unknown if self._venue else 0
+        self._before = self._venue or self._before
         self._venue = None
         self.fault = None

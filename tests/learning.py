@@ -102,6 +102,14 @@ class Fitted(Model):
         self.said = float(payload)
 
 
+class Middle(Fitted):
+    """Trained to say the mean of its labels."""
+
+    @classmethod
+    def fit(cls, job: TrainJob) -> bytes:
+        return repr(float(job.y.mean())).encode()
+
+
 class Unfit(Fitted):
     """Whose training always fails."""
 

@@ -17,6 +17,7 @@ import structlog
 
 from adapters.connection import Connection
 from adapters.contract import AdapterError
+from adapters.entry import Entry
 from adapters.feed import Feed
 from adapters.tape import TapeNotWritten
 from engine.live.blackbox.watch import Watch
@@ -33,6 +34,7 @@ from engine.live.recovery.state import Kept
 from engine.live.redis_bus import RedisPublisher, RedisSettings
 from engine.live.redis_view import redis_status
 from engine.live.runner import Runner
+from engine.live.shards.shard import DISOWNED, Shard
 from engine.live.statedir import StateDir, StateDirError
 from engine.live.training import Training
 from engine.live.venues import MarketChild, Reached, StartError, numbered, reach
@@ -51,11 +53,19 @@ PACK_S = 20.0
 
 
 class App:
-    """A daemon; ``run`` returns its exit code, ``view`` its picture."""
+    """A daemon; ``run`` returns its exit code, ``view`` its picture. As a ``shard`` it reaches no venue itself."""
 
-    def __init__(self, config: AppConfig, state: StateDir, on_second: Callable[[View], None] | None = None) -> None:
+    def __init__(
+        self,
+        config: AppConfig,
+        state: StateDir,
+        on_second: Callable[[View], None] | None = None,
+        shard: Shard | None = None,
+    ) -> None:
         self.config = config
         self.state = state
+        self._shard = shard
+        self._is_disowned = False
         self.url = ""
         self.failed: str | None = None
         self.left_behind: list[str] = []
@@ -120,12 +130,7 @@ class App:
 
     async def _start(self) -> None:
         config = self.config
-        for name, section in config.venue.items():
-            child = None
-            if section.market is not None:
-                child = await MarketChild.start(section)
-                self._children.append(child)
-            self._reached.append(await reach(name, section, child))
+        await self._reach()
         instruments = numbered(self._reached)
         if not instruments:
             raise StartError("expected at least one [venue.NAME] with symbols, found none")
@@ -136,9 +141,12 @@ class App:
         started_ns = self._memory.open(built, feeds, lambda: self._kept(built, feeds))
         runner = Runner(built.engine, Bus(), self._clock, self._memory.write, self._memory.keeper)
         self._runner = runner
+        if self._shard is not None:
+            self._shard.attach(runner)
         runner.connections = self._connections(runner, feeds)
         self._watch = self._watching(built, runner)
-        self._training = Training(built.models, self.state.models, runner.bus.room, runner.model_ready)
+        elsewhere = self._shard.trainers() if self._shard is not None else None
+        self._training = Training(built.models, self.state.models, runner.bus.room, runner.model_ready, elsewhere)
         runner.training = self._training
         if any(section.use == "mlp" for section in config.model):
             self._training.warm()
@@ -151,7 +159,7 @@ class App:
             self.url = await self._http.start()
             log.info("page", url=self.url)
         self.state.write("daemon.json", json.dumps({"pid": os.getpid(), "url": self.url}))
-        self._start_redis(built, runner)
+        self._start_redis(runner)
         self._memory.begin(runner, feeds)
         self._spawn(self._memory.heal(), "tape of the session before")
         self._runner_task = self._spawn(runner.run(), "runner")
@@ -162,6 +170,17 @@ class App:
         # What lives now lives for the whole run: the collector need not look at it again, which keeps its pauses short.
         gc.collect()
         gc.freeze()
+
+    async def _reach(self) -> None:
+        if self._shard is not None:
+            self._reached += self._shard.reach(lambda: self._clock.now_ns())
+            return
+        for name, section in self.config.venue.items():
+            child = None
+            if section.market is not None:
+                child = await MarketChild.start(section)
+                self._children.append(child)
+            self._reached.append(await reach(name, section, child))
 
     def _kept(self, built: Built, feeds: dict[str, Feed]) -> Kept:
         assert self._runner is not None
@@ -175,11 +194,11 @@ class App:
                 one.transport,
                 self._clock.now_ns,
                 runner.take,
-                self._memory.write,
+                self._write,
                 ws_url=one.ws_url,
                 chance=random.Random(f"{self.config.run.seed} {one.name}"),
                 notice=_notice(one.name),
-                measured=partial(runner.measured, one.name),
+                measured=partial(runner.measured, one.name) if self._shard is None else _unmeasured,
             )
         return connections
 
@@ -191,11 +210,21 @@ class App:
         runner.sinks.append(watch)
         return watch
 
-    def _start_redis(self, built: Built, runner: Runner) -> None:
+    def _write(self, entry: Entry) -> None:
+        self._memory.write(entry)
+        if self._shard is not None:
+            self._shard.written(entry)
+
+    def _start_redis(self, runner: Runner) -> None:
         if not self.config.redis.url:
             return
-        settings = RedisSettings(url=self.config.redis.url, prefix=self.config.redis.prefix, run=self.config.run.name)
-        publisher = RedisPublisher(settings, runner.command)
+        if self._shard is not None:
+            publisher = RedisPublisher(self._shard.settings(), runner.command, self._shard.lease)
+            for name, work in self._shard.work():
+                self._spawn(work, name)
+        else:
+            redis, run = self.config.redis, self.config.run.name
+            publisher = RedisPublisher(RedisSettings(url=redis.url, prefix=redis.prefix, run=run), runner.command)
         self._redis = publisher
         runner.sinks.append(lambda records: publisher.publish(records, None))
         self._redis_task = self._spawn(publisher.run(), "redis")
@@ -231,9 +260,9 @@ class App:
 
     def _fail(self, part: str, error: BaseException | None) -> None:
         """Remember what went wrong first: it is the last line, and makes the code 1."""
-        if isinstance(
-            error, (TapeNotWritten, StateDirError, JournalNotWritten)
-        ):  # said in full already, and no fault of ours
+        self._is_disowned = self._is_disowned or isinstance(error, DISOWNED)
+        if isinstance(error, (TapeNotWritten, StateDirError, JournalNotWritten, *DISOWNED)):
+            # said in full already, and no fault of ours
             words = str(error)
             log.error("part failed", part=part, error=words)
         else:
@@ -266,12 +295,14 @@ class App:
             await self._stage("simulated exchange", child.stop())
         await self._stage("tape", asyncio.to_thread(self._memory.close_tape))
         await self._stage("journal", self._memory.close_journal())
+        if self._shard is not None:
+            await self._stage("shard", self._shard.close(is_ours=not self._is_disowned))
         if self._view is not None:
             await self._stage("summary", self._write_summary())
         gc.unfreeze()
 
     async def _last_word(self, runner: Runner) -> None:
-        if self.failed is None or not self.failed.startswith("runner"):
+        if not self._is_disowned and (self.failed is None or not self.failed.startswith("runner")):
             runner.command("stop")
             runner.drain(1_000_000)
             runner.commit()
@@ -312,6 +343,11 @@ class App:
 def _end_at_once(number: int, frame: object) -> None:
     """What was written down is whole without us, as after a kill."""
     os._exit(130)
+
+
+def _unmeasured(rtt_ns: int, delay_ns: int) -> None:
+    """The way to Redis is not the way to the venue; the feed measures that."""
+    del rtt_ns, delay_ns
 
 
 def _notice(venue: str) -> Callable[[str, str], None]:

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -17,8 +17,8 @@ import typer
 from engine.live.durations import parse_duration
 
 if TYPE_CHECKING:
-    from engine.live.app import App
     from engine.live.config import AppConfig
+    from engine.live.shards.shard import Shard
     from engine.live.view import View
 
 DEMO = Path(__file__).resolve().parents[2] / "configs" / "demo.toml"
@@ -70,9 +70,23 @@ def run(
     for_: For = "",
     json_: Json = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Set an earlier run of this name aside, in old/.")] = False,
+    role: Annotated[str, typer.Option(help="all; or with Redis between machines: feed, engine, trainer.")] = "all",
+    shard: Annotated[str, typer.Option(help="Of the role engine: i/n, such as 0/2.")] = "",
+    standby: Annotated[
+        bool, typer.Option("--standby", help="Own nothing; start a shard (of --shard's n) whose owner is gone.")
+    ] = False,
+    stand_in: Annotated[
+        bool, typer.Option("--stand-in", help="Own --shard, and start another one whose owner is gone.")
+    ] = False,
 ) -> None:
     """Trade paper money on live books until stopped; a run that was stopped or killed goes on."""
-    _daemon(read(config), seconds(for_), as_json=json_, source=config, is_fresh=fresh)
+    if role == "all" and not (shard or standby or stand_in):
+        daemon(read(config), seconds(for_), as_json=json_, source=config, is_fresh=fresh)
+        return
+    from engine.live.shards.roles import Asked, run_role
+
+    asked = Asked(role, shard, standby, stand_in, seconds(for_), json_, fresh, config)
+    run_role(read(config), asked, daemon, fail)
 
 
 def record(
@@ -94,7 +108,7 @@ def record(
     )
     if out is not None and out.exists():
         fail(f"{out}: expected a file that does not exist yet; a tape is never overwritten", 2)
-    tape = _daemon(quiet, seconds(for_), as_json=json_, source=config)
+    tape = daemon(quiet, seconds(for_), as_json=json_, source=config)
     if out is not None:
         shutil.move(tape, out)
         typer.echo(f"tape: {out}", err=True)
@@ -160,8 +174,17 @@ def serve(
     raise typer.Exit(server.main(tapes, host=host, port=port, speed=speed, as_json=json_))
 
 
-def _daemon(config: AppConfig, run_s: float | None, *, as_json: bool, source: Path, is_fresh: bool = False) -> str:
-    """Run the daemon to its end; the path of its tape."""
+def daemon(
+    config: AppConfig,
+    run_s: float | None,
+    *,
+    as_json: bool,
+    source: Path,
+    is_fresh: bool = False,
+    shard: Shard | None = None,
+    patience_s: float = 0.0,
+) -> str:
+    """Run the daemon to its end; the path of its tape. It waits so long for a folder that another one holds."""
     from adapters.tape import TapeNotWritten
     from engine.live.blackbox.watch import pack_refused
     from engine.live.config import ConfigError
@@ -175,13 +198,13 @@ def _daemon(config: AppConfig, run_s: float | None, *, as_json: bool, source: Pa
 
     lost = (JournalDamaged, JournalNotWritten, RecoveryError)
     try:
-        with StateDir(config.run.state_dir / config.run.name) as state:
+        with StateDir.waited_for(config.run.state_dir / config.run.name, patience_s) as state:
             watched = sys.stderr.isatty() and not as_json
             if is_fresh and (aside := state.set_aside(time.strftime("%Y%m%dT%H%M%S", time.gmtime()))) is not None:
                 typer.echo(f"papertape: the run before is in {aside}", err=True)
             logs = Logs(state.path / "log.jsonl", to_stderr=not watched)
             try:
-                summary, left_behind = _serve(config, run_s, state=state, watched=watched)
+                summary, left_behind = _serve(config, run_s, state=state, watched=watched, shard=shard)
             except (JournalDamaged, RecoveryError) as error:
                 if (box := pack_refused(state.path, config, error)) is not None:
                     typer.echo(f"papertape: what was refused is in {box}", err=True)
@@ -205,7 +228,9 @@ def _daemon(config: AppConfig, run_s: float | None, *, as_json: bool, source: Pa
     return str(summary.get("tape", ""))
 
 
-def _serve(config: AppConfig, run_s: float | None, *, state: Any, watched: bool) -> tuple[dict[str, Any], list[str]]:
+def _serve(
+    config: AppConfig, run_s: float | None, *, state: Any, watched: bool, shard: Shard | None
+) -> tuple[dict[str, Any], list[str]]:
     """The summary, and the stages of the stop that were left behind."""
     import structlog
     from rich.console import Console
@@ -223,24 +248,24 @@ def _serve(config: AppConfig, run_s: float | None, *, state: Any, watched: bool)
         nonlocal ticks
         ticks += 1
         if screen is not None:
-            screen.update(status.render(view.state(), daemon.url), refresh=True)
+            screen.update(status.render(view.state(), app.url), refresh=True)
         elif ticks % LOG_EVERY == 0:
             log.info("status", **status.line(view.state()))
 
-    daemon = App(config, state, each_second)
+    app = App(config, state, each_second, shard)
     first = "the first start on a machine compiles, up to a minute"
     typer.echo(f"papertape: starting {config.run.name}; state in {state.path}; {first}", err=True)
     if screen is not None:
         screen.start()
     try:
-        _run_loop(daemon, run_s)
+        run_loop(app.run(run_s), lambda: bool(app.left_behind))
     finally:
         if screen is not None:
             screen.stop()
-    return daemon.summary(), daemon.left_behind
+    return app.summary(), app.left_behind
 
 
-def _run_loop(daemon: App, run_s: float | None) -> None:
+def run_loop(work: Coroutine[Any, Any, None], is_hanging: Callable[[], bool] = lambda: False) -> None:
     """Use uvloop where the platform has it; a loop with work that was left behind is not waited for."""
     import asyncio
 
@@ -251,7 +276,7 @@ def _run_loop(daemon: App, run_s: float | None) -> None:
         factory = uvloop.new_event_loop
     runner = asyncio.Runner(loop_factory=factory)
     try:
-        runner.run(daemon.run(run_s))
+        runner.run(work)
     finally:
-        if not daemon.left_behind:
+        if not is_hanging():
             runner.close()

@@ -18,6 +18,7 @@ from engine.live.config_contest import ContestSection
 from engine.live.config_journal import JournalSection
 from engine.live.config_labels import LabelSection
 from engine.live.config_paper import PaperSection
+from engine.live.config_redis import RedisSection
 from engine.live.config_section import Money, Section
 from engine.live.durations import Duration, duration_text
 
@@ -167,13 +168,6 @@ class AlertsSection(Section):
     log: bool = True
 
 
-class RedisSection(Section):
-    """Optional. A ``url`` with a password belongs into the environment variable PAPERTAPE_REDIS_URL."""
-
-    url: str = Field(default="", pattern=r"^(|rediss?://.+|unix://.+)$")
-    prefix: str = "papertape"
-
-
 class AppConfig(Section):
     """The whole configuration of one daemon."""
 
@@ -249,19 +243,19 @@ def parse_config(data: Mapping[str, Any], source: str) -> AppConfig:
         raise ConfigError([_problem(source, detail, data) for detail in error.errors()]) from error
     url = os.environ.get("PAPERTAPE_REDIS_URL", "")
     if url:
-        redis = _redis_from_environment(url, config.redis.prefix)
+        redis = _redis_from_environment(url, config.redis)
         config = config.model_copy(update={"redis": redis})
     return config
 
 
-def _redis_from_environment(url: str, prefix: str) -> RedisSection:
+def _redis_from_environment(url: str, section: RedisSection) -> RedisSection:
     """The Redis section with the address from the environment.
 
     Raises:
         ConfigError: not an address of Redis.
     """
     try:
-        return RedisSection(url=url, prefix=prefix)
+        return RedisSection(**{**section.model_dump(), "url": url})
     except ValidationError as error:
         raise ConfigError(
             ["environment: PAPERTAPE_REDIS_URL: expected redis://, rediss:// or unix://, found another text"]

@@ -9,7 +9,9 @@ Keys, all below ``PREFIX:RUN:`` (see ``deploy/README.md``):
 ===================== ======  ==================================================================================
 ``records``           stream  one entry a record: ``seq``, ``ns``, ``type``, ``fact`` (JSON), trimmed by length
 ``book:VENUE:SYMBOL`` hash    the best prices as exact text
-``positions``         hash    ``VENUE:SYMBOL`` to exact text
+``positions``         hash    ``STRATEGY VENUE:SYMBOL`` to exact text
+``orders``            hash    the number of a working order to what is known of it (JSON)
+``signals``           hash    ``VENUE:SYMBOL NAME`` to the last value
 ``health``            hash    state of the daemon; expires, so that a dead daemon looks dead
 ``commands``          stream  in: ``name`` and ``args`` (JSON), read by the consumer group ``papertape``
 ``replies``           stream  out: ``id`` of the command's entry, ``name``, ``ok``, ``detail``
@@ -32,14 +34,21 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
-from engine.core.records import Record
+from engine.core.records import Record, Signal
 from engine.live.bus import BusFull
+from engine.live.redis_fence import Fence, Words, fenced
 
 COMMANDS: Final = frozenset({"halt", "resume", "reload", "flatten"})
 GROUP: Final = "papertape"
 CONSUMER: Final = "daemon"
 BATCH: Final = 500
 """Records a round trip."""
+
+SIGNALS: Final = 10_000
+"""Signals in the hash at most: the last ones."""
+
+WORDS: Final = 4_000
+"""Words of one ``HSET``: a script of Redis takes commands of some 8,000."""
 
 TakeCommand: TypeAlias = Callable[[str, dict[str, Any]], None]
 """Takes a command's name and arguments; raises ``ValueError`` or ``BusFull`` to refuse it, the text says why."""
@@ -113,6 +122,7 @@ class RedisStatus(msgspec.Struct, frozen=True):
 
     books: Mapping[str, Mapping[str, str]] = {}
     positions: Mapping[str, str] = {}
+    orders: Mapping[str, str] = {}
     health: Mapping[str, str] = {}
 
 
@@ -128,14 +138,19 @@ class RedisStats(msgspec.Struct):
 
 
 class RedisPublisher:
-    """Publishes a run to Redis and takes commands from it; ``run`` until ``stop``."""
+    """Publishes a run to Redis and takes commands from it; ``run`` until ``stop``.
 
-    def __init__(self, settings: RedisSettings, take_command: TakeCommand) -> None:
+    With a ``fence`` nothing of it has an effect any more when another process owns the shard.
+    """
+
+    def __init__(self, settings: RedisSettings, take_command: TakeCommand, fence: Fence | None = None) -> None:
         self.settings = settings
+        self._fence = fence
         self.stats = RedisStats()
         self._take_command = take_command
         self._outbox: deque[Record] = deque()
         self._status: RedisStatus | None = None
+        self._signals: dict[str, str] = {}
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._encode = msgspec.json.Encoder().encode
@@ -146,6 +161,12 @@ class RedisPublisher:
         """Hand over new records and, now and then, the present. Never waits and never raises."""
         self._outbox.extend(records)
         self._trim()
+        for record in records:
+            if isinstance(fact := record.fact, Signal):
+                self._signals.pop(name := f"{fact.symbol} {fact.name}", None)
+                self._signals[name] = repr(fact.value)
+                if len(self._signals) > SIGNALS:
+                    del self._signals[next(iter(self._signals))]
         if status is not None:
             self._status = status
         self._wake.set()
@@ -229,15 +250,14 @@ class RedisPublisher:
         """One round trip; what Redis did not take goes back to the front of the outbox."""
         batch = [self._outbox.popleft() for _ in range(min(BATCH, len(self._outbox)))]
         status, self._status = self._status, None
-        pipe = client.pipeline(transaction=status is not None)
-        for record in batch:
-            pipe.execute_command("XADD", self.settings.key("records"), *self._trimmed(), "*", *self._fields(record))
+        commands: list[Words] = [
+            ("XADD", self.settings.key("records"), *self._trimmed(), "*", *self._fields(record)) for record in batch
+        ]
         if status is not None:
-            for command in self._status_commands(status):
-                pipe.execute_command(*command)
+            commands += self._status_commands(status)
         taken = False
         try:
-            await asyncio.wait_for(pipe.execute(), self.settings.timeout_s)
+            await self._do(client, commands, is_whole=status is not None)
             taken = True
         finally:
             if not taken:
@@ -246,6 +266,14 @@ class RedisPublisher:
                 self._trim()
         self.stats.published += len(batch)
 
+    async def _do(self, client: Client, commands: list[Words], *, is_whole: bool) -> None:
+        """Run commands in one round trip; ``is_whole``: all of them or none."""
+        pipe = client.pipeline(transaction=is_whole and self._fence is None)
+        for command in commands if self._fence is None else fenced(self._fence, commands):
+            pipe.execute_command(*command)
+        await asyncio.wait_for(pipe.execute(), self.settings.timeout_s)
+        heed_cancel()
+
     def _trimmed(self) -> tuple[str | int, ...]:
         return ("MAXLEN", "~", self.settings.stream_length)
 
@@ -253,22 +281,24 @@ class RedisPublisher:
         fact = record.fact
         return ("seq", record.seq, "ns", record.ns, "type", type(fact).__name__, "fact", self._encode(fact))
 
-    def _status_commands(self, status: RedisStatus) -> list[tuple[str | int, ...]]:
+    def _status_commands(self, status: RedisStatus) -> list[Words]:
         key = self.settings.key
-        commands: list[tuple[str | int, ...]] = []
+        commands: list[Words] = []
         for symbol, best in status.books.items():
             commands.append(("HSET", key("book", symbol), *_flat(best)))
         # What is not there any more must not stay: a hash is made anew, within one transaction.
-        commands += [("DEL", key("positions")), ("DEL", key("health"))]
-        if status.positions:
-            commands.append(("HSET", key("positions"), *_flat(status.positions)))
+        commands += [("DEL", key(name)) for name in ("positions", "orders", "signals", "health")]
+        hashes = {"positions": status.positions, "orders": status.orders, "signals": self._signals}
+        for name, values in hashes.items():
+            words = _flat(values)
+            commands += [("HSET", key(name), *words[at : at + WORDS]) for at in range(0, len(words), WORDS)]
         health = {"state": "running", **status.health, "redis_dropped": str(self.stats.dropped)}
         commands.append(("HSET", key("health"), *_flat(health)))
         commands.append(("PEXPIRE", key("health"), round(self.settings.health_ttl_s * 1000)))
         return commands
 
     async def _farewell(self, client: Client) -> None:
-        await client.execute_command("HSET", self.settings.key("health"), "state", "stopped")
+        await self._do(client, [("HSET", self.settings.key("health"), "state", "stopped")], is_whole=False)
 
     def _trim(self) -> None:
         while len(self._outbox) > self.settings.outbox:
@@ -290,6 +320,7 @@ class RedisPublisher:
                 *("XREADGROUP", "GROUP", GROUP, CONSUMER, "COUNT", 16, "BLOCK", round(self.settings.timeout_s * 1000)),
                 *("STREAMS", self.settings.key("commands"), start),
             )
+            heed_cancel()
             entries = [entry for stream in answer or () for entry in stream[1]]
             for entry_id, fields in entries:
                 await self._obey(client, entry_id, fields or {})
@@ -306,11 +337,12 @@ class RedisPublisher:
         self.stats.refused += bool(refusal)
         self.stats.commands += not refusal
         self._log.info("redis_command", id=entry_id, name=name[:32], refused=refusal)
-        pipe = client.pipeline(transaction=False)
-        pipe.execute_command("XACK", self.settings.key("commands"), GROUP, entry_id)
         reply = ("id", entry_id, "name", name, "ok", int(not refusal), "detail", refusal)
-        pipe.execute_command("XADD", self.settings.key("replies"), "MAXLEN", "~", 1000, "*", *reply)
-        await asyncio.wait_for(pipe.execute(), self.settings.timeout_s)
+        answer: list[Words] = [
+            ("XACK", self.settings.key("commands"), GROUP, entry_id),
+            ("XADD", self.settings.key("replies"), "MAXLEN", "~", 1000, "*", *reply),
+        ]
+        await self._do(client, answer, is_whole=False)
 
     def _take(self, name: str, args_text: str) -> str:
         """Hand one command to the daemon; the empty text, or why not."""
@@ -329,6 +361,13 @@ class RedisPublisher:
         age_s = int(seconds) + int(micros) / 1e6 - millis / 1e3
         limit_s = self.settings.command_max_age_s
         return f"expected a command at most {limit_s:g} s old, found {age_s:.1f} s" if age_s > limit_s else ""
+
+
+def heed_cancel() -> None:
+    """End a task that was cancelled: what it waited for, answered at the same moment, may keep that to itself."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _flat(fields: Mapping[str, str]) -> list[str]:

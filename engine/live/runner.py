@@ -80,7 +80,8 @@ Sink = Callable[[Sequence[Record]], None]
 class Runner:
     """Owns the order of inputs: whatever the engine sees goes to the tape and the journal first, at the same place.
 
-    With a ``keeper`` nobody hears of a fact before it is in the journal; without one at once.
+    With a ``keeper`` nobody hears of a fact before it is in the journal; without one at once. ``committed`` are told
+    when all inputs so far are there.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Runner:
         self.training: Training | None = None
         self.connections: Mapping[str, Connection] = {}
         self.sinks: list[Sink] = []
+        self.committed: list[Callable[[], None]] = []
         self.processed = 0
         self.batches_taken = 0
         self.batches_processed = 0
@@ -235,6 +237,8 @@ class Runner:
         except JournalNotWritten as error:
             self._failure = error
             raise
+        for hear in self.committed:
+            hear()
         untold, self._untold = self._untold, []
         for records in untold:
             self._hand_on(records)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -46,6 +47,18 @@ class StateDir:
         with suppress(OSError):  # who it is is a courtesy; that it is held is the lock
             self._file.write(f"{os.getpid()}\n")
             self._file.flush()
+
+    @classmethod
+    def waited_for(cls, path: Path, patience_s: float) -> StateDir:
+        """As the constructor, but waits so long for another daemon to leave.
+
+        Raises:
+            StateDirError: as the constructor.
+        """
+        until = time.monotonic() + patience_s
+        while time.monotonic() < until and is_held(path):
+            time.sleep(0.05)
+        return cls(path)
 
     def write(self, name: str, text: str) -> None:
         """Replace a file of the folder as a whole.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from engine.learn.contract import ModelError
+from engine.learn.contract import ModelError, TrainJob
 from engine.learn.models import Models
 from engine.learn.trainer import fit, make_pool
 
@@ -33,15 +33,24 @@ class Training:
     """Hands windows to the trainer and stores what it gives, by content, before anyone hears of it.
 
     A failed training is delivered as an empty payload, so that the model knows that its request has ended.
+    ``elsewhere`` trains in place of an own process.
     """
 
-    def __init__(self, models: Models, folder: Path, room: Callable[[], Awaitable[None]], deliver: Deliver) -> None:
+    def __init__(
+        self,
+        models: Models,
+        folder: Path,
+        room: Callable[[], Awaitable[None]],
+        deliver: Deliver,
+        elsewhere: Callable[[TrainJob], Awaitable[bytes]] | None = None,
+    ) -> None:
         self.started = 0
         self.failed = 0
         self._models = models
         self._folder = folder
         self._room = room
         self._deliver = deliver
+        self._elsewhere = elsewhere
         self._pool: ProcessPoolExecutor | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -59,7 +68,7 @@ class Training:
 
     def warm(self) -> None:
         """Start the trainer's process before the first window needs it."""
-        if self._pool is None:
+        if self._pool is None and self._elsewhere is None:
             self._pool = make_pool()
             self._pool.submit(_nothing)
 
@@ -78,7 +87,10 @@ class Training:
         self.warm()
         loop = asyncio.get_running_loop()
         try:
-            payload = await loop.run_in_executor(self._pool, fit, job)
+            if self._elsewhere is not None:
+                payload = await self._elsewhere(job)
+            else:
+                payload = await loop.run_in_executor(self._pool, fit, job)
         except BrokenExecutor as error:
             log.warning("training process died", model=model, error=str(error))
             self.failed += 1

@@ -13,6 +13,7 @@ import pytest
 
 from engine.live.config import load_config
 from engine.live.metrics import TABLE
+from engine.live.shards.names import Share
 from tests.data import ROOT
 from tests.services import require
 
@@ -141,9 +142,20 @@ def test_every_published_port_is_on_loopback() -> None:
     assert "network_mode" not in text
 
 
-def test_compose_mounts_what_is_there() -> None:
-    for path in re.findall(r"- (\./[^:]+):", (DEPLOY / "compose.yaml").read_text()):
+@pytest.mark.parametrize("name", ["compose.yaml", "compose.shards.yaml"])
+def test_compose_mounts_what_is_there(name: str) -> None:
+    for path in re.findall(r"- (\./[^:]+):", (DEPLOY / name).read_text()):
         assert (DEPLOY / path).exists(), path
+
+
+def test_every_shard_of_the_example_has_symbols_and_its_own_port() -> None:
+    config, text = load_config(DEPLOY / "shards.toml"), (DEPLOY / "compose.shards.yaml").read_text()
+    shares = {Share.parse(one) for one in re.findall(r'"--shard", "([^"]+)"\]', text)}
+    assert shares == {Share(0, 2), Share(1, 2)}
+    for share in shares:
+        assert any(share.owns(f"sim:{symbol}") for symbol in config.venue["sim"].symbols)
+        assert f'- "127.0.0.1:{config.http.port + share.index}:{config.http.port + share.index}"' in text
+    assert text.count("ports:") == 2 and "network_mode" not in text
 
 
 def test_the_image_copies_what_is_there_and_does_not_run_as_root() -> None:

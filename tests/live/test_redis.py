@@ -17,7 +17,7 @@ import structlog
 from redis import Redis
 from redis.exceptions import ConnectionError as NoConnection
 
-from engine.core.records import Note, Record
+from engine.core.records import Note, Record, Signal
 from engine.live.bus import BusFull
 from engine.live.redis_bus import RedisPublisher, RedisSettings, RedisStatus
 from tests.services import free_port, require
@@ -132,6 +132,22 @@ async def test_a_position_that_is_closed_leaves_the_hash(server: Server) -> None
         with server.client() as client:
             assert client.hgetall("papertape:t:positions") == {}
             assert client.hget("papertape:t:health", "state") == "running"
+
+
+async def test_orders_and_signals_are_there_as_long_as_they_are(server: Server) -> None:
+    publisher = RedisPublisher(settings(server), ignore)
+    async with running(publisher):
+        signals = [Record(n, n, Signal("v:X", "m", "m", n / 8)) for n in (1, 2)]
+        publisher.publish(signals, RedisStatus(orders={"4": '{"id":4}'}))
+        await until(lambda: publisher.stats.published == 2)
+        with server.client() as client:
+            assert client.hgetall("papertape:t:signals") == {"v:X m": "0.25"}
+            assert client.hgetall("papertape:t:orders") == {"4": '{"id":4}'}
+        publisher.publish([note(3)], RedisStatus())
+        await until(lambda: publisher.stats.published == 3)
+        with server.client() as client:
+            assert client.hgetall("papertape:t:orders") == {}
+            assert client.hgetall("papertape:t:signals") == {"v:X m": "0.25"}
 
 
 async def test_the_stream_is_trimmed(server: Server) -> None:

@@ -1,0 +1,84 @@
+"""A run cut into shards: every symbol once, strategies and models where their symbols are, a folder for each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from engine.core.types import Instrument
+from engine.live.build import build_engine
+from engine.live.config import AppConfig, ConfigError, parse_config
+from engine.live.shards.feed import Listed
+from engine.live.shards.names import Share
+from engine.live.shards.share import family, share_of
+
+NAMES = ("BTCUSDT", "ETHUSDT", "XRPUSDT", "DOGEUSDT")
+
+
+def config(**changes: Any) -> AppConfig:
+    told: dict[str, Any] = {
+        "run": {"name": "r"},
+        "venue": {"sim": {"use": "binance-spot", "symbols": list(NAMES)}},
+        "http": {"port": 8600},
+        "strategy": [{"name": "hold", "use": "hold", "symbol": "*"}],
+        "model": [{"name": "linear", "symbol": "*"}],
+    }
+    return parse_config(told | changes, "test")
+
+
+def listed() -> dict[str, Listed]:
+    made = {
+        name: Instrument(venue="sim", symbol=name, base=name[:-4], quote="USDT", price_decimals=2, size_decimals=5)
+        for name in NAMES
+    }
+    return {"sim": Listed("binance-spot", made)}
+
+
+def test_every_symbol_is_in_one_shard_with_what_trades_it() -> None:
+    found = []
+    for index in range(2):
+        own = share_of(config(), listed(), Share(index, 2))
+        found += own.venue["sim"].symbols
+        instruments = [listed()["sim"].instruments[name] for name in own.venue["sim"].symbols]
+        engine = build_engine(own, instruments, inline_training=False).engine
+        assert {f"hold@{one.name}" for one in instruments} == set(engine.roster.slots)
+        assert str(own.run.state_dir / own.run.name) == f"var/r/shard-{index}-of-2"
+        assert own.http.port == 8600 + index
+        assert own.paper.rules["sim"].family == "binance-spot"
+    assert sorted(found) == sorted(NAMES)
+
+
+def test_what_is_on_another_shard_is_left_out() -> None:
+    share = next(Share(index, 2) for index in range(2) if Share(index, 2).owns("sim:BTCUSDT"))
+    other = share.others()[0]
+    told = config(
+        strategy=[{"name": "one", "use": "hold", "symbol": "BTCUSDT"}],
+        model=[{"name": "m", "symbol": "sim:BTCUSDT"}],
+        paper={"margin": {"leverages": {"sim:BTCUSDT": 2}}},
+    )
+    mine, others = share_of(told, listed(), share), share_of(told, listed(), other)
+    assert [len(mine.strategy), len(mine.model), len(mine.paper.margin.leverages)] == [1, 1, 1]
+    assert [len(others.strategy), len(others.model), len(others.paper.margin.leverages)] == [0, 0, 0]
+
+
+def test_symbols_of_two_shards_in_one_place_are_refused() -> None:
+    told = config(strategy=[{"name": "pair", "use": "hold", "symbol": "BTCUSDT", "other": "XRPUSDT"}])
+    with pytest.raises(ConfigError, match=r"strategy.0: expected symbols of one shard, found sim:BTCUSDT, sim:XRPUSDT"):
+        share_of(told, listed(), Share(0, 2))
+    told = config(model=[{"name": "m", "symbol": "BTCUSDT", "leaders": ["XRPUSDT"]}])
+    with pytest.raises(ConfigError, match=r"model.0: .*sim:BTCUSDT on [01]/2, sim:XRPUSDT on [01]/2"):
+        share_of(told, listed(), Share(1, 2))
+
+
+def test_a_shard_without_a_symbol_is_refused() -> None:
+    empty = next(Share(index, 9) for index in range(9) if not any(Share(index, 9).owns(f"sim:{n}") for n in NAMES))
+    with pytest.raises(ConfigError, match="expected symbols of its own, found none"):
+        share_of(config(), listed(), empty)
+
+
+def test_the_rules_of_a_venue_are_those_that_its_adapter_names() -> None:
+    told = config(venue={"a": {"use": "binance-usdm", "symbols": ["X"]}, "b": {"use": "plain", "symbols": ["X"]}})
+    assert [family(section) for section in told.venue.values()] == ["binance-futures", "plain"]
+    told = config(venue={"s": {"use": "binance-spot", "symbols": ["X"], "market": {}}})
+    assert family(told.venue["s"]) == "plain"
