@@ -107,10 +107,9 @@ class Shard:
         return tasks
 
     async def close(self, *, is_ours: bool) -> None:
-        """Acknowledge the last of it, give the shard back if it is still ours, and hang up."""
+        """Acknowledge what was committed, give the shard back if it is still ours, and hang up."""
         if is_ours:
             for reader in self.readers.values():
-                reader.committed()
                 await reader.flush()
             await self.lease.release()
         await self._link.close()
