@@ -41,7 +41,7 @@ from engine.live.journal import Kind, decode_record, read
 from engine.research.replay import replay
 
 PAPERTAPE: Final = (sys.executable, "-c", "from engine.live.cli import main; main()")
-PATIENCE_S: Final = 60.0
+PATIENCE_S: Final = 180.0
 LOOK_S: Final = 0.05
 EARLY: Final = 0.15
 """Share of the kills that come before the daemon is ready."""
