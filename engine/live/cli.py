@@ -8,6 +8,7 @@ import typer
 
 from engine.live import (
     commands_ask,
+    commands_drift,
     commands_fidelity,
     commands_import,
     commands_journal,
@@ -30,6 +31,7 @@ for module in (
     commands_ask,
     commands_research,
     commands_validate,
+    commands_drift,
     commands_fidelity,
     commands_import,
     commands_journal,
