@@ -39,7 +39,9 @@ def rough(rows: int, seed: int) -> Floats:
     for at in range(1, rows + 9):
         log_size[at] = 0.97 * log_size[at - 1] + shocks[at]
     steps = chance.standard_t(4, size=rows + 9) * np.exp(log_size)
-    return np.asarray(np.convolve(steps, np.ones(10), "valid"), np.float64)
+    sums: Floats = np.empty(rows)
+    sums[:] = np.convolve(steps, np.ones(10), "valid")
+    return sums
 
 
 def independent(name: str, rows: int, seed: int) -> Floats:

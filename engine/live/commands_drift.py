@@ -20,6 +20,7 @@ from engine.live.terminal import console
 
 if TYPE_CHECKING:
     from engine.research.drift import Comparison, Macro
+    from engine.research.drift_adapting import Adapted
 
 
 def register(app: typer.Typer) -> None:
@@ -38,6 +39,9 @@ def drift(
     ] = 1_000_000,
     alarms: Annotated[float, typer.Option(min=0.001, help="Budget: false alarms in 100,000 values.")] = 1.0,
     detectors: Annotated[str, typer.Option(help="Only these, several with commas; else all.")] = "",
+    adapting: Annotated[
+        bool, typer.Option("--adapting", help="Also score ways to adapt after a sign flip, over --streams of them.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure how soon detectors find drifts put into a tape, at how many false alarms."""
@@ -67,12 +71,20 @@ def drift(
             line_up=[entry for entry in LINE_UP if not named or entry.name in named],
             told=told,
         )
+        ways = []
+        if adapting:
+            from engine.research.drift_adapting import adapt
+
+            ways = adapt(tapes, horizon_ns=horizon_ns, every_ns=every_ns, streams=streams, judged=judged, told=told)
     if as_json:
-        line(found)
+        told_all = {field: getattr(found, field) for field in found.__struct_fields__}
+        line(told_all | ({"adapting": ways} if adapting else {}))
         return
     screen = console()
     for one in found.macro:
         screen.print(_table(found, one))
+    if ways:
+        screen.print(_adapting(ways))
     for text in found.skipped:
         screen.print(f"[yellow]note[/] {text}", highlight=False, soft_wrap=True)
 
@@ -103,4 +115,15 @@ def _table(found: Comparison, one: Macro) -> Table:
         if (row.symbol, row.detector, row.signal, row.tuned) == (one.symbol, one.detector, one.signal, one.tuned):
             delay = "-" if row.median_delay is None else f"{row.median_delay:,.0f}"
             table.add_row(row.drift, f"{row.missed_pct:.0f}", delay, f"{row.f1:.3f}")
+    return table
+
+
+def _adapting(ways: list[Adapted]) -> Table:
+    table = Table("symbol", "way", title="the 5,000 samples before and after a sign flip", title_justify="left")
+    table.box, table.pad_edge = None, False
+    for column in ("IC before", "IC after", "R² % before", "R² % after"):
+        table.add_column(column, justify="right")
+    for one in ways:
+        scores = (f"{one.ic_before:.3f}", f"{one.ic_after:.3f}", f"{one.r2_before_pct:.1f}", f"{one.r2_after_pct:.1f}")
+        table.add_row(one.symbol, one.way, *scores)
     return table

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from engine.learn.drift.baselines import Always, Never
-from engine.learn.drift.contract import Detector, Watcher
+from engine.learn.drift.contract import Watcher
 from engine.learn.drift.cusum import Cusum
 from engine.learn.drift.rivers import Adwin, Ddm, Eddm, Fhddm, HddmA, HddmW, Kswin, PageHinkley
 from engine.learn.drift.scan import Scan
@@ -41,9 +41,9 @@ class Entry(NamedTuple):
         return "+".join(self.signals)
 
 
-def three(make: Callable[[str], Detector]) -> Callable[[], Watcher]:
-    """One of a kind for each of residual, its size, and prediction times outcome."""
-    return lambda: Together([("residual", make("location")), ("residual", make("spread")), ("product", make("sign"))])
+def three_scans() -> Together:
+    """The one to use: scans for the residual's mean and size, and for prediction times outcome."""
+    return Together([("residual", Scan("location")), ("residual", Scan("spread")), ("product", Scan("sign"))])
 
 
 def sums() -> Watcher:
@@ -75,5 +75,5 @@ LINE_UP: Final = (
     Entry("scan location", ("residual",), lambda: Scan("location"), True),
     Entry("scan spread", ("residual",), lambda: Scan("spread"), True),
     Entry("scan sign", ("product",), lambda: Scan("sign"), True),
-    Entry(COMBINED, ("residual", "residual", "product"), three(Scan), True, False, SHARES),
+    Entry(COMBINED, ("residual", "residual", "product"), three_scans, True, False, SHARES),
 )

@@ -53,6 +53,22 @@ def test_values_when_heard_at_once_then_alarms_are_those_of_one_by_one(name: str
     assert alarms_in(ALL[name](), values) == [at for at, value in enumerate(values.tolist()) if one.update(value)]
 
 
+def test_a_scan_when_heard_by_pieces_of_any_length_then_alarms_are_the_same() -> None:
+    values = independent("scan", 7000, seed=6)
+    values[4000:] += 1.5
+    whole = alarms_in(Scan(), values)
+    scan, begin, found = Scan(), 0, []
+    for length in (7, 30, 1, 333) * 20:
+        piece = values[begin : begin + length]
+        if length > 7:
+            found += [begin + at for at, value in enumerate(piece.tolist()) if scan.update(value)]
+        elif scan.run(piece) >= 0:
+            break
+        begin += length
+        scan.load(scan.save())
+    assert whole and found[:1] == whole[:1]
+
+
 @pytest.mark.parametrize("detector", [Scan(), Cusum(), Psi(), Adwin(1e-6), PageHinkley(200.0)])
 def test_a_value_that_is_missing_when_heard_then_it_is_passed_over(detector: Detector) -> None:
     values = independent("scan", 5000, seed=7)

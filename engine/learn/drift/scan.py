@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from engine.core.jit import entry_point, kernel
+from engine.core.jit import kernel
 from engine.learn.drift.contract import Detector, DriftError, Floats, expect
 from engine.learn.drift.scores import score, settle, shape_code
 
@@ -219,19 +219,32 @@ class Scan(Detector):
             self.units,
             self._told,
         )
-        self._enter = entry_point(_push, 0.0, 0, 0, 0, *self._state)
+        self._pending: list[float] = []  # of the block under way: the kernel is called once a block
+        self._room = block
         self.threshold = threshold
 
     def update(self, value: float) -> bool:
-        if self._enter(float(value), self._shape, self._block, self._warm, *self._state) > self.threshold:
-            self.reset()
-            return True
-        return False
+        if not math.isfinite(value):
+            return False
+        self._pending.append(value)
+        return len(self._pending) >= self._room and self._flush()
 
     def run(self, values: Floats) -> int:
-        at = self._play(values, np.zeros((0, 1)), self.threshold)
+        self._flush()
+        return self._heard(self._play(values, np.zeros((0, 1)), self.threshold))
+
+    def _flush(self) -> bool:
+        """Hand what waits to the kernel; only what ends a block can be an alarm."""
+        if not self._pending:
+            return False
+        values = np.array(self._pending)
+        self._pending.clear()
+        return self._heard(self._play(values, np.zeros((0, 1)), self.threshold)) >= 0
+
+    def _heard(self, at: int) -> int:
         if at >= 0:
             self.reset()
+        self._room = self._block - int(self._counts[0]) % self._block
         return at
 
     def trace(self, values: Floats) -> Floats:
@@ -247,6 +260,8 @@ class Scan(Detector):
         return _run(flat, self._shape, self._block, self._warm, *self._state, trace, threshold)
 
     def reset(self) -> None:
+        self._pending.clear()
+        self._room = self._block
         self._counts[:] = 0
         self._settled[:] = 0.0
         self._prefix[:] = 0.0
@@ -254,6 +269,7 @@ class Scan(Detector):
         self._told[:] = 0.0
 
     def save(self) -> dict[str, Any]:
+        self._flush()
         return {
             "name": self.name,
             "threshold": self.threshold,
@@ -277,3 +293,4 @@ class Scan(Detector):
         self._first[: len(state["first"])] = state["first"]
         self._prefix[:] = state["prefix"]
         self._reference[:] = state["reference"]
+        self._room = self._block - int(self._counts[0]) % self._block
