@@ -47,4 +47,5 @@ def rough(rows: int, seed: int) -> Floats:
 def independent(name: str, rows: int, seed: int) -> Floats:
     """What the detector of that name listens to, without anything that drifts."""
     chance = np.random.default_rng(seed)
-    return chance.normal(size=rows) if name in OF_VALUES else (chance.random(rows) < 0.1) * 1.0
+    values: Floats = chance.normal(size=rows)
+    return values if name in OF_VALUES else np.where(chance.random(rows) < 0.1, 1.0, 0.0)

@@ -27,7 +27,7 @@ LEAST_PAIRS: Final = 400
 JUDGED_ROWS: Final = 1_000_000
 """Values without a drift over which false alarms are counted."""
 
-SLOW_SHARE: Final = 2
+SLOW_SHARE: Final = 4
 """Detectors in plain Python are tuned on so many times fewer values."""
 
 _TUNING, _CHOOSING, _JUDGING, _MEASURING = 1_000, 200_000, 400_000, 600_000  # seeds that never meet
