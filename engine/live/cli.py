@@ -9,6 +9,7 @@ import typer
 from engine.live import (
     commands_ask,
     commands_blackbox,
+    commands_drift,
     commands_fidelity,
     commands_import,
     commands_journal,
@@ -31,6 +32,7 @@ for module in (
     commands_ask,
     commands_research,
     commands_validate,
+    commands_drift,
     commands_fidelity,
     commands_import,
     commands_journal,

@@ -8,9 +8,12 @@ from typing import Final
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from engine.core.events import FRAME, Frames
+from engine.core.types import Instrument
 from engine.features.set import WARM_UP_NS, usable
+from engine.learn.estimates import Floats
 from engine.learn.experts.primary import Primary
 from engine.learn.purge import walk_forward
 from engine.live.build import build_engine
@@ -44,6 +47,24 @@ def check_tape(tapes: Sequence[Path], *, horizons_ns: Sequence[int], every_ns: i
     Raises:
         As ``load_tape``.
     """
+    instruments, frames = frames_of(tapes)
+    checked = []
+    for symbol, instrument in enumerate(instruments):
+        mine = frames[frames["symbol"] == symbol][:MOST_FRAMES].copy()
+        mine["symbol"] = 0
+        for horizon_ns in horizons_ns:
+            told = _check(mine, instrument.tick, horizon_ns, every_ns)
+            rows, ran, lacked, leaks = told
+            checked.append(Checked(instrument.name, duration_text(horizon_ns), rows, ran, lacked, leaks))
+    return checked
+
+
+def frames_of(tapes: Sequence[Path]) -> tuple[list[Instrument], Frames]:
+    """The instruments of a tape and all its frames, in order, as the engine was given them.
+
+    Raises:
+        As ``load_tape``.
+    """
     tape = load_tape(tapes)
     found: list[Frames] = []
     config = parse_config({**tape.settings.plain(), "strategy": [], "model": []}, "papertape validate")
@@ -57,16 +78,7 @@ def check_tape(tapes: Sequence[Path], *, horizons_ns: Sequence[int], every_ns: i
     player = Player(built.engine, tape.feeds)
     player.play(tape.entries())
     player.finish()
-    frames = np.concatenate(found) if found else np.zeros(0, FRAME)
-    checked = []
-    for symbol, instrument in enumerate(tape.instruments):
-        mine = frames[frames["symbol"] == symbol][:MOST_FRAMES].copy()
-        mine["symbol"] = 0
-        for horizon_ns in horizons_ns:
-            told = _check(mine, instrument.tick, horizon_ns, every_ns)
-            rows, ran, lacked, leaks = told
-            checked.append(Checked(instrument.name, duration_text(horizon_ns), rows, ran, lacked, leaks))
-    return checked
+    return tape.instruments, np.concatenate(found) if found else np.zeros(0, FRAME)
 
 
 def _check(
@@ -78,9 +90,7 @@ def _check(
     count = len(built.times_ns) - ahead
     if count < LEAST_ROWS:
         return max(0, count), [], {"all": f"needs {LEAST_ROWS} rows, found {max(0, count)}"}, []
-    good = frames[np.array([usable(frame) for frame in frames])]
-    at = np.searchsorted(good["recv_ns"], built.times_ns, side="right") - 1
-    path = np.log((good["bid"][at, 0] + good["ask"][at, 0]).astype(float)) * 1e4
+    path, used_ns = mids_at(frames, built.times_ns)
     starts, ends = built.times_ns[:count], built.times_ns[ahead:]
     verdict = find_leaks(
         Suspect(
@@ -94,8 +104,15 @@ def _check(
             y=path[ahead:] - path[:count],
             ends_ns=ends,
             moves=np.diff(path)[:count],
-            used_ns=good["recv_ns"][at[:count]],
+            used_ns=used_ns[:count],
             splits=list(walk_forward(starts, ends, PARTS)),
         )
     )
     return count, verdict.ran, verdict.lacked, [leak.detail for leak in verdict.leaks]
+
+
+def mids_at(frames: Frames, times_ns: npt.NDArray[np.int64]) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """The log of twice the mid of the last usable frame at or before each time, in bps, and when that frame came."""
+    good = frames[np.array([usable(frame) for frame in frames])]
+    at = np.searchsorted(good["recv_ns"], times_ns, side="right") - 1
+    return np.log((good["bid"][at, 0] + good["ask"][at, 0]).astype(float)) * 1e4, good["recv_ns"][at]

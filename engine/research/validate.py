@@ -188,6 +188,23 @@ def validate(
     return Validation(rows, played.digest, played.seconds, pairs)
 
 
+def predictions(
+    tapes: Sequence[Path],
+    use: str,
+    *,
+    horizon_ns: int,
+    every_ns: int,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+    """What one model would have said over a tape, and the labels, by symbol, bps, in the order of the labels.
+
+    Raises:
+        As ``validate``.
+    """
+    played = _play(tapes, (use,), (horizon_ns,), every_ns, {}, progress)
+    return {symbol: played.scored.arrays(model_name(use, horizon_ns, symbol)) for symbol in played.symbols}
+
+
 def model_name(use: str, horizon_ns: int, symbol: str = "") -> str:
     """The name of one model of the run; without ``symbol`` as it stands in the config."""
     plain = "".join(letter if letter.isalnum() or letter in "._-" else "." for letter in use)
