@@ -82,6 +82,7 @@ def drift(
         return
     screen = console()
     for one in found.macro:
+        screen.print(_title(one), highlight=False, soft_wrap=True)
         screen.print(_table(found, one))
     if ways:
         screen.print(_adapting(ways))
@@ -99,16 +100,14 @@ def _telling() -> Iterator[Callable[[str], None]]:
         yield status.update
 
 
-def _table(found: Comparison, one: Macro) -> Table:
+def _title(one: Macro) -> str:
     tuned = f", threshold {one.threshold:g}" if one.tuned else ", as it comes"
-    table = Table(
-        "drift",
-        title=f"{one.symbol}: {one.detector} on {one.signal}{tuned}: macro-F1 {one.macro_f1:.3f}, "
-        f"{one.false_alarms_per_100k:.2f} false alarms in 100,000",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-    )
+    told = f"macro-F1 {one.macro_f1:.3f}, {one.false_alarms_per_100k:.2f} false alarms in 100,000"
+    return f"{one.symbol}: {one.detector} on {one.signal}{tuned}: {told}"
+
+
+def _table(found: Comparison, one: Macro) -> Table:
+    table = Table("drift", box=None, pad_edge=False)
     for column in ("missed %", "median delay", "F1"):
         table.add_column(column, justify="right")
     for row in found.rows:

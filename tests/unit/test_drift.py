@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -200,3 +201,10 @@ def test_kinds_of_drift_when_looked_at_later_then_they_are_told_apart(seed: int)
     assert kind_of(old, noise - 3.0 * share) == "incremental"
     assert kind_of(old, noise + 3.0 * (chance.random(6000) < share)) == "gradual"
     assert kind_of(old, noise + 3.0 * (np.arange(6000) // 1500 % 2 == 0)) == "recurring"
+
+
+def test_the_example_of_the_readme_when_run_then_it_works() -> None:
+    text = (Path(__file__).parents[2] / "engine/learn/drift/README.md").read_text()
+    names: dict[str, object] = {}
+    exec(compile(text.partition("```python\n")[2].partition("```")[0], "README.md", "exec"), names)
+    assert isinstance(names["watch"], Together) and names["watch"].threshold > 0.0

@@ -82,6 +82,9 @@ def test_the_command_when_run_twice_then_its_last_line_is_the_same_and_whole(tmp
     assert flips["scan sign"]["missed_pct"] == 0.0 and flips["scan sign"]["median_delay"] < 500
     assert flips["always"]["false_alarms_per_100k"] == 20.0
     assert "with a budget" in runs[0].stderr
+    seen = command(*words[:-3], "--detectors", "always", "--adapting")
+    assert seen.exit_code == 0
+    assert "always on residual, as it comes: macro-F1" in seen.stdout and "primary-anew" in seen.stdout
 
 
 def test_the_command_when_asked_for_what_is_not_then_it_says_what_there_is(tmp_path: Path) -> None:

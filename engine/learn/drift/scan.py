@@ -2,7 +2,7 @@
 
 Of the newest w values the mean is compared with the mean of everything older. The difference is divided by the
 deviation of the means of earlier windows, not by what independent values would give: labels overlap, volatility comes
-in clusters, and a window's mean varies three to six times more than that. It is a likelihood ratio test of a change of
+in clusters, and a window's mean varies two to seven times more than that. It is a likelihood ratio test of a change of
 the mean, over a grid of times of change, normalised by the stream itself as in Shao and Zhang (2010).
 """
 
