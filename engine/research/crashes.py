@@ -116,13 +116,15 @@ class Found(msgspec.Struct):
     recovered_s_most: float = 0.0
     ready_s_median: float = 0.0
     torn_tails: int = 0
+    unused_snapshots: int = 0
     completed_facts: int = 0
     failed: list[str] = []
 
     @property
     def holds(self) -> bool:
         """Whether nothing was lost, doubled or changed, and the digests agree."""
-        wrong = self.lost_orders, self.lost_fills, self.changed, self.doubled, self.gaps, self.went_back
+        wrong = [self.lost_orders, self.lost_fills, self.changed, self.doubled, self.gaps, self.went_back]
+        wrong.append(self.unused_snapshots)  # a start that had to play all again lost nothing, but took its time
         return not any(wrong) and not self.failed and self.digest == self.replayed != ""
 
 
@@ -284,7 +286,10 @@ def _judge(run: Path, watcher: Watcher, found: Found) -> None:
         if told.get("event") == "recovered":
             seconds.append(told["seconds"])
             found.completed_facts += told["completed"]
-        found.torn_tails += told.get("event") == "recovery" and "cut off" in told.get("found", "")
+        if told.get("event") == "recovery":
+            is_torn = "cut off" in told["found"]
+            found.torn_tails += is_torn
+            found.unused_snapshots += not is_torn
     found.recovered_s_median = median(seconds) if seconds else 0.0
     found.recovered_s_most = max(seconds, default=0.0)
 

@@ -32,6 +32,8 @@ OURS: Final = ("engine", "adapters", "strategies", "river")
 
 ALLOWED: Final = frozenset(
     {
+        "array._array_reconstructor",
+        "array.array",
         "builtins.bytearray",
         "builtins.complex",
         "builtins.frozenset",
