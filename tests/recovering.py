@@ -22,7 +22,7 @@ from engine.live.build import build_engine
 from engine.live.config import AppConfig, parse_config
 from engine.live.journal import Journal
 from engine.live.recovery.keeper import Keeper
-from engine.live.recovery.session import Opened, farewells, heal, open_past
+from engine.live.recovery.session import Opened, farewells, heal, open_past, set_aside_unbegun
 from engine.live.recovery.state import Kept, Recovered
 from engine.live.statedir import StateDir
 from engine.research.player import Player
@@ -97,6 +97,8 @@ class Life:
             papertape="test",
             session=self.opened.number,
         )
+        if past is not None:
+            set_aside_unbegun(self.state, self.opened.number)
         self.tape = TapeWriter(self.state.tape / f"{self.opened.number:04d}.ptz", header, flush_s=0.05)
         self.keeper = Keeper(
             self.state,

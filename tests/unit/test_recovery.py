@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from adapters.entry import Entry, EntryKind
-from adapters.tape import read_tape
+from adapters.tape import TapeWriter, read_tape
 from engine.live.journal import Journal, JournalDamaged, Kind, read
 from engine.live.recovery import session as sessions
 from engine.live.recovery.recover import recover
@@ -111,6 +111,22 @@ def test_facts_that_were_not_written_any_more_are_written_at_the_start(tmp_path:
     assert life.past.told.completed >= 1 and "cut off" in life.past.told.remarks[0]
     assert [number for number, _ in facts(place)][:seq] == list(range(1, seq + 1))
     digest = life.stop()
+    assert replay([place / "r"]).digest == digest
+
+
+def test_a_tape_whose_session_never_began_is_set_aside(tmp_path: Path) -> None:
+    place, _, _ = killed(tmp_path)
+    tapes = place / "r" / "tape"
+    header = msgspec.structs.replace(read_tape(tapes / "0001.ptz", allow_torn=True)[0], session=2)
+    with TapeWriter(tapes / "0002-a.ptz", header):
+        pass
+    (tapes / "0002-b.ptz").write_bytes(b"")
+    life = Life(place)
+    life.live(20)
+    digest = life.stop()
+    assert sorted(path.name for path in tapes.iterdir()) == [
+        *("0001.ptz", "0002-a.ptz.unbegun", "0002-b.ptz.unbegun", "0002.ptz")
+    ]
     assert replay([place / "r"]).digest == digest
 
 

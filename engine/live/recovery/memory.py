@@ -25,7 +25,15 @@ from engine.live.clock import Clock
 from engine.live.config import AppConfig
 from engine.live.recovery.keeper import Keeper
 from engine.live.recovery.missed import ask_missed
-from engine.live.recovery.session import Opened, farewells, heal, lost_trainings, open_past, reconnected
+from engine.live.recovery.session import (
+    Opened,
+    farewells,
+    heal,
+    lost_trainings,
+    open_past,
+    reconnected,
+    set_aside_unbegun,
+)
 from engine.live.recovery.state import Kept, Recovered
 from engine.live.runner import Runner
 from engine.live.statedir import StateDir
@@ -80,6 +88,8 @@ class Memory:
         started_ns = self.clock.now_ns()
         instruments = list(built.engine.instruments)  # the venue's may have other limits today; units are the same
         if self._config.record.enabled:
+            if self._opened is not None and self.past is not None:
+                set_aside_unbegun(self._state, self._opened.number)
             self.tape = TapeWriter(*self._tape_of(started_ns, instruments, feeds))
         if self._opened is not None:
             tape = self.tape

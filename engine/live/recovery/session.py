@@ -14,7 +14,9 @@ import structlog
 from adapters.contract import Venue
 from adapters.entry import Entry, EntryKind
 from adapters.feed import Feed
+from adapters.tape import read_tape
 from adapters.tape_heal import heal_tape
+from adapters.tape_types import TapeError
 from engine.core.types import Instrument
 from engine.live.config import AppConfig
 from engine.live.journal import Journal, JournalDamaged
@@ -134,6 +136,21 @@ def reconnected(feeds: Mapping[str, Feed], rest_urls: Mapping[str, str]) -> dict
     for name, feed in feeds.items():
         feed.rest_url = rest_urls[name]
     return dict(feeds)
+
+
+def set_aside_unbegun(state: StateDir, number: int) -> None:
+    """Rename tapes of this session or later ones: killed before their journal said that they had begun.
+
+    Nothing on them was ever applied as far as anybody knows, and this session's tape takes their number.
+    """
+    for path in sorted(state.tape.glob("*.ptz"), reverse=True):
+        try:
+            if read_tape(path, allow_torn=True)[0].session < number:
+                return
+        except TapeError:
+            pass  # not even its header was stored
+        path.rename(path.with_name(f"{path.name}.unbegun"))
+        log.warning("a tape of a session that never began is set aside", tape=str(path))
 
 
 def heal(state: StateDir, past: Recovered) -> None:
