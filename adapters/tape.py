@@ -246,7 +246,7 @@ def read_tape(path: Path | str, allow_torn: bool = False) -> tuple[TapeHeader, I
     if start.startswith(MAGIC):
         blocks = _own_lines(name)
         header, entries = _own_header(name, blocks), _own_entries(name, blocks, allow_torn)
-        if not allow_torn and not _has_end(name):
+        if not allow_torn and not has_end(name):
             for _ in entries:  # finds where it is torn, before anything is made of it
                 pass
         return header, entries
@@ -317,7 +317,7 @@ def _start(name: str, file: BinaryIO) -> bytes:
     return start
 
 
-def _has_end(name: str) -> bool:
+def has_end(name: str) -> bool:
     """Whether the last compressed frame is that of the end line: cheap, and enough to refuse a torn tape at once."""
     with Path(name).open("rb") as file:
         size = file.seek(0, os.SEEK_END)

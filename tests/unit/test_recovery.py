@@ -114,6 +114,21 @@ def test_facts_that_were_not_written_any_more_are_written_at_the_start(tmp_path:
     assert replay([place / "r"]).digest == digest
 
 
+def test_a_session_that_was_killed_before_it_healed_the_tape_before_leaves_that_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, _, _ = killed(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr("tests.recovering.heal", lambda state, past: None)
+        second = Life(place)
+        second.live(20)
+        second.killed(tmp_path / "third")
+    life = Life(tmp_path / "third")
+    life.live(20)
+    digest = life.stop()
+    assert replay([tmp_path / "third" / "r"]).digest == digest
+
+
 def test_a_tape_whose_session_never_began_is_set_aside(tmp_path: Path) -> None:
     place, _, _ = killed(tmp_path)
     tapes = place / "r" / "tape"

@@ -14,7 +14,7 @@ import structlog
 from adapters.contract import Venue
 from adapters.entry import Entry, EntryKind
 from adapters.feed import Feed
-from adapters.tape import read_tape
+from adapters.tape import has_end, read_tape
 from adapters.tape_heal import heal_tape
 from adapters.tape_types import TapeError
 from engine.core.types import Instrument
@@ -22,7 +22,7 @@ from engine.live.config import AppConfig
 from engine.live.journal import Journal, JournalDamaged
 from engine.live.plugins import PluginError, look_beside, target
 from engine.live.recovery.code_print import code_print
-from engine.live.recovery.inputs import SessionMark, lines_after
+from engine.live.recovery.inputs import SessionMark, count_inputs, lines_after
 from engine.live.recovery.recover import Past, recover
 from engine.live.recovery.state import Recovered, RecoveryError
 from engine.live.statedir import StateDir
@@ -154,15 +154,23 @@ def set_aside_unbegun(state: StateDir, number: int) -> None:
 
 
 def heal(state: StateDir, past: Recovered) -> None:
-    """Bring the tape of the session before in step with the journal; for a thread of its own."""
-    path = state.tape / past.tape
-    if not past.tape or not path.exists():
-        return
-    lines: Callable[[int], Iterator[bytes]] = partial(lines_after, state.journal, past.session)
-    try:
-        healed = heal_tape(path, past.tape_entries, lines)
-    except (OSError, ValueError, RecoveryError, JournalDamaged) as error:
-        log.warning("the tape of the session before stays torn", tape=str(path), error=str(error))
-        return
+    """Bring the tapes of earlier sessions in step with the journal; for a thread of its own.
+
+    Not only that of the last one: it may have been killed before it had done this for the one before it.
+    """
+    for path in sorted(state.tape.glob("*.ptz")):
+        try:
+            session = read_tape(path, allow_torn=True)[0].session
+            if session < past.session and not has_end(str(path)):
+                _heal(state, path, session, count_inputs(state.journal, session))
+            elif session == past.session:
+                _heal(state, path, session, past.tape_entries)
+        except (OSError, ValueError, TapeError, RecoveryError, JournalDamaged) as error:
+            log.warning("the tape of an earlier session stays torn", tape=str(path), error=str(error))
+
+
+def _heal(state: StateDir, path: Path, session: int, most: int) -> None:
+    lines: Callable[[int], Iterator[bytes]] = partial(lines_after, state.journal, session)
+    healed = heal_tape(path, most, lines)
     if any(healed):
         log.info("tape brought in step with the journal", tape=str(path), added=healed.added, cut=healed.cut)
