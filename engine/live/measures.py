@@ -10,6 +10,7 @@ from engine.live.measures_memory import memory
 from engine.live.measures_models import contests, models
 from engine.live.measures_truth import truth
 from engine.live.metrics import Snapshot
+from engine.live.training import FAILURES
 from engine.live.view import View
 
 Values = dict[str, list[tuple[tuple[str, ...], float]]]
@@ -63,9 +64,13 @@ def _daemon(view: View, values: Values) -> None:
         "signals_total": view.heard.signals,
         "trainings_running": training.running if training else 0,
         "trainings_started_total": training.started if training else 0,
-        "trainings_failed_total": training.failed if training else 0,
+        "trainings_late_total": training.late if training else 0,
     }
     values.update({name: _one(value) for name, value in plain.items()})
+    if training is not None:
+        values["trainings_failed_total"] = [((why,), float(training.failures[why])) for why in FAILURES]
+        values["model_training_progress"] = [((name,), share) for name, share in training.progress().items()]
+        values["model_training_seconds"] = [((name,), took) for name, took in sorted(training.seconds.items())]
 
 
 def _venues(view: View, values: Values) -> None:
