@@ -1,4 +1,4 @@
-"""A model that does in its trainings what the script in its options says, one word a training, the last one for ever."""
+"""A model that does in its trainings what the script in its options says: one word each, the last one for ever."""
 
 from __future__ import annotations
 

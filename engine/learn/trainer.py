@@ -199,16 +199,16 @@ def _no_memory(name: str, memory_bytes: int | None) -> bytes:
 def _fit_lent(job: LentJob) -> bytes:
     memory = SharedMemory(job.lent.name)
     assert memory.buf is not None
-    header = np.frombuffer(memory.buf, np.int64, HEADER)
+    views = [np.frombuffer(memory.buf, np.int64, HEADER)]  # none may be left where the memory is closed
 
     def told(share: float) -> None:
-        header[PROGRESS] = int(1e6 * min(1.0, max(0.0, share)))
+        views[0][PROGRESS] = int(1e6 * min(1.0, max(0.0, share)))
 
     try:
         with progress.listening(told):
             return fit(job.with_rows(_collect(job, memory.buf)))
     finally:
-        del header, told
+        views.clear()
         memory.close()
 
 

@@ -91,6 +91,11 @@ class App:
         return self._memory.clock
 
     @property
+    def is_started(self) -> bool:
+        """Whether there is a picture of the run yet."""
+        return self._view is not None
+
+    @property
     def view(self) -> View:
         """The picture of a run that was started."""
         assert self._view is not None

@@ -67,10 +67,13 @@ def _daemon(view: View, values: Values) -> None:
         "trainings_late_total": training.late if training else 0,
     }
     values.update({name: _one(value) for name, value in plain.items()})
-    if training is not None:
-        values["trainings_failed_total"] = [((why,), float(training.failures[why])) for why in FAILURES]
-        values["model_training_progress"] = [((name,), share) for name, share in training.progress().items()]
-        values["model_training_seconds"] = [((name,), took) for name, took in sorted(training.seconds.items())]
+    failures, progress, seconds = (
+        (training.failures, training.progress(), training.seconds) if training else ({}, {}, {})
+    )
+    values["trainings_failed_total"] = [((why,), float(failures.get(why, 0))) for why in FAILURES]
+    for model in view.models.names if view.models is not None else ():
+        values.setdefault("model_training_progress", []).append(((model,), progress.get(model, 0.0)))
+        values.setdefault("model_training_seconds", []).append(((model,), seconds.get(model, 0.0)))
 
 
 def _venues(view: View, values: Values) -> None:

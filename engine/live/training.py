@@ -77,6 +77,7 @@ class Training:
         self._idle: list[Worker] = []
         self._tasks: dict[asyncio.Task[None], str] = {}
         self._is_closed = False
+        self._held: list[str] | None = None
 
     @property
     def running(self) -> int:
@@ -92,8 +93,21 @@ class Training:
         """Of each model in training, how much of it is done, 0 to 1, as far as the training tells."""
         return {name: self._models.slot(name).window.progress for name in sorted(self._tasks.values())}
 
+    def hold(self) -> None:
+        """Keep what is asked for from here on until ``release``; what is under way goes on."""
+        self._held = self._held or []
+
+    def release(self) -> None:
+        """Start what was asked for since ``hold``, and what comes from here on at once."""
+        held, self._held = self._held, None
+        for model in held or ():
+            self.start(model)
+
     def start(self, model: str) -> None:
         """Train a model on its window as of now; returns at once."""
+        if self._held is not None:
+            self._held.append(model)
+            return
         self.started += 1
         work = self._train(self._models.lend(model), time.monotonic())
         task = asyncio.get_running_loop().create_task(work, name=f"train {model}")

@@ -225,8 +225,7 @@ def test_trainings_that_take_longer_than_the_time_between_them_are_told(tmp_path
     async def run() -> int:
         async with Beside(models, tmp_path) as beside:
             await beside.train()
-            late = beside.training.late
-            return late
+            return beside.training.late
 
     with structlog.testing.capture_logs() as lines:
         assert asyncio.run(run()) == 1
