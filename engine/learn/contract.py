@@ -100,6 +100,7 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     retrain_every_ns: int = 30 * SECOND_NS
     retrain_timeout_ns: int = 600 * SECOND_NS
     window_rows: int = 6000
+    memory_rows: int = 0
     min_rows: int = 150
     drift_delta: float = 0.0005
     drift_cooldown_ns: int = 30 * SECOND_NS
@@ -147,6 +148,7 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         least |= {
             "retrain_every_ns": 0,
             "retrain_timeout_ns": 1,
+            "memory_rows": 0,
             "warm_up_ns": 0,
             "stale_ns": 1,
             "drift_cooldown_ns": 0,
@@ -174,7 +176,8 @@ class TrainJob(msgspec.Struct, frozen=True):
 
     ``x[i]`` are the features at ``times_ns[i]`` and ``y[i]`` the label from there, by default the return over the
     horizon in bps; with several labels a row of them, as ``settings.targets`` names them. ``ends_ns`` says when each
-    row's last label was known, ``weights`` how unique it is (1: nothing overlaps); None where that is not told.
+    row's last label was known, ``weights`` how unique it is (1: nothing overlaps); None where that is not told. The
+    first ``kept`` rows are of long ago. ``parent`` is the payload that a warm start begins from, empty without one.
     """
 
     settings: ModelSettings
@@ -186,6 +189,8 @@ class TrainJob(msgspec.Struct, frozen=True):
     seed: int
     ends_ns: npt.NDArray[np.int64] | None = None
     weights: npt.NDArray[np.float64] | None = None
+    kept: int = 0
+    parent: bytes = b""
 
     @property
     def spans_ns(self) -> npt.NDArray[np.int64]:
@@ -203,6 +208,7 @@ class LentJob(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
     seed: int
     lent: Lent
+    parent: bytes = b""
 
     def with_rows(self, rows: Rows) -> TrainJob:
         """The job with copies of its rows."""
@@ -216,6 +222,8 @@ class LentJob(msgspec.Struct, frozen=True):
             self.seed,
             rows.ends_ns,
             rows.weights,
+            rows.kept,
+            self.parent,
         )
 
 
@@ -231,6 +239,9 @@ class Model(abc.ABC):
 
     needs_whole_rows: ClassVar[bool] = False
     """True: ``fit`` refuses rows with a missing number."""
+
+    needs_neighbours: ClassVar[bool] = False
+    """True: ``fit`` takes each row for the one that followed the row before, so older ones cannot be put in front."""
 
     features: ClassVar[str] = "standard"
     """The feature set that it reads where the settings name none."""
@@ -299,6 +310,10 @@ class Model(abc.ABC):
         raise ModelError(
             f"model {self.settings.name}: {type(self).__name__} learns from each label and takes no payload"
         )
+
+    def parent(self) -> bytes:
+        """The payload that the next training may begin from; empty where each begins from nothing, as by default."""
+        return b""
 
     def left_out(self) -> str:
         """Which parts of the payload that ``swap`` took last could not be used, and why; empty where all of it is."""

@@ -87,6 +87,10 @@ class Models:
             if key not in self._features:
                 self._features[key] = FeatureSet.of(instruments, *chosen)
             features = self._features[key]
+            if cls.needs_neighbours and one.memory_rows:
+                raise ValueError(
+                    f"memory_rows: expected 0 for {one.use}, which needs rows in a row, found {one.memory_rows}"
+                )
             if cls.needs_whole_rows and one.prepare == "none":
                 _check_whole(one, features.may_be_missing)
             return Inputs(

@@ -102,13 +102,13 @@ def test_a_worker_reads_a_lent_window_where_it_lies(worker: Worker, tmp_path: Pa
     for at in range(40, 50):
         models.slot("m").window.add(at, np.zeros(models.slot("m").window.width), 0.0)
     assert worker.fit(job, PATIENCE_S) == b'{"value": 40.0}', "the rows as they were when they were lent"
-    for at in range(50, 90):
+    for at in range(50, 150):
         models.slot("m").window.add(at, np.zeros(models.slot("m").window.width), 0.0)
     with pytest.raises(TrainingFailed, match="newer ones came") as failed:
         worker.fit(job, PATIENCE_S)
     assert failed.value.reason == "failed"
     shared.close()
-    assert models.slot("m").window.rows().times_ns.tolist() == list(range(26, 90))
+    assert models.slot("m").window.rows().times_ns.tolist() == list(range(86, 150))
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ class Mlp(Model):
 
     def __init__(self, settings: ModelSettings, names: Sequence[str]) -> None:
         super().__init__(settings, names)
-        read_options(settings, MlpOptions)
+        self._is_warm = read_options(settings, MlpOptions).warm_start
         self._session: Session | None = None
         self._payload = b""
         self._features = ""
@@ -77,6 +77,9 @@ class Mlp(Model):
         from engine.learn.networks.mlp_fit import fit_mlp  # torch, wanted in the trainer process only
 
         return fit_mlp(job)
+
+    def parent(self) -> bytes:
+        return self._payload if self._is_warm else b""
 
     @classmethod
     def prepare(cls, payload: bytes, features: str) -> None:

@@ -79,6 +79,7 @@ class Remembering(Model):
 
     trains: ClassVar[bool] = True
     needs_whole_rows: ClassVar[bool] = True
+    needs_neighbours: ClassVar[bool] = True
     kind: ClassVar[str]
     options_type: ClassVar[type[SequenceOptions]] = SequenceOptions
 
