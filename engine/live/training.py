@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
-from pathlib import Path
 
 import structlog
 
 from engine.learn.contract import ModelError, TrainJob
 from engine.learn.models import Models
 from engine.learn.trainer import fit, make_pool
+from engine.live.registry.registry import Registry
+from engine.live.registry.store import NO_MODEL
 
 log = structlog.get_logger("papertape.training")
 
 Deliver = Callable[[str, str, bytes], None]
 """Takes a model's name, the version (SHA-256 of the payload) and the payload."""
-
-
-def model_path(folder: Path, version: str) -> Path:
-    """Where a payload of that version lies."""
-    return folder / f"{version}.ptm"
-
-
-NO_MODEL = hashlib.sha256(b"").hexdigest()
-"""The version that says that a training failed."""
 
 
 class Training:
@@ -39,7 +32,7 @@ class Training:
     def __init__(
         self,
         models: Models,
-        folder: Path,
+        registry: Registry,
         room: Callable[[], Awaitable[None]],
         deliver: Deliver,
         elsewhere: Callable[[TrainJob], Awaitable[bytes]] | None = None,
@@ -47,7 +40,7 @@ class Training:
         self.started = 0
         self.failed = 0
         self._models = models
-        self._folder = folder
+        self._registry = registry
         self._room = room
         self._deliver = deliver
         self._elsewhere = elsewhere
@@ -84,6 +77,7 @@ class Training:
 
     async def _train(self, model: str) -> None:
         job = self._models.job(model)
+        started = time.monotonic()
         self.warm()
         loop = asyncio.get_running_loop()
         try:
@@ -101,21 +95,13 @@ class Training:
             payload = b""
         version = hashlib.sha256(payload).hexdigest()
         try:
-            await asyncio.to_thread(self._store, version, payload)
+            await asyncio.to_thread(self._registry.store, job, version, payload, time.monotonic() - started)
         except OSError as error:  # a model that is not on disk must not be used: no replay could have it
             log.warning("model cannot be stored", model=model, error=str(error))
             self.failed += 1
             version, payload = NO_MODEL, b""
         await self._room()
         self._deliver(model, version, payload)
-
-    def _store(self, version: str, payload: bytes) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        path = model_path(self._folder, version)
-        if not path.exists():
-            part = path.with_suffix(".part")
-            part.write_bytes(payload)
-            part.replace(path)
 
 
 def _nothing() -> None:
