@@ -81,10 +81,8 @@ def compare(
 
 def _versions(run: Path, json_: bool) -> None:
     with _clear_errors():
-        from engine.live.registry.shelf import row
-
         shelf = _shelf(run)
-        rows = [row(one) for one in shelf.versions()]
+        rows = shelf.rows()
     for problem in shelf.problems:
         typer.echo(f"papertape: {problem}", err=True)
     if json_:

@@ -128,7 +128,9 @@ async def test_without_a_trainer_a_training_fails_in_its_time(server: Server) ->
 
 
 async def test_a_model_is_stored_before_anyone_hears_of_it(server: Server, tmp_path: Path) -> None:
-    from engine.live.training import Training, model_path
+    from engine.live.registry.registry import Registry
+    from engine.live.registry.store import model_path
+    from engine.live.training import Training
 
     heard: list[tuple[str, str, bytes]] = []
 
@@ -145,7 +147,7 @@ async def test_a_model_is_stored_before_anyone_hears_of_it(server: Server, tmp_p
 
     async with remote(server) as (fit, _, _), training(server):
         made: Any = Models()
-        beside = Training(made, tmp_path, room, deliver, fit)
+        beside = Training(made, Registry(tmp_path), room, deliver, fit)
         beside.start("m")
         async with asyncio.timeout(60):
             while not heard:

@@ -14,6 +14,7 @@ import msgspec
 
 import engine
 from engine.learn.contract import Model, ModelSettings, TrainJob, model_class
+from engine.learn.slot import Slot
 from engine.live.recovery.code_print import code_print, module_print
 from engine.live.registry.payloads import Part, parts
 
@@ -45,7 +46,8 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     """One model of a run under one set of settings, features and code; all its versions refer to it.
 
     ``trains``: it gets payloads from trainings; one that does not learns from each label and has no versions. ``seed``
-    is the run's, ``code`` the print of each part of the program and the versions of libraries.
+    is the run's, ``code`` the print of each part of the program and the versions of libraries. ``contests`` says by
+    name what it began as, ``champion`` or ``challenger``.
     """
 
     format: str = LINEAGE
@@ -57,6 +59,7 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     features: Features
     names: tuple[str, ...]
     seed: int
+    contests: dict[str, str]
     settings: dict[str, Any]
     settings_sha256: str
     papertape: str
@@ -178,8 +181,9 @@ def features_of(settings: ModelSettings, width: int, sha256: str) -> Features:
     return Features(named if isinstance(named, str) else ", ".join(named), width, sha256)
 
 
-def lineage_of(model: Model, sha256: str, seed: int, code: Mapping[str, str]) -> Lineage:
-    """The lineage of a running model; ``sha256`` is the hash of its inputs, ``code`` what ``program`` gave."""
+def lineage_of(slot: Slot, code: Mapping[str, str]) -> Lineage:
+    """The lineage of a running model; ``code`` is what ``program`` gave."""
+    model = slot.model
     settings, names = model.settings, model.names
     return Lineage(
         model=settings.name,
@@ -187,9 +191,13 @@ def lineage_of(model: Model, sha256: str, seed: int, code: Mapping[str, str]) ->
         symbol=settings.symbol,
         labels=tuple(map(str, settings.targets)),
         trains=model.is_trained,
-        features=features_of(settings, len(names), sha256),
+        features=features_of(settings, len(names), slot.features.hash),
         names=names,
-        seed=seed,
+        seed=slot.seed,
+        contests={
+            one.settings.name: "champion" if one.settings.champion == settings.name else "challenger"
+            for one in slot.contests
+        },
         settings=msgspec.to_builtins(settings),
         settings_sha256=settings_print(settings),
         papertape=engine.__version__,

@@ -113,7 +113,7 @@ class Lives:
                 if not fact.name and (life := self.models.get(fact.model)) is not None:
                     life.scored(fact, record.ns)
                     if life.ending:
-                        self._end(life, life.ended(record.ns), record)
+                        self._end(life, life.ended(record.ns), record.seq)
             else:
                 self._hear(record)
 
@@ -161,18 +161,20 @@ class Lives:
     def close(self) -> None:
         """The session ends: tell what was scored so far."""
         for life in self.models.values():
-            self._end(life, [*life.ending, life.tally], None)
+            self._end(life, [*life.ending, life.tally], 0)
             life.ending, life.tally = [], Tally(life.version, 0, Scores())
 
-    def _end(self, life: Life, tallies: Sequence[Tally], record: Record | None) -> None:
+    def _end(self, life: Life, tallies: Sequence[Tally], seq: int) -> None:
         for tally in tallies:
             if tally.scores.count:
                 more = {"from_ns": tally.from_ns, "to_ns": tally.to_ns, "sums": tally.scores.save()}
-                self._tell("scored", life.model, tally.version, record, more)
+                scored = Event(
+                    what="scored", model=life.model, version=tally.version, ns=tally.to_ns, seq=seq, more=more
+                )
+                self._told(scored)
 
-    def _tell(self, what: str, model: str, version: str, record: Record | None, more: dict[str, Any]) -> None:
-        ns, seq = (record.ns, record.seq) if record is not None else (0, 0)
-        self._told(Event(what=what, model=model, version=version, ns=ns, seq=seq, more=more))
+    def _tell(self, what: str, model: str, version: str, record: Record, more: dict[str, Any]) -> None:
+        self._told(Event(what=what, model=model, version=version, ns=record.ns, seq=record.seq, more=more))
 
 
 def _more(fact: Any, *without: str) -> dict[str, Any]:
@@ -189,8 +191,8 @@ def merged(a: Scores, b: Scores) -> Scores:
     ...     scores.update(1.0, 2.0); scores.update(-1.0, 0.5)
     >>> for scores in (second, both):
     ...     scores.update(3.0, 1.0)
-    >>> merged(first, second).ic == both.ic
-    True
+    >>> merged(first, second).ic, both.ic
+    (0.327, 0.327)
     """
     count = a.count + b.count
     if not a.count or not b.count:

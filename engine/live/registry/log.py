@@ -76,7 +76,7 @@ def read_log(path: Path) -> Log:
     events, damage, last = [], [], FIRST
     for number, line in enumerate(data[:end].split(b"\n")[:-1], 1):
         head, body = line[:_DIGITS].decode("latin-1"), line[_DIGITS + 1 :]
-        if head != _print(last, body):
+        if head != _print(last, body) or line[_DIGITS : _DIGITS + 1] != b" ":
             damage.append(f"{path}: line {number}: expected the line that was written here, found another")
         else:
             try:

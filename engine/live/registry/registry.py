@@ -68,7 +68,7 @@ class Registry:
         self._code = program()
         slots = {name: models.slot(name) for name in models.names}
         for name, slot in slots.items():
-            lineage = lineage_of(slot.model, slot.features.hash, slot.seed, self._code)
+            lineage = lineage_of(slot, self._code)
             data = encode(lineage)
             sha256 = content_name(data)
             self._store.put(lineage_path(self.folder, sha256), data)
@@ -143,7 +143,8 @@ class Registry:
         if self._writing is not None:
             await self._writing
         self._lives.close()
-        await self._written()
+        if not await self._written():
+            log.warning("registry left behind", events=len(self._waiting), next="the journal has them")
 
     async def _written(self) -> bool:
         """Whether all that waits is in the log now."""

@@ -16,7 +16,7 @@ from engine.live.registry.store import CARD, LINEAGE, content_name, model_path
 SHORTEST: Final = 4
 """Digits of a version that are enough to ask for it, where no other begins alike."""
 
-STATES: Final = {"stored": "stored", "swapped": "answers", "found": "answers", "refused": "refused", "pruned": "pruned"}
+STATES: Final = {"stored": "stored", "swapped": "answers", "found": "answers", "refused": "refused"}
 """What an event makes of a version; another version that answers makes it ``replaced``."""
 
 
@@ -113,6 +113,39 @@ class Shelf:
         """The version that answers for a model, or did when the log ends; "" for none."""
         return self._answers.get(model, "")
 
+    def speaks_for(self, model: str) -> list[str]:
+        """The contests whose champion a model is."""
+        lineage = self.lineage(model)
+        found = {name for name, role in (lineage[1].contests if lineage else {}).items() if role == "champion"}
+        for event in self.log.events:
+            if event.model == model and event.what == "promoted":
+                found.add(str(event.more["contest"]))
+            elif event.model == model and event.what == "deposed":
+                found.discard(str(event.more["contest"]))
+        return sorted(found)
+
+    def rows(self, model: str = "") -> list[dict[str, Any]]:
+        """The versions of one model or of all, each in one line of a list."""
+        return [self._row(one) for one in self.versions(model)]
+
+    def _row(self, one: Version) -> dict[str, Any]:
+        card = one.card
+        is_at_work = one.state in ("answers", "learns")
+        return {
+            "model": one.model,
+            "version": one.version,
+            "state": one.state,
+            "speaks_for": self.speaks_for(one.model) if is_at_work else [],
+            "requested_ns": card.requested_ns if card is not None else 0,
+            "trigger": card.trigger if card is not None else "",
+            "rows": card.window.rows if card is not None else None,
+            "seconds": card.seconds if card is not None else None,
+            "size": card.size if card is not None else None,
+            "parent": card.parent if card is not None else "",
+            "holdout_ic": card.holdout.get("ic") if card is not None else None,
+            **live_told(one.live),
+        }
+
     def payload(self, version: str) -> bytes:
         """The payload of a version.
 
@@ -127,10 +160,6 @@ class Shelf:
         if (found := content_name(payload)) != version:
             raise RegistryError(f"{path}: expected content with SHA-256 {version}, found {found}: it was damaged")
         return payload
-
-    def failures(self, model: str) -> list[Event]:
-        """Trainings of a model that gave nothing."""
-        return [event for event in self._lives.get((model, ""), []) if event.what == "failed"]
 
     def find(self, text: str) -> Version | Lineage:
         """A version by the first digits of its hash, or a model by its name.
@@ -196,7 +225,8 @@ def lineage_told(shelf: Shelf, one: Lineage) -> dict[str, Any]:
         "model": one.model,
         "answers": shelf.answering(one.model),
         "card": msgspec.to_builtins(one),
-        "versions": [row(each) for each in shelf.versions(one.model)],
+        "speaks_for": shelf.speaks_for(one.model),
+        "versions": shelf.rows(one.model),
         "life": [
             life_told(event)
             for event in shelf.log.events
@@ -212,24 +242,6 @@ def life_told(event: Event) -> dict[str, Any]:
         more |= live_told(msgspec.convert(more.pop("sums"), Scores))
     about = {"version": event.version} if event.version else {}
     return {"what": event.what, "ns": event.ns, "seq": event.seq, **about, **more}
-
-
-def row(one: Version) -> dict[str, Any]:
-    """A version in one line of a list."""
-    card = one.card
-    return {
-        "model": one.model,
-        "version": one.version,
-        "state": one.state,
-        "requested_ns": card.requested_ns if card is not None else 0,
-        "trigger": card.trigger if card is not None else "",
-        "rows": card.window.rows if card is not None else None,
-        "seconds": card.seconds if card is not None else None,
-        "size": card.size if card is not None else None,
-        "parent": card.parent if card is not None else "",
-        "holdout_ic": card.holdout.get("ic") if card is not None else None,
-        **live_told(one.live),
-    }
 
 
 def told(folder: Path, text: str) -> dict[str, Any]:

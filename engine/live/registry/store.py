@@ -111,12 +111,17 @@ class Store:
             if not self._is_open:
                 self._open()
             text, last = lines(events, self._last)
-            with (self.folder / NAME).open("ab") as file:
+            with (self.folder / NAME).open("ab", buffering=0) as file:
                 if file.tell() != self._end:  # half a line: of a writer that was killed, or of a disk that was full
                     file.truncate(self._end)
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
+                try:
+                    rest = memoryview(text)
+                    while rest:
+                        rest = rest[file.write(rest) :]
+                    os.fsync(file.fileno())
+                except OSError:
+                    file.truncate(self._end)
+                    raise
             self._end, self._last = self._end + len(text), last
 
 

@@ -102,14 +102,13 @@ def _lineages(shelf: Shelf, found: Verdict) -> None:
 def _log(shelf: Shelf, versions: dict[str, int], found: Verdict) -> None:
     """What the log tells must be there, and as it was."""
     stored = {event.version: event for event in shelf.log.events if event.what == "stored"}
-    pruned = {event.version for event in shelf.log.events if event.what == "pruned"}
     for version, event in stored.items():
         card = card_path(shelf.folder, version)
         if not card.exists():
             found.problems.append(f"{card}: expected the card of a version of {event.model}, found none")
         elif content_name(card.read_bytes()) != event.more.get("card"):
             found.problems.append(f"{card}: expected the card as it was written, found another: it was altered")
-        if version not in versions and version not in pruned:
+        if version not in versions:
             path = model_path(shelf.folder, version)
             found.problems.append(f"{path}: expected a version of {event.model}, found none; no replay can have it")
     for version in sorted(versions.keys() - stored.keys()):

@@ -37,6 +37,7 @@ def lineage_markdown(told: Mapping[str, Any]) -> str:
         "symbol": card["symbol"],
         "labels": ", ".join(card["labels"]),
         "learns": "from a window, in trainings" if card["trains"] else "from each label: it has no versions",
+        "speaks for": ", ".join(told["speaks_for"]) or "no contest",
         "answers": told["answers"] or ("none yet" if card["trains"] else "itself"),
         "features": f"{features['named']}: {features['width']}, SHA-256 {features['sha256']}",
         "settings": f"SHA-256 {card['settings_sha256']}",
@@ -56,7 +57,7 @@ def lineage_markdown(told: Mapping[str, Any]) -> str:
             number(one["labels"]),
             number(one["ic"]),
             number(one["rmse"]),
-            one["state"],
+            _state(one),
         )
         text.append(f"| {' | '.join(cells)} |")
     text += ["", "## Life", "", *_life(told["life"]), "", "## Settings", "", "| setting | value |", "|---|---|"]
@@ -96,7 +97,7 @@ def comparison_markdown(told: Mapping[str, Any]) -> str:
 
 
 def versions_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """A list of versions, as ``shelf.row`` gives them."""
+    """A list of versions, as ``Shelf.rows`` gives them."""
     shown = Table(box=None, header_style="dim", pad_edge=False)
     heads = ("model", "version", "trained", "trigger", "rows", "holdout IC", "labels", "IC", "RMSE", "state")
     for head in heads:
@@ -113,9 +114,13 @@ def versions_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             number(one["labels"]),
             number(one["ic"]),
             number(one["rmse"]),
-            one["state"],
+            _state(one),
         )
     return shown
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    return ", ".join([row["state"], *(f"speaks for {name}" for name in row["speaks_for"])])
 
 
 def moment(ns: int) -> str:
