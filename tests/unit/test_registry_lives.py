@@ -33,8 +33,9 @@ from engine.live.registry.log import Event
 from engine.live.registry.registry import Registry
 from engine.live.registry.shelf import Shelf
 from engine.live.registry.store import NO_MODEL, content_name
+from engine.live.statedir import StateDirError
 from tests.frames import SECOND
-from tests.registry import job
+from tests.registry import job, models
 
 A, B = "a" * 64, "b" * 64
 
@@ -243,6 +244,13 @@ async def test_a_training_that_cannot_be_stored_is_not_used_and_the_last_good_mo
     assert heard == [("net", NO_MODEL, b"")] and training.failed == 1
     assert [one["event"] for one in said] == ["model cannot be stored"]
     assert not list(tmp_path.glob("models/*.ptm")) and not list(tmp_path.glob("models/*.part"))
+
+
+def test_a_start_that_cannot_write_its_registry_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "lives.log").mkdir()
+    with pytest.raises(StateDirError, match=r"lives\.log: expected room for the registry of models, found: ") as told:
+        Registry(tmp_path).enter(models())
+    assert "\n" not in str(told.value)
 
 
 def test_no_card_is_written_for_a_training_that_failed(tmp_path: Path) -> None:

@@ -67,9 +67,14 @@ def _told(one: Side) -> dict[str, Any]:
         "model": version.model,
         "version": version.version,
         "state": version.state,
-        "holdout": dict(card.holdout) if card is not None else {},
+        "holdout": _holdout(card) if card is not None else {},
         "live": live_told(version.live),
     }
+
+
+def _holdout(card: Card) -> dict[str, float | None]:
+    """Of a payload with several networks the information coefficient of each."""
+    return dict(card.holdout) or {f"ic of {part.name}": part.holdout.get("ic") for part in card.parts}
 
 
 def _made_of(one: Side) -> dict[str, Any]:

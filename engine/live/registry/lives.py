@@ -32,6 +32,10 @@ SETTLES: Final = 2
 """Horizons after which no label of a version that was replaced is out any more."""
 
 
+TELLING: Final = frozenset({RetrainRequested, ModelSwapped, ModelRefused, DriftAlarm, Commanded, Promoted})
+"""Facts that tell something of a model; most others come far more often."""
+
+
 class Tally(msgspec.Struct):
     """The scores of one version; ``until``: its last sample, once it was replaced at ``replaced_ns``."""
 
@@ -114,7 +118,7 @@ class Lives:
                     life.scored(fact, record.ns)
                     if life.ending:
                         self._end(life, life.ended(record.ns), record.seq)
-            else:
+            elif type(fact) in TELLING:
                 self._hear(record)
 
     def _hear(self, record: Record) -> None:
