@@ -89,7 +89,7 @@ def test_a_model_that_learns_from_each_label_has_a_card_with_who_promoted_it_and
 ) -> None:
     line = told("models", "line", "--run", run)
     (fact,) = (one.fact for one in made[1] if isinstance(one.fact, Promoted) and one.fact.model == "line")
-    came, went, scored = line["life"]
+    entered, came, went, scored = line["life"]
     assert (came["what"], came["over"], came["who"], came["contest"]) == (
         "promoted",
         "flat",
@@ -99,6 +99,7 @@ def test_a_model_that_learns_from_each_label_has_a_card_with_who_promoted_it_and
     assert (came["labels"], came["wealth"], came["needed"]) == (fact.labels, fact.wealth, 0.0)
     assert (went["what"], went["by_model"], went["who"]) == ("deposed", "flat", "papertape rollback")
     assert scored["labels"] == line["versions"][0]["labels"] > 100
+    assert entered["what"] == "entered" and (run / "models" / f"{entered['lineage']}.lineage.json").exists()
     assert line["card"]["contests"] == {"best": "challenger"} and line["card"]["trains"] is False
     assert line["card"]["settings"]["use"] == "clipped-linear" and "engine/learn" in line["card"]["code"]
     text = papertape("models", "line", "--run", run).stdout

@@ -58,7 +58,7 @@ def test_a_network_of_other_features_is_no_part_of_this_training() -> None:
 def test_distances_are_relative_and_other_shapes_have_none() -> None:
     both = (FEATURES, FEATURES)
     (same,), alone = distances(network(2.0), network(3.0), both)
-    assert (same.tensor, same.relative, alone) == ("weight", pytest.approx(0.5), [])
+    assert same.tensor == "weight" and same.relative == pytest.approx(0.5) and not alone
     (other,), alone = distances(network(2.0), network(2.0, width=3, skip=1.0), both)
     assert (other.relative, other.shapes, alone) == (None, ((2, 2), (2, 3)), ["skip"])
     found, alone = distances(ensemble(), network(2.0), both)

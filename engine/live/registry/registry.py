@@ -67,12 +67,15 @@ class Registry:
             log.warning("registry", found=remark)
         self._code = program()
         slots = {name: models.slot(name) for name in models.names}
+        entered = {event.model: event.more["lineage"] for event in events if event.what == "entered"}
         for name, slot in slots.items():
             lineage = lineage_of(slot, self._code)
             data = encode(lineage)
             sha256 = content_name(data)
             self._store.put(lineage_path(self.folder, sha256), data)
             self._lineages[name] = sha256, lineage
+            if entered.get(name) != sha256:
+                self._tell(Event(what="entered", model=name, more={"lineage": sha256}))
         horizons = {name: max(one.horizon_ns for one in slot.targets) for name, slot in slots.items()}
         self._lives = Lives(horizons, self._tell, max((event.seq for event in events), default=0))
         for event in events:

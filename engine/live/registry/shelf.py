@@ -52,10 +52,13 @@ class Shelf:
         self.problems += self.log.damage
         self._lives: dict[tuple[str, str], list[Event]] = {}
         self._answers: dict[str, str] = {}
+        self._entered: dict[str, str] = {}
         for event in self.log.events:
             self._lives.setdefault((event.model, event.version), []).append(event)
             if event.what in ("swapped", "found"):
                 self._answers[event.model] = event.version
+            elif event.what == "entered":
+                self._entered[event.model] = str(event.more["lineage"])
 
     def _read(self) -> None:
         if not self.folder.is_dir():
@@ -79,12 +82,9 @@ class Shelf:
         return list(dict.fromkeys([*sorted(one.model for one in self.lineages.values()), *cards, *told]))
 
     def lineage(self, model: str) -> tuple[str, Lineage] | None:
-        """A model's lineage, with its hash: of several, that of the version that answers or the first by name."""
-        card = self.cards.get(self._answers.get(model, ""))
-        if card is not None and card.lineage in self.lineages:
-            return card.lineage, self.lineages[card.lineage]
-        found = sorted(item for item in self.lineages.items() if item[1].model == model)
-        return found[0] if found else None
+        """A model's lineage, with its hash: the one with which it ran last; None where that cannot be read."""
+        sha256 = self._entered.get(model, "")
+        return (sha256, self.lineages[sha256]) if sha256 in self.lineages else None
 
     def versions(self, model: str = "") -> list[Version]:
         """Of one model or of all, the oldest first; a model that has none is there with the version ``""``."""

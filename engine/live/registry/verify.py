@@ -86,9 +86,6 @@ def _cards(shelf: Shelf, versions: dict[str, int], found: Verdict) -> None:
         if card.parent and card.parent not in shelf.cards and card.parent not in versions:
             parent = card_path(shelf.folder, card.parent)
             found.problems.append(f"{parent}: expected the card of the parent of {name}, found none")
-        if card.lineage and card.lineage not in shelf.lineages:
-            lineage = lineage_path(shelf.folder, card.lineage)
-            found.problems.append(f"{lineage}: expected the lineage of {name}, found none that can be read")
 
 
 def _lineages(shelf: Shelf, found: Verdict) -> None:
@@ -111,6 +108,10 @@ def _log(shelf: Shelf, versions: dict[str, int], found: Verdict) -> None:
         if version not in versions:
             path = model_path(shelf.folder, version)
             found.problems.append(f"{path}: expected a version of {event.model}, found none; no replay can have it")
+    for event in shelf.log.events:
+        if event.what == "entered" and event.more["lineage"] not in shelf.lineages:
+            path = lineage_path(shelf.folder, str(event.more["lineage"]))
+            found.problems.append(f"{path}: expected a lineage of {event.model}, found none that can be read")
     for version in sorted(versions.keys() - stored.keys()):
         path = model_path(shelf.folder, version)
         if version not in shelf.cards:

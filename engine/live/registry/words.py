@@ -213,6 +213,8 @@ def _event(event: Mapping[str, Any]) -> str:
             return str(more["why"])
         case "swapped":
             return f"in the place of {more['replaced'][:SHORT]}" if more.get("replaced") else "as the first"
+        case "entered":
+            return f"with the lineage {more['lineage'][:SHORT]}"
         case "found":
             return "answering when a session began; how it came is in the journal"
     plain = {key: value for key, value in more.items() if key not in ("card", "version")}
