@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from engine.live.registry.shelf import Shelf
 from tests.live.test_daemon import Daemon, papertape
@@ -31,13 +30,9 @@ def test_a_kill_loses_nothing_that_the_journal_has(tmp_path: Path) -> None:
     verdict = papertape("models", "verify", "--run", daemon.state, "--json")
     assert verdict.returncode == 0, verdict.stdout
     facts = papertape("journal", "cat", daemon.state, "--kind", "ModelSwapped", "--json").stdout.splitlines()
-    swaps = [(fact["seq"], _version(fact)) for fact in map(json.loads, facts)]
+    swaps = [(fact["seq"], fact["fact"]["version"]) for fact in map(json.loads, facts)]
     events = Shelf(daemon.state / "models").log.events
     assert [(event.seq, event.version) for event in events if event.what == "swapped"] == swaps and len(swaps) > 1
     assert "found" not in {event.what for event in events}
     replayed = papertape("replay", daemon.state, "--json")
     assert json.loads(replayed.stdout.splitlines()[-1])["digest"] == json.loads(again.stdout)["digest"]
-
-
-def _version(fact: dict[str, Any]) -> str:
-    return str(fact["version"] if "version" in fact else fact["fact"]["version"])
