@@ -243,7 +243,7 @@ async def test_a_training_that_cannot_be_stored_is_not_used_and_the_last_good_mo
     await training.close()
     assert heard == [("net", NO_MODEL, b"")] and training.failed == 1
     assert [one["event"] for one in said] == ["model cannot be stored"]
-    assert not list(tmp_path.glob("models/*.ptm")) and not list(tmp_path.glob("models/*.part"))
+    assert folder.is_file() or [path.name for path in folder.iterdir()] in ([], ["lives.log"])
 
 
 def test_a_start_that_cannot_write_its_registry_is_one_line(tmp_path: Path) -> None:

@@ -110,14 +110,18 @@ class Registry:
             seconds=seconds,
             parent=life.version if life is not None else "",
         )
-        path = card_path(self.folder, version)
-        data = encode(card)
-        if not path.exists():  # the same content may be made again: its first card stays
-            self._store.put(path, data)
-        self._store.put(model_path(self.folder, version), payload)
-        more: dict[str, Any] = {"card": content_name(path.read_bytes()), "parent": card.parent}
-        more |= {"trigger": card.trigger, "seed": card.seed, "seconds": card.seconds}
-        self._store.append([Event(what="stored", model=name, version=version, ns=card.requested_ns, more=more)])
+        path, payload_path = card_path(self.folder, version), model_path(self.folder, version)
+        new = [one for one in (path, payload_path) if not one.exists()]
+        try:
+            if path in new:  # the same content may be made again: its first card stays
+                self._store.put(path, encode(card))
+            self._store.put(payload_path, payload)
+            more: dict[str, Any] = {"card": content_name(path.read_bytes()), "parent": card.parent}
+            more |= {"trigger": card.trigger, "seed": card.seed, "seconds": card.seconds}
+            self._store.append([Event(what="stored", model=name, version=version, ns=card.requested_ns, more=more)])
+        except OSError:
+            self._store.forget(new)  # nobody has heard of them, and a full disk has better uses
+            raise
 
     def heard(self, records: Sequence[Record]) -> None:
         """Facts that are in the journal."""

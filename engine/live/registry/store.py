@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -124,10 +125,13 @@ class Store:
                     raise
             self._end, self._last = self._end + len(text), last
 
+    def forget(self, paths: list[Path]) -> None:
+        """Take back files that nothing refers to yet; a disk that is read-only keeps them."""
+        with self._lock:
+            for path in paths:
+                _forget(path)
 
-def _forget(part: Path) -> None:
-    """A disk that is read-only keeps what it has."""
-    try:
-        part.unlink(missing_ok=True)
-    except OSError:
-        return
+
+def _forget(path: Path) -> None:
+    with suppress(OSError):  # a disk that is read-only keeps what it has
+        path.unlink(missing_ok=True)
