@@ -14,10 +14,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from engine.core.records import ModelSwapped, Promoted, Record
+from engine.learn.models import Models
 from engine.live.cli import app
 from engine.live.registry.registry import Registry
 from engine.live.registry.shelf import Shelf
 from engine.live.registry.store import card_path, content_name, model_path
+from tests.learning import INSTRUMENTS, settings
 from tests.registry import job, models, short_run
 
 
@@ -104,6 +106,34 @@ def test_a_model_that_learns_from_each_label_has_a_card_with_who_promoted_it_and
     assert line["card"]["settings"]["use"] == "clipped-linear" and "engine/learn" in line["card"]["code"]
     text = papertape("models", "line", "--run", run).stdout
     assert "**promoted** in best over flat, by papertape promote: loss" in text
+
+
+def test_a_run_that_has_just_begun_lists_its_models(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "models")
+    registry.enter(models())
+    registry.enter(models())
+    rows = told("models", "--run", tmp_path)
+    assert {row["model"]: row["state"] for row in rows} == {"flat": "learns", "line": "learns", "net": "untrained"}
+    assert [event.what for event in Shelf(tmp_path / "models").log.events] == ["entered"] * 3
+    assert "| answers | none yet |" in papertape("models", "net", "--run", tmp_path).stdout
+    assert "found one that learns from each label" in papertape("compare", "net", "net", "--run", tmp_path).stdout
+
+
+def test_a_lineage_ends_where_settings_or_somebody_elses_code_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, code = tmp_path / "models", tmp_path / "own_models.py"
+    source = "from engine.learn.baselines import Zero\nclass Mine(Zero):\n    pass\n"
+    code.write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    for changes in ({}, {}, {"every_ns": 10**9}, {"every_ns": 10**9}):
+        Registry(folder).enter(Models(INSTRUMENTS, [settings("own_models:Mine", **changes)]))
+    code.write_text(source + "# another\n")
+    Registry(folder).enter(Models(INSTRUMENTS, [settings("own_models:Mine", every_ns=10**9)]))
+    shelf = Shelf(folder)
+    assert [event.what for event in shelf.log.events] == ["entered"] * 3 and len(shelf.lineages) == 3
+    last = shelf.lineages[shelf.log.events[-1].more["lineage"]]
+    assert shelf.find("m") == last and last.code.keys() >= {"own_models", "engine/learn", "torch"}
 
 
 def test_two_versions_side_by_side(run: Path, versions: list[str]) -> None:

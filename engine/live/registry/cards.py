@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 import engine
-from engine.learn.contract import Model, ModelSettings, TrainJob, model_class
+from engine.learn.contract import FOREIGN, Model, ModelSettings, TrainJob, model_class
 from engine.learn.slot import Slot
 from engine.live.recovery.code_print import code_print, module_print
 from engine.live.registry.payloads import Part, parts
@@ -151,12 +151,12 @@ def settings_print(settings: ModelSettings) -> str:
     return hashlib.sha256(msgspec.json.encode(settings, order="deterministic")).hexdigest()
 
 
-def code_of(cls: type[Model], base: Mapping[str, str]) -> dict[str, str]:
+def code_of(model: Model, base: Mapping[str, str]) -> dict[str, str]:
     """The print of the program, of a model's own module where that is somebody else's, and of what trains."""
-    found = dict(base)
-    if not cls.__module__.startswith("engine."):
-        found[cls.__module__] = module_print(cls.__module__)
-    return found
+    use, modules = model.settings.use, {type(model).__module__}
+    if ":" in use and not use.startswith(tuple(FOREIGN)):  # it may be behind a wrapper of ours
+        modules.add(use.partition(":")[0])
+    return dict(base) | {one: module_print(one) for one in sorted(modules) if not one.startswith("engine.")}
 
 
 def program() -> dict[str, str]:
@@ -201,7 +201,7 @@ def lineage_of(slot: Slot, code: Mapping[str, str]) -> Lineage:
         settings=msgspec.to_builtins(settings),
         settings_sha256=settings_print(settings),
         papertape=engine.__version__,
-        code=code_of(type(model), code),
+        code=code_of(model, code),
     )
 
 

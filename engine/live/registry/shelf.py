@@ -76,7 +76,7 @@ class Shelf:
 
     @property
     def models(self) -> list[str]:
-        """The names of all models that ever were here, in the order in which they came."""
+        """The names of all models that ever were here; those with a lineage first, by name."""
         told = [event.model for event in self.log.events]
         cards = [card.model for card in sorted(self.cards.values(), key=lambda card: card.requested_ns)]
         return list(dict.fromkeys([*sorted(one.model for one in self.lineages.values()), *cards, *told]))
@@ -97,9 +97,10 @@ class Shelf:
         return found
 
     def version(self, model: str, version: str) -> Version:
-        """What is known of it; a version that learns from each label is ``""``."""
-        events = self._lives.get((model, version), [])
-        state, live = "" if version else "learns", Scores()
+        """What is known of it; ``""`` is a model that learns from each label, or has no training yet."""
+        events, lineage = self._lives.get((model, version), []), self.lineage(model)
+        trains = lineage is not None and lineage[1].trains
+        state, live = "unknown" if version else ("untrained" if trains else "learns"), Scores()
         for event in events:
             state = STATES.get(event.what, state)
             if event.what == "scored":
@@ -107,7 +108,7 @@ class Shelf:
         if state == "answers" and self._answers.get(model) != version:
             state = "replaced"
         has_payload = bool(version) and model_path(self.folder, version).exists()
-        return Version(model, version, self.cards.get(version), events, state or "unknown", live, has_payload)
+        return Version(model, version, self.cards.get(version), events, state, live, has_payload)
 
     def answering(self, model: str) -> str:
         """The version that answers for a model, or did when the log ends; "" for none."""
@@ -130,7 +131,7 @@ class Shelf:
 
     def _row(self, one: Version) -> dict[str, Any]:
         card = one.card
-        is_at_work = one.state in ("answers", "learns")
+        is_at_work = one.state in ("answers", "learns", "untrained")
         return {
             "model": one.model,
             "version": one.version,
