@@ -31,8 +31,8 @@ from engine.live.registry import registry as registry_module
 from engine.live.registry.lives import Lives, merged
 from engine.live.registry.log import Event
 from engine.live.registry.registry import Registry
-from engine.live.registry.shelf import Shelf
-from engine.live.registry.store import NO_MODEL, content_name
+from engine.live.registry.shelf import Shelf, version_told
+from engine.live.registry.store import NO_MODEL, Store, content_name
 from engine.live.statedir import StateDirError
 from tests.frames import SECOND
 from tests.registry import job, models
@@ -91,6 +91,27 @@ def test_a_label_belongs_to_the_version_that_predicted_it() -> None:
     assert (last.version, last.more["sums"]["squared"]) == (B, 36.0 + 49.0)
     one.lives.close()
     assert len(one.told("scored")) == 2, "what was told is not told again"
+
+
+def test_scores_are_told_each_ten_minutes_so_that_a_kill_takes_no_more(tmp_path: Path) -> None:
+    one = Heard()
+    whole = Scores()
+    one.hear(1, ModelSwapped("net", A))
+    for number in range(1, 1500):
+        one.sample(number * SECOND, number)
+        one.label((number + 1) * SECOND, number, float(number % 7))
+        whole.update(1.0, float(number % 7))
+    told = one.told("scored")
+    assert [event.more["sums"]["count"] for event in told] == [601, 601]
+    assert [event.seq for event in told] == sorted(event.seq for event in told) and told[0].seq > 0
+    one.lives.close()
+    Store(tmp_path).append(one.events)
+    shelf = Shelf(tmp_path)
+    version = shelf.version("net", A)
+    assert version.live.count == 1499 and version.live.squared == whole.squared
+    life = version_told(version)["life"]
+    assert [event["what"] for event in life] == ["swapped", "scored"], "parts that follow each other are one"
+    assert (life[1]["labels"], life[1]["from_ns"], life[1]["to_ns"]) == (1499, 2 * SECOND, 1500 * SECOND)
 
 
 def test_the_whole_life_of_a_version() -> None:

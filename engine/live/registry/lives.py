@@ -28,6 +28,9 @@ from engine.live.registry.log import Event
 from engine.live.registry.store import NO_MODEL
 
 NO_VERSIONS: Final = ("", NO_MODEL)
+EVERY_NS: Final = 600 * 10**9
+"""Scores of a version at work are told this often: a kill takes those since."""
+
 SETTLES: Final = 2
 """Horizons after which no label of a version that was replaced is out any more."""
 
@@ -118,6 +121,9 @@ class Lives:
                     life.scored(fact, record.ns)
                     if life.ending:
                         self._end(life, life.ended(record.ns), record.seq)
+                    if life.tally.to_ns - life.tally.from_ns >= EVERY_NS:
+                        self._end(life, [life.tally], record.seq)
+                        life.tally = Tally(life.version, 0, Scores())
             elif type(fact) in TELLING:
                 self._hear(record)
 

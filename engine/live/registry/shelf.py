@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -216,7 +217,7 @@ def version_told(one: Version) -> dict[str, Any]:
         "has_payload": one.has_payload,
         "live": live_told(one.live),
         "card": msgspec.to_builtins(one.card),
-        "life": [life_told(event) for event in one.events],
+        "life": _life(one.events),
     }
 
 
@@ -228,15 +229,29 @@ def lineage_told(shelf: Shelf, one: Lineage) -> dict[str, Any]:
         "card": msgspec.to_builtins(one),
         "speaks_for": shelf.speaks_for(one.model),
         "versions": shelf.rows(one.model),
-        "life": [
-            life_told(event)
+        "life": _life(
+            event
             for event in shelf.log.events
             if event.model == one.model and (not event.version or event.what in ("promoted", "deposed"))
-        ],
+        ),
     }
 
 
-def life_told(event: Event) -> dict[str, Any]:
+def _life(events: Iterable[Event]) -> list[dict[str, Any]]:
+    """Events as plain values; scores that follow each other are one."""
+    found: list[Event] = []
+    for event in events:
+        last = found[-1] if found else None
+        if last is not None and last.what == event.what == "scored":
+            sums = (msgspec.convert(one.more["sums"], Scores) for one in (last, event))
+            more = {**event.more, "from_ns": last.more["from_ns"], "sums": merged(*sums).save()}
+            found[-1] = msgspec.structs.replace(event, more=more)
+        else:
+            found.append(event)
+    return [_event(event) for event in found]
+
+
+def _event(event: Event) -> dict[str, Any]:
     """An event as plain values; of scores what a person reads."""
     more = dict(event.more)
     if event.what == "scored":
