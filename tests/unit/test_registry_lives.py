@@ -156,6 +156,23 @@ def test_facts_that_are_in_the_log_are_not_told_again() -> None:
     assert [event.version for event in one.events] == [B]
 
 
+def test_a_start_scores_again_what_one_model_has_not_told_and_not_what_another_has(tmp_path: Path) -> None:
+    """Facts since the snapshot come again: of each model the labels behind its own last word in the log."""
+    sums = Scores().save()
+    Store(tmp_path).append(
+        [
+            Event(what="scored", model="line", seq=3, more={"from_ns": 1, "to_ns": 2, "sums": sums}),
+            Event(what="scored", model="flat", seq=6, more={"from_ns": 1, "to_ns": 2, "sums": sums}),
+        ]
+    )
+    registry = Registry(tmp_path)
+    pairs = [("line", 2), ("line", 4), ("flat", 5), ("line", 6), ("flat", 7), ("line", 8)]
+    registry.enter(models(), [Record(seq, seq, LabelScored(name, "sim:X", seq, 1.0, 1.0)) for name, seq in pairs])
+    asyncio.run(registry.close())
+    shelf = Shelf(tmp_path)
+    assert (shelf.version("line", "").live.count, shelf.version("flat", "").live.count) == (3, 1)
+
+
 PAIRS = st.lists(st.tuples(st.floats(-50, 50), st.floats(-50, 50)), max_size=30)
 
 

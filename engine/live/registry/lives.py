@@ -51,7 +51,10 @@ class Tally(msgspec.Struct):
 
 
 class Life:
-    """One model of the run as its facts go by; ``horizon_ns`` is the longest of its labels."""
+    """One model of the run as its facts go by; ``horizon_ns`` is the longest of its labels.
+
+    Labels up to the fact ``seen`` were told.
+    """
 
     def __init__(self, model: str, horizon_ns: int, version: str = "") -> None:
         self.model = model
@@ -61,6 +64,7 @@ class Life:
         self.trigger = ""
         self.requested_ns = 0
         self.sample = 0
+        self.seen = 0
 
     @property
     def version(self) -> str:
@@ -89,7 +93,7 @@ class Life:
 class Lives:
     """All models of a run: a sink of records that gives ``told`` what belongs in the log.
 
-    Facts up to ``seen`` are in the log already: a start that recovers hears them again.
+    Facts up to ``seen`` are in the log already, labels up to a model's own: a start that recovers hears them again.
 
     >>> events = []
     >>> lives = Lives({"net": 10**9}, events.append)
@@ -114,17 +118,16 @@ class Lives:
             if isinstance(fact, Signal):
                 if (life := self.models.get(fact.source)) is not None:
                     life.sample = fact.id
-            elif record.seq <= self.seen:
-                continue
             elif isinstance(fact, LabelScored):
-                if not fact.name and (life := self.models.get(fact.model)) is not None:
+                life = self.models.get(fact.model)
+                if life is not None and not fact.name and record.seq > life.seen:
                     life.scored(fact, record.ns)
                     if life.ending:
                         self._end(life, life.ended(record.ns), record.seq)
                     if life.tally.to_ns - life.tally.from_ns >= EVERY_NS:
                         self._end(life, [life.tally], record.seq)
                         life.tally = Tally(life.version, 0, Scores())
-            elif type(fact) in TELLING:
+            elif type(fact) in TELLING and record.seq > self.seen:
                 self._hear(record)
 
     def _hear(self, record: Record) -> None:

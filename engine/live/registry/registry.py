@@ -79,8 +79,12 @@ class Registry:
         horizons = {name: max(one.horizon_ns for one in slot.targets) for name, slot in slots.items()}
         self._lives = Lives(horizons, self._tell, max((event.seq for event in events), default=0))
         for event in events:
-            if event.what in ("swapped", "found") and event.model in slots:
-                self._lives.models[event.model].tally.version = event.version
+            if event.model in slots:
+                life = self._lives.models[event.model]
+                if event.what in ("swapped", "found"):
+                    life.tally.version = event.version
+                if event.what in ("swapped", "scored"):
+                    life.seen = max(life.seen, event.seq)
         self._lives(recent)
         for name, slot in slots.items():
             if slot.version != self._lives.version(name):  # facts that were never written here, or a run learned on
