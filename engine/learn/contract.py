@@ -1,4 +1,4 @@
-"""What a model is, what it is told at its birth, and what goes to the trainer.
+"""What a model is, and what it is told at its birth.
 
 A model is named in the config by a registered name (``river-linear``, ``mlp``), by an entry point of the group
 ``papertape.models``, or by ``module:Class``.
@@ -10,15 +10,15 @@ import abc
 import importlib
 import importlib.metadata
 from collections.abc import Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from engine.features.set import HELD, WARM_UP_NS, Vector
 from engine.learn.targets import LabelError, LabelOptions, Target, targets
-from engine.learn.window import Lent, Rows
+
+if TYPE_CHECKING:
+    from engine.learn.jobs import TrainJob
 
 SECOND_NS = 1_000_000_000
 
@@ -169,62 +169,6 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             raise ModelError(
                 f"model {self.name}: hidden: expected one or more sizes of at least 1, found {self.hidden}"
             )
-
-
-class TrainJob(msgspec.Struct, frozen=True):
-    """All that a trainer needs, as plain picklable values: the rows are oldest first.
-
-    ``x[i]`` are the features at ``times_ns[i]`` and ``y[i]`` the label from there, by default the return over the
-    horizon in bps; with several labels a row of them, as ``settings.targets`` names them. ``ends_ns`` says when each
-    row's last label was known, ``weights`` how unique it is (1: nothing overlaps); None where that is not told. The
-    first ``kept`` rows are of long ago. ``parent`` is the payload that a warm start begins from, empty without one.
-    """
-
-    settings: ModelSettings
-    features: str
-    names: tuple[str, ...]
-    times_ns: npt.NDArray[np.int64]
-    x: npt.NDArray[np.float32]
-    y: npt.NDArray[np.float64]
-    seed: int
-    ends_ns: npt.NDArray[np.int64] | None = None
-    weights: npt.NDArray[np.float64] | None = None
-    kept: int = 0
-    parent: bytes = b""
-
-    @property
-    def spans_ns(self) -> npt.NDArray[np.int64]:
-        """When each row's label ends: as told, else the longest horizon after the row."""
-        if self.ends_ns is not None:
-            return self.ends_ns
-        return self.times_ns + max(one.horizon_ns for one in self.settings.targets)
-
-
-class LentJob(msgspec.Struct, frozen=True):
-    """A ``TrainJob`` whose rows are still where the run keeps them; ``with_rows`` makes one of it."""
-
-    settings: ModelSettings
-    features: str
-    names: tuple[str, ...]
-    seed: int
-    lent: Lent
-    parent: bytes = b""
-
-    def with_rows(self, rows: Rows) -> TrainJob:
-        """The job with copies of its rows."""
-        return TrainJob(
-            self.settings,
-            self.features,
-            self.names,
-            rows.times_ns,
-            rows.x,
-            rows.y,
-            self.seed,
-            rows.ends_ns,
-            rows.weights,
-            rows.kept,
-            self.parent,
-        )
 
 
 class Model(abc.ABC):

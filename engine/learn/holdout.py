@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from engine.learn.contract import ModelError, TrainJob
+from engine.learn.contract import ModelError
+from engine.learn.jobs import TrainJob
 from engine.learn.purge import overlaps
 from engine.learn.scoring import Scores
 

@@ -10,8 +10,9 @@ from engine.core.records import AnyFact, ModelRefused
 from engine.core.types import NEVER_NS, Instrument
 from engine.features.set import FeatureSet
 from engine.learn.contest import Contest, ContestSettings
-from engine.learn.contract import LentJob, ModelError, ModelSettings, TrainJob, model_class
+from engine.learn.contract import ModelError, ModelSettings, model_class
 from engine.learn.inputs import Inputs
+from engine.learn.jobs import LentJob, TrainJob
 from engine.learn.slot import Slot
 
 SAVE_VERSION = 2

@@ -22,11 +22,12 @@ from engine.core.records import (
 )
 from engine.core.types import NEVER_NS
 from engine.learn.contest import Contest
-from engine.learn.contract import LentJob, ModelError, ModelSettings, TrainJob, model_class
+from engine.learn.contract import ModelError, ModelSettings, model_class
 from engine.learn.curves import Curves
 from engine.learn.curves import told as curves_told
 from engine.learn.drift import Adwin, DriftDetector
 from engine.learn.inputs import Inputs
+from engine.learn.jobs import LentJob, TrainJob
 from engine.learn.label_sets import LabelSet
 from engine.learn.labels import Matured
 from engine.learn.scorebook import Scorebook

@@ -21,9 +21,10 @@ import msgspec
 import numpy as np
 
 from engine.features.set import WARM_UP_NS
-from engine.learn.contract import ModelError, ModelSettings, TrainJob, model_class
+from engine.learn.contract import ModelError, ModelSettings, model_class
 from engine.learn.drift.budget import bootstrap_rows
 from engine.learn.estimates import Floats, pearson
+from engine.learn.jobs import TrainJob
 from engine.learn.window import Window
 from engine.research.leak_check import frames_of, mids_at
 from engine.research.leak_streams import live_features

@@ -16,8 +16,9 @@ from onnx import TensorProto, helper
 from engine.core.events import ModelReady
 from engine.core.records import ModelRefused, ModelSwapped
 from engine.features.set import HELD, FeatureSet
-from engine.learn.contract import ModelError, ModelSettings, TrainJob
+from engine.learn.contract import ModelError, ModelSettings
 from engine.learn.holdout import split
+from engine.learn.jobs import TrainJob
 from engine.learn.models import Models
 from engine.learn.networks.graph import build_graph, forward
 from engine.learn.networks.mlp import Mlp
@@ -148,7 +149,7 @@ def test_the_same_job_gives_the_same_bytes_here_and_in_another_process(job: Trai
     assert torch.get_num_threads() == threads and torch.equal(torch.random.get_rng_state(), before)
     assert fit(msgspec.structs.replace(job, seed=4)) != payload
     worker = Worker()
-    assert worker.fit(job, 60.0) == payload
+    assert worker.fit(job, 60.0) == (payload, job.seen)
     worker.stop()
 
 

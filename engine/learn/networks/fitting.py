@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from engine.learn import progress
-from engine.learn.contract import TrainJob
 from engine.learn.holdout import borne_out, columns, scored
+from engine.learn.jobs import TrainJob
 from engine.learn.networks.options import SequenceOptions, TrainingOptions
 from engine.learn.networks.payload import INPUT_BOUND, Weights
 

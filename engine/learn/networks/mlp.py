@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.features.set import Vector
-from engine.learn.contract import Model, ModelError, ModelSettings, TrainJob, read_options
+from engine.learn.contract import Model, ModelError, ModelSettings, read_options
+from engine.learn.jobs import TrainJob
 from engine.learn.networks.graph import forward, shapes_of
 from engine.learn.networks.options import MlpOptions
 from engine.learn.networks.payload import TOLERANCE, Network, check_card, check_tensors, difference, probe, unpack

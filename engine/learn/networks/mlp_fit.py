@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from engine.learn.contract import ModelError, TrainJob, read_options
+from engine.learn.contract import ModelError, read_options
 from engine.learn.holdout import check_job, columns
+from engine.learn.jobs import TrainJob
 from engine.learn.networks.fitting import Fitted, Net, one_thread, settle, train
 from engine.learn.networks.graph import build_graph
 from engine.learn.networks.options import MlpOptions

@@ -13,8 +13,9 @@ from typing import Final
 import numpy as np
 import torch
 
-from engine.learn.contract import ModelError, TrainJob
+from engine.learn.contract import ModelError
 from engine.learn.holdout import columns
+from engine.learn.jobs import TrainJob
 from engine.learn.networks.fitting import TARGET_BOUND, Net, loss_of
 from engine.learn.networks.options import MlpOptions
 from engine.learn.networks.payload import Weights, unpack

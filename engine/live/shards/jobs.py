@@ -19,7 +19,8 @@ import safetensors
 import safetensors.numpy
 import structlog
 
-from engine.learn.contract import ModelError, ModelSettings, TrainJob
+from engine.learn.contract import ModelError, ModelSettings
+from engine.learn.jobs import TrainJob
 from engine.live.redis_fence import Fence
 from engine.live.shards.link import AWAY, Link, StaleOwner
 from engine.live.shards.names import Keys
