@@ -10,12 +10,17 @@ from engine.core.records import AnyFact
 from engine.core.types import Instrument
 from engine.features.set import Vector
 from engine.learn.contract import Model, ModelError, ModelSettings, TrainJob
+from engine.learn.drift.settings import DriftSettings
 from engine.learn.models import Models
 from tests.frames import MS, SECOND
 
 INSTRUMENTS = tuple(
     Instrument(venue="sim", symbol=symbol, base="B", quote="Q", price_decimals=2, size_decimals=2) for symbol in "XY"
 )
+
+
+ADWIN = DriftSettings(detector="adwin")
+"""A detector that needs no labels to tune on."""
 
 
 def settings(use: str = "river-linear", **changes: Any) -> ModelSettings:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from engine.core.drift_facts import AlarmGraded, AnswerEnded, DriftAlarm, Trial
 from engine.core.money_facts import Dividend, Funding, Interest, Liquidated, MarginCall, Settled, ShortFee, Split
 from engine.core.order_facts import (
     Accepted,
@@ -32,16 +33,19 @@ from engine.core.order_facts import (
     Triggered,
 )
 
-__all__ = [  # the facts of orders too: whoever reads records finds every fact here
+__all__ = [  # the facts of orders and drift too: whoever reads records finds every fact here
     "Accepted",
+    "AlarmGraded",
     "AmendRejected",
     "AmendRequested",
     "Amended",
+    "AnswerEnded",
     "Armed",
     "Assumed",
     "CancelRejected",
     "CancelRequested",
     "Cancelled",
+    "DriftAlarm",
     "Expired",
     "Fact",
     "Pending",
@@ -49,6 +53,7 @@ __all__ = [  # the facts of orders too: whoever reads records finds every fact h
     "Rejected",
     "Request",
     "Sent",
+    "Trial",
     "Triggered",
 ]
 
@@ -180,15 +185,6 @@ class LabelScored(Fact, frozen=True, tag=True, omit_defaults=True):
     prediction: float
     label: float
     name: str = ""
-
-
-class DriftAlarm(Fact, frozen=True, tag=True):
-    """A detector fired on a model's error."""
-
-    model: str
-    symbol: str
-    detector: str
-    value: float
 
 
 class RetrainRequested(Fact, frozen=True, tag=True):
@@ -326,6 +322,9 @@ AnyFact: TypeAlias = (
     | Missed
     | LabelScored
     | DriftAlarm
+    | AlarmGraded
+    | AnswerEnded
+    | Trial
     | RetrainRequested
     | ModelSwapped
     | Promoted

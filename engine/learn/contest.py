@@ -20,7 +20,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from engine.core.records import AnyFact, Promoted, Signal
+from engine.core.records import AnyFact, Promoted, Signal, Trial
 from engine.learn.betting import Bet
 from engine.learn.contract import ModelError
 from engine.learn.labels import Matured
@@ -143,6 +143,34 @@ class Contest:
             self.rollbacks += is_back
             return [self._crown(name, "rollback" if is_back else "evidence", bet, alpha)]
         return []
+
+    def trials(self, model: str) -> list[Trial]:
+        """How those stand who may take the champion's place, where an alarm of drift of ``model`` was judged."""
+        by = self.settings.by
+        needed = len(self.others) / self.settings.alpha
+        found = []
+        for name in self.others:
+            if model not in (name, self.champion):
+                continue
+            duel = self._duels[name]
+            better, worse = duel.better[by], duel.worse[by]
+            verdict = "refused" if worse.wealth >= needed else "better so far" if better.mean > 0.0 else "worse so far"
+            found.append(
+                Trial(
+                    contest=self.settings.name,
+                    symbol=self.settings.symbol,
+                    model=name,
+                    over=self.champion,
+                    verdict=verdict,
+                    by=by,
+                    labels=better.count,
+                    wealth=better.wealth,
+                    worse=worse.wealth,
+                    needed=needed,
+                    advantage=better.mean,
+                )
+            )
+        return found
 
     def crown(self, model: str) -> AnyFact:
         """Make a model the champion by a person's word.

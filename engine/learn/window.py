@@ -46,6 +46,10 @@ class Window:
         self._ends[at], self._weights[at] = time_ns if end_ns is None else end_ns, weight
         self.added += 1
 
+    def clear(self) -> None:
+        """Begin anew; what was left out stays counted."""
+        self.added = 0
+
     def rows(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.float64]]:
         """Copies of times, features and labels, oldest first."""
         order = self._order()

@@ -68,3 +68,31 @@ def kind_of(reference: Floats, since: Floats) -> str:
     extra = float(np.mean([part.var() for part in moving])) - float(reference.var())
     # A value of the new level with chance q varies by q (1 - q) of the squared distance more; at most a quarter.
     return "gradual" if extra > 0.1 * (new - old) ** 2 else "incremental"
+
+
+SPREADS: Final = 3.0
+"""A block farther from the old mean than so many deviations of the blocks before is no chance."""
+
+
+def kind_since(before: Floats, since: Floats) -> str:
+    """The kind of what an alarm was about, from the raw values of its signal; ``unclear`` where none can be told.
+
+    Values are scaled by those before and bounded, so that no single one decides; what is not finite is left out.
+
+    >>> chance = np.random.default_rng(1)
+    >>> noise = chance.standard_t(3, size=4000)
+    >>> kind_since(noise[:2000], noise[2000:] + 1.0), kind_since(noise[:2000], noise[2000:])
+    ('abrupt', 'unclear')
+    """
+    before, since = before[np.isfinite(before)], since[np.isfinite(since)]
+    if min(len(before), len(since)) < 2 * BLOCKS:
+        return "unclear"
+    centre = float(np.median(before))
+    scale = float(np.mean(np.abs(before - centre))) or 1.0
+    old, new = np.tanh((before - centre) / (2.0 * scale)), np.tanh((since - centre) / (2.0 * scale))
+    block = len(new) // BLOCKS
+    usual = np.array([part.mean() for part in np.array_split(old, max(2, len(old) // block))])
+    away = np.array([part.mean() for part in np.array_split(new, BLOCKS)]) - old.mean()
+    if float(np.sort(np.abs(away))[-2]) < SPREADS * float(usual.std()):
+        return "unclear"
+    return kind_of(old, new)
