@@ -19,7 +19,7 @@ class DriftAlarm(Fact, frozen=True, tag=True):
     number: int = 0
     signal: str = ""
     threshold: float = 0.0
-    answers: list[str] = []
+    answers: tuple[str, ...] = ()
     reason: str = ""
 
 
@@ -27,8 +27,8 @@ class AlarmGraded(Fact, frozen=True, tag=True):
     """An alarm of drift is judged by the ``labels`` after it: ``true``, ``harmless``, ``late`` or ``unknown``.
 
     Losses are squared errors as a share of those of saying 0: ``before`` the alarm, what is ``usual`` at most,
-    ``after`` it had nobody answered, and with what was ``answered``. ``kind``: ``abrupt``, ``gradual``, ``incremental``,
-    ``recurring`` or ``unclear``. See engine/learn/drift/grading.py.
+    ``after`` it had nobody answered, and with what was ``answered``. ``kind``: ``abrupt``, ``gradual``,
+    ``incremental``, ``recurring`` or ``unclear``. See engine/learn/drift/grading.py.
     """
 
     model: str
@@ -52,12 +52,14 @@ class AnswerEnded(Fact, frozen=True, tag=True):
     model: str
     symbol: str
     number: int
-    answers: list[str]
+    answers: tuple[str, ...]
     reason: str
 
 
 class Trial(Fact, frozen=True, tag=True):
-    """Where a challenger stands when an alarm of drift was judged; fields as in ``Promoted``.
+    """Where a challenger stands when an alarm was judged, or some labels after a model was changed.
+
+    Fields as in ``Promoted``; ``worse`` is the wealth of the bet that it is worse.
 
     ``verdict``: ``better so far``, ``worse so far`` or ``refused``: the bet that it is worse has reached ``needed``.
     """

@@ -145,7 +145,7 @@ class Contest:
         return []
 
     def trials(self, model: str) -> list[Trial]:
-        """How those stand who may take the champion's place, where an alarm of drift of ``model`` was judged."""
+        """How those stand against each other of whom ``model`` is one: champion and challengers."""
         by = self.settings.by
         needed = len(self.others) / self.settings.alpha
         found = []

@@ -122,7 +122,7 @@ class Guard:
             number=alarm.number,
             signal=alarm.signal,
             threshold=alarm.threshold,
-            answers=answers,
+            answers=tuple(answers),
             reason=reason,
         )
 
@@ -163,7 +163,7 @@ class Guard:
 
     def _ended(self, reason: str) -> AnswerEnded:
         ended, self.held = self.held, []
-        return AnswerEnded(self.settings.name, self.settings.symbol, self.held_for, ended, reason)
+        return AnswerEnded(self.settings.name, self.settings.symbol, self.held_for, tuple(ended), reason)
 
     def summary(self) -> dict[str, Any]:
         """As ``Watch.summary``, with what is done about it now."""

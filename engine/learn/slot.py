@@ -47,6 +47,7 @@ _COUNTERS = (
     "requested_ns",
     "in_flight_ns",
     "begun_anew",
+    "trial_left",
     "is_silent",
     "drifted",
     "regime",
@@ -78,6 +79,7 @@ class Slot:
             self.curves = Curves(symbol, settings.horizon_ns, settings.every_ns, settings.stale_ns)
         self.guard = Guard(settings, features.names, seed, self._new_model)
         self.begun_anew = 0
+        self.trial_left = 0  # labels until it is told how this model stands in its contests; 0: not to be told
         self.is_silent = False  # standing aside, and the last word was said
         self.predictions = self.learned = self.retrains = self.swaps = self.refused = self.drift_alarms = 0
         self.version = ""
@@ -165,6 +167,10 @@ class Slot:
             if isinstance(fact, AlarmGraded):
                 for contest in self.contests:
                     facts += contest.trials(self.settings.name)
+        if self.trial_left and matured.prediction is not None:
+            self.trial_left -= 1
+            if not self.trial_left:
+                facts += [one for contest in self.contests for one in contest.trials(self.settings.name)]
         if self.guard.wants_training:
             self.guard.wants_training, self.drifted = False, True
         if self.guard.wants_anew:
@@ -178,6 +184,7 @@ class Slot:
             self.window.clear()
             self.drifted = True
             return
+        self.trial_left = self.settings.drift.grade
         before, self.model = self.model, self._new_model()
         self.guard.replaced(before)
 
@@ -270,6 +277,7 @@ class Slot:
             return (ModelRefused(name, version, text),)
         self.swaps += 1
         self.version = version
+        self.trial_left = self.settings.drift.grade
         if left_out := self.model.left_out():
             self.refused += 1
             return (ModelSwapped(name, version), ModelRefused(name, version, left_out))

@@ -23,6 +23,7 @@ from engine.learn.contract import ModelError, ModelSettings
 from engine.learn.models import Models
 from engine.learn.targets import LabelError
 from engine.live.config import AppConfig, ConfigError, InstrumentSection, ModelSection, StrategySection
+from engine.live.config_drift import drift_settings
 from engine.live.config_gate import unknown_gates
 from engine.live.config_labels import label_values, taker_rate
 from engine.live.config_paper import PaperSection, paper_settings, unknown_money
@@ -289,6 +290,11 @@ def _model_settings(
     values |= {key: getattr(section, key) for key in (*plain, *inputs)}
     values = {key: value for key, value in values.items() if value is not None}
     values["options"] = section.options
+    watched = (section.drift, section.drift_budget, section.drift_also, section.on_drift)
+    try:
+        values["drift"] = drift_settings(*watched, section.drift_options)
+    except ValueError as error:
+        raise ConfigError([f"model {section.name}: drift_budget: {error}"]) from error
     values["leaders"] = leaders
     values |= label_values(section.label, section.labels, section.horizon, section.label_options)
     is_all = section.symbol == "*"

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from engine.core.types import ContractKind
 from engine.live.config_blackbox import BlackBoxSection
 from engine.live.config_contest import ContestSection
+from engine.live.config_drift import DriftSection
 from engine.live.config_journal import JournalSection
 from engine.live.config_labels import LabelSection
 from engine.live.config_paper import PaperSection
@@ -54,10 +55,15 @@ class InstrumentSection(Section):
 
 
 class MarketSection(Section):
-    """The built-in simulated exchange, started as a child process and connected to like a real venue."""
+    """The built-in simulated exchange, started as a child process and connected to like a real venue.
+
+    ``regime_change`` says what becomes of all its regimes ``regime_change_after`` of its own time after it opened.
+    """
 
     seed: int = 1
     speed: float = Field(default=1.0, gt=0, le=100)
+    regime_change: Literal["turn", "storm"] | None = None
+    regime_change_after: Duration = 0
 
 
 class VenueSection(Section):
@@ -137,6 +143,11 @@ class ModelSection(Section):
     retrain_every: Duration | None = None
     retrain_timeout: Duration | None = None
     drift_cooldown: Duration | None = None
+    drift: str | None = None
+    drift_budget: str | None = None
+    drift_also: tuple[str, ...] | None = None
+    on_drift: tuple[str, ...] | None = None
+    drift_options: DriftSection = DriftSection()
     drift_delta: float | None = Field(default=None, gt=0, lt=1)
     window_rows: int | None = Field(default=None, ge=8)
     min_rows: int | None = Field(default=None, ge=8)

@@ -26,6 +26,8 @@ from engine.core.money_facts import (
     Split,
 )
 from engine.core.records import (
+    AlarmGraded,
+    AnswerEnded,
     Commanded,
     DriftAlarm,
     FeedState,
@@ -41,6 +43,7 @@ from engine.core.records import (
     RiskAction,
     Sent,
     StrategyStopped,
+    Trial,
 )
 from engine.live.bus import Bus, BusFull, Item
 from engine.live.clock import Clock
@@ -62,7 +65,11 @@ KEPT = 500
 
 MONEY = (Funding, Interest, MarginCall, Liquidated, Dividend, Split, ShortFee, Settled)
 
-LOGGED = (FeedState, DriftAlarm, ModelSwapped, ModelRefused, Promoted, RiskAction, StrategyStopped, Rejected, *MONEY)
+DRIFT = (DriftAlarm, AlarmGraded, AnswerEnded, Trial)
+
+MODELS = (*DRIFT, ModelSwapped, ModelRefused, Promoted)
+
+LOGGED = (FeedState, *MODELS, RiskAction, StrategyStopped, Rejected, *MONEY)
 
 LOUD = {
     StrategyStopped: "error",
@@ -252,6 +259,7 @@ class Runner:
         for record in records:
             fact = record.fact
             if isinstance(fact, RetrainRequested):
+                log.info("RetrainRequested", model=fact.model, cause=fact.cause, rows=fact.rows)
                 if self.training is not None:
                     self.training.start(fact.model)
             elif isinstance(fact, LOGGED):

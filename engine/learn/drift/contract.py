@@ -81,6 +81,9 @@ class Detector(abc.ABC):
 class Ranked(Detector):
     """A detector of which one can read how near to an alarm a stream comes: one pass tells what any threshold does."""
 
+    floor: ClassVar[float]
+    """No threshold that is found is below: a stream that never varied says nothing of how it will."""
+
     @property
     @abc.abstractmethod
     def silent(self) -> int:

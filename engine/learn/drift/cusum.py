@@ -75,6 +75,7 @@ class Cusum(Ranked):
 
     name = "cusum"
     least, most = 1.0, 1e5
+    floor = 5.0
 
     def __init__(self, shape: str = "location", threshold: float = 60.0, slack: float = 0.25, warm: int = WARM) -> None:
         if warm < 2 or slack < 0.0:

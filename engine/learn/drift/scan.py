@@ -184,6 +184,7 @@ class Scan(Ranked):
 
     name = "scan"
     least, most = 0.5, 200.0
+    floor = 1.0
 
     def __init__(
         self,

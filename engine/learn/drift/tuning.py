@@ -30,9 +30,6 @@ ALLOWED: Final = 1
 LONGEST: Final = 2_500_000
 """Labels between two alarms of the rarest budget: it takes a thousand streams, and the past has thousands of labels."""
 
-LEAST: Final = 1.0
-"""No threshold is below: a stream that never varied says nothing of how it will."""
-
 
 class Tuning:
     """Finds the thresholds of detectors side by side, one stream of one detector a ``step``.
@@ -92,10 +89,11 @@ class Tuning:
             told = np.array(self._peaks[column])
             scaled = told / self.units(column) if told.shape[1] > 1 else told
             peaks.append(scaled.max(axis=1))
-        own = [max(LEAST if len(self._peaks[at][0]) > 1 else 1e-3, _left(one, 0)) for at, one in enumerate(peaks)]
+        own = [max(part.floor, _left(one, 0)) for part, one in zip(self.parts, peaks, strict=True)]
         together = np.max([one / level for one, level in zip(peaks, own, strict=True)], axis=0)
         factor = _left(together, ALLOWED)
-        return [level * (factor if factor > 0.0 else 1.0) for level in own]
+        found = [level * factor for level in own]
+        return [max(part.floor, one) for part, one in zip(self.parts, found, strict=True)]
 
     def apply(self, parts: Sequence[Ranked]) -> None:
         """Give detectors like these what was found; what they have heard stays."""

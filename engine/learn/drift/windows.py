@@ -112,6 +112,7 @@ class Psi(Compared):
 
     name = "psi"
     usual = 0.2
+    floor = 0.2
 
     def _learn(self, reference: Floats) -> None:
         self._edges = np.quantile(reference, np.arange(1, BINS) / BINS)
@@ -134,6 +135,7 @@ class TwoSample(Compared):
 
     name = "two-sample"
     usual = 1.63
+    floor = 1.63
 
     def _learn(self, reference: Floats) -> None:
         self._sorted = np.sort(reference)
