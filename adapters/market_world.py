@@ -71,7 +71,7 @@ LARGEST_NEWS_TICKS = 150.0
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """From ``after_ns`` of the market's time on, every regime is another one than its name says.
+    """The market has one regime, the calm one, and from ``after_ns`` of its time on another one.
 
     ``turn``: the latent price swings to and fro as fast as the book can follow, so that flow and moves tell the
     opposite of what they told; quotes betray the opposite of where it goes, and followers fade what they followed.
@@ -91,13 +91,18 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
             more = {"volatility": 3.0 * regime.volatility, "news": 3.0 * regime.news}
             return msgspec.structs.replace(regime, name=f"{regime.name}, stormy", **more)
         turned = {"honesty": -regime.honesty, "momentum": -regime.momentum, "swing": SWING_TICKS}
-        turned |= {"volatility": CALMER * regime.volatility, "trend": CALMER * regime.trend, "news": CALMER * regime.news}
+        turned |= {
+            "volatility": CALMER * regime.volatility,
+            "trend": CALMER * regime.trend,
+            "news": CALMER * regime.news,
+        }
         return msgspec.structs.replace(regime, name=f"{regime.name}, turned", **turned)
 
 
 CHANGES: Final = ("turn", "storm")
-SWING_TICKS: Final = 10.0
 CALMER: Final = 0.3
+"""What is left of volatility, trend and news: the market turns, and is not much wilder than before."""
+SWING_TICKS: Final = 10.0
 SWING_S: Final = 1.8
 """A whole swing; the book follows the latent price within half of it."""
 CALM_S: Final = 8.0
@@ -109,7 +114,7 @@ class World:
 
     def __init__(self, spec: SymbolSpec, chance: random.Random, change: Change | None = None) -> None:
         self.price = float(spec.start)
-        self._regimes = REGIMES if change is None else REGIMES[:1]
+        self._regimes: tuple[Regime, ...] = REGIMES if change is None else REGIMES[:1]
         self.regime = REGIMES[0]
         self.changes: list[tuple[int, str]] = []
         """The last regimes as (ns since the market began, name); at most 64."""
@@ -149,7 +154,7 @@ class World:
         del self.changes[:-64]
 
     def _change_all(self, change: Change) -> None:
-        """Every regime becomes another one, the present one at once; no chance is drawn for it."""
+        """The regime becomes another one at once; no chance is drawn for it."""
         place = self._regimes.index(self.regime)
         self._regimes = tuple(change.changed(each) for each in self._regimes)
         self.regime = self._regimes[place]

@@ -61,7 +61,7 @@ class Trial(Fact, frozen=True, tag=True):
 
     Fields as in ``Promoted``; ``worse`` is the wealth of the bet that it is worse.
 
-    ``verdict``: ``better so far``, ``worse so far`` or ``refused``: the bet that it is worse has reached ``needed``.
+    ``verdict``: ``better``, ``worse`` or ``alike so far``, or ``refused``: the bet that it is worse reached ``needed``.
     """
 
     contest: str

@@ -154,7 +154,8 @@ class Contest:
                 continue
             duel = self._duels[name]
             better, worse = duel.better[by], duel.worse[by]
-            verdict = "refused" if worse.wealth >= needed else "better so far" if better.mean > 0.0 else "worse so far"
+            verdict = "better so far" if better.mean > 0.0 else "worse so far" if better.mean < 0.0 else "alike so far"
+            verdict = "refused" if worse.wealth >= needed else verdict
             found.append(
                 Trial(
                     contest=self.settings.name,

@@ -20,6 +20,7 @@ from engine.core.records import (
     ModelSwapped,
     RetrainRequested,
     Signal,
+    Trial,
 )
 from engine.core.types import NEVER_NS
 from engine.learn.contest import Contest
@@ -48,6 +49,7 @@ _COUNTERS = (
     "in_flight_ns",
     "begun_anew",
     "trial_left",
+    "is_for_drift",
     "is_silent",
     "drifted",
     "regime",
@@ -88,6 +90,7 @@ class Slot:
         self.requested_ns = -NEVER_NS  # of the last retraining
         self.in_flight_ns = NEVER_NS  # since when a training is under way; NEVER_NS: none is
         self.drifted = False  # a retraining is wanted because of drift
+        self.is_for_drift = False  # the training under way was asked for because of drift
         self.regime = -1  # which regime samples are counted to; -1: none is told
         self.stopped = ""  # why the model is asked no more
         self.contests: list[Contest] = []
@@ -165,17 +168,22 @@ class Slot:
         for fact in told:
             self.drift_alarms += isinstance(fact, DriftAlarm)
             if isinstance(fact, AlarmGraded):
-                for contest in self.contests:
-                    facts += contest.trials(self.settings.name)
+                facts += self._trials()
         if self.trial_left and matured.prediction is not None:
             self.trial_left -= 1
             if not self.trial_left:
-                facts += [one for contest in self.contests for one in contest.trials(self.settings.name)]
+                facts += self._trials(challenging=True)
         if self.guard.wants_training:
             self.guard.wants_training, self.drifted = False, True
         if self.guard.wants_anew:
             self.guard.wants_anew = False
             self._begin_anew()
+
+    def _trials(self, *, challenging: bool = False) -> list[Trial]:
+        """How this model stands in its contests; ``challenging``: only where it is not the champion."""
+        name = self.settings.name
+        contests = [one for one in self.contests if not challenging or one.champion != name]
+        return [trial for contest in contests for trial in contest.trials(name)]
 
     def _begin_anew(self) -> None:
         """What was learned before is forgotten: a new model that learns, or a new window for one that is trained."""
@@ -200,6 +208,7 @@ class Slot:
         if not (scheduled or self.drifted) or len(self.window) < settings.min_rows:
             return
         cause = "drift" if self.drifted else "schedule"
+        self.is_for_drift = self.drifted
         self.drifted = False
         self.requested_ns = self.in_flight_ns = now_ns
         self.retrains += 1
@@ -278,6 +287,9 @@ class Slot:
         self.swaps += 1
         self.version = version
         self.trial_left = self.settings.drift.grade
+        if self.is_for_drift:
+            self.guard.watch.renew()
+            self.is_for_drift = False
         if left_out := self.model.left_out():
             self.refused += 1
             return (ModelSwapped(name, version), ModelRefused(name, version, left_out))

@@ -201,25 +201,25 @@ class AppConfig(Section):
         elsewhere = {"redis", "alerts", "http", "record", "journal", "blackbox"}
         plain = self.model_dump(mode="json", exclude=elsewhere, exclude_none=True)
         for told, strategy in zip(plain["strategy"], self.strategy, strict=True):
-            told.update(_numbers(strategy.own))
+            told.update(numbers(strategy.own))
         for told, model in zip(plain["model"], self.model, strict=True):
-            told["options"] = _numbers(model.options)
+            told["options"] = numbers(model.options)
         return plain
 
 
-def _numbers(value: Any) -> Any:
+def numbers(value: Any) -> Any:
     """A plug-in's own settings as JSON can hold them: a number stays a number, which its own types will ask for.
 
-    >>> _numbers({"enter": Decimal("0.25"), "levels": [Decimal("1.5")], "fine": Decimal("0.12345678901234567890")})
+    >>> numbers({"enter": Decimal("0.25"), "levels": [Decimal("1.5")], "fine": Decimal("0.12345678901234567890")})
     {'enter': 0.25, 'levels': [1.5], 'fine': '0.12345678901234567890'}
     """
     match value:
         case Decimal():
             return float(value) if Decimal(repr(float(value))) == value else str(value)
         case dict():
-            return {key: _numbers(inner) for key, inner in value.items()}
+            return {key: numbers(inner) for key, inner in value.items()}
         case list():
-            return [_numbers(inner) for inner in value]
+            return [numbers(inner) for inner in value]
         case _:
             return value
 

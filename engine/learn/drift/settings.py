@@ -27,7 +27,8 @@ FEATURE: Final = "feature:"
 class DriftSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What is watched of one model, and what an alarm does. Times are ns of engine time, lengths labels.
 
-    ``detector``: one of ``DETECTORS``. ``alarms`` in ``span_ns`` is the budget of false alarms. ``also``: further
+    ``detector``: one of ``DETECTORS``. ``alarms`` in ``span_ns`` is the budget of false alarms; span 0: one a
+    day, or what is nearest to that and thresholds can be found for. ``also``: further
     signals that share it, of ``SIGNALS`` or ``feature:NAME``. ``threshold``: of a detector that is not tuned, 0: its
     own. ``past``: labels on which thresholds are found. ``warm``: labels that a detector hears before it judges.
     ``settle``: labels at the beginning and after an alarm that are not watched. ``answers``: what an alarm does, of
@@ -42,7 +43,7 @@ class DriftSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     detector: str = "scans"
     alarms: float = 1.0
-    span_ns: int = DAY_NS
+    span_ns: int = 0
     also: tuple[str, ...] = ()
     threshold: float = 0.0
     past: int = 3000
@@ -59,7 +60,11 @@ class DriftSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
         >>> DriftSettings(alarms=2.0, span_ns=3600 * SECOND_NS).labels_per_alarm(SECOND_NS // 10)
         18000
+        >>> DriftSettings().labels_per_alarm(SECOND_NS // 10), DriftSettings().labels_per_alarm(60 * SECOND_NS)
+        (864000, 3000)
         """
+        if self.span_ns == 0:
+            return min(LONGEST, max(self.warm, DAY_NS // every_ns))
         return round(self.span_ns / every_ns / self.alarms)
 
     @property
@@ -83,7 +88,7 @@ class DriftSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
                 f"{where}: drift_also: expected drift of {' or '.join(TUNED)}, whose budget it shares, "
                 f"found {self.detector!r}"
             )
-        if not self.alarms > 0.0 or self.span_ns < 1:
+        if not self.alarms > 0.0 or self.span_ns < 0:
             raise DriftError(f"{where}: drift_budget: expected alarms in a span, found {self.alarms} in {self.span_ns}")
         labels = self.labels_per_alarm(every_ns)
         if self.is_tuned and not self.warm <= labels <= LONGEST:

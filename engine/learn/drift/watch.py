@@ -199,10 +199,11 @@ class Watch:
             self._signal_at, self._began_at = fired, self._heard - max(part.span, 1)
         self.grader.alarmed(alarm.number)
         if self.settings.detector != "adwin":
-            self._begin_anew()
+            self.renew()
         return alarm
 
-    def _begin_anew(self) -> None:
+    def renew(self) -> None:
+        """Forget the stream and settle: the market, or the model, is another one."""
         for _, part in self.parts:
             part.reset()
         if self._joint is not None:
