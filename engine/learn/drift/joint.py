@@ -86,7 +86,7 @@ class Joint:
     def load(self, state: Mapping[str, Any]) -> None:
         """Take back what ``save`` gave of one as wide."""
         self._count = state["count"]
-        self._first[: self._count] = np.frombuffer(state["first"]).reshape(self._count, -1)
+        self._first[: self._count] = np.frombuffer(state["first"]).reshape(self._count, self._first.shape[1])
         if self.is_ready():
             self._settle()
 
