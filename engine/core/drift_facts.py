@@ -46,6 +46,23 @@ class AlarmGraded(Fact, frozen=True, tag=True):
     reason: str
 
 
+class RegimeTold(Fact, frozen=True, tag=True):
+    """Some ``labels`` after an alarm: which regime this is, by number; ``known``: its specialist answers from here on.
+
+    ``specialist`` and ``live`` are the squared errors of the best specialist and of the model, bps² a label.
+    """
+
+    model: str
+    symbol: str
+    number: int
+    regime: int
+    known: bool
+    labels: int
+    specialist: float
+    live: float
+    reason: str
+
+
 class AnswerEnded(Fact, frozen=True, tag=True):
     """What an alarm of drift had held back (``shrink``, ``stand-aside``) is back, and why."""
 

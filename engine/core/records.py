@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from engine.core.drift_facts import AlarmGraded, AnswerEnded, DriftAlarm, Trial
+from engine.core.drift_facts import AlarmGraded, AnswerEnded, DriftAlarm, RegimeTold, Trial
 from engine.core.money_facts import Dividend, Funding, Interest, Liquidated, MarginCall, Settled, ShortFee, Split
 from engine.core.order_facts import (
     Accepted,
@@ -50,6 +50,7 @@ __all__ = [  # the facts of orders and drift too: whoever reads records finds ev
     "Fact",
     "Pending",
     "Refusal",
+    "RegimeTold",
     "Rejected",
     "Request",
     "Sent",
@@ -324,6 +325,7 @@ AnyFact: TypeAlias = (
     | DriftAlarm
     | AlarmGraded
     | AnswerEnded
+    | RegimeTold
     | Trial
     | RetrainRequested
     | ModelSwapped

@@ -10,12 +10,13 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from engine.core.records import AlarmGraded, AnswerEnded, AnyFact, DriftAlarm
+from engine.core.records import AlarmGraded, AnswerEnded, AnyFact, DriftAlarm, RegimeTold
 from engine.core.types import NEVER_NS
 from engine.features.set import Vector
 from engine.learn.contract import Model, ModelSettings
 from engine.learn.drift.watch import Alarm, Graded, Watch
 from engine.learn.labels import Matured
+from engine.learn.regimes import Regimes, Verdict
 
 HOLDS: Final = ("shrink", "stand-aside")
 """Answers that last for a while."""
@@ -24,7 +25,7 @@ HOLDS: Final = ("shrink", "stand-aside")
 class Guard:
     """Watches the model of one slot; ``make`` gives a new model of the same settings.
 
-    ``wants_training`` and ``wants_anew`` are set by an alarm for the slot to act on, which clears them.
+    ``wants_training``, ``wants_anew`` and ``recalled`` are set for the slot to act on, which clears them.
     """
 
     def __init__(self, settings: ModelSettings, names: Sequence[str], seed: int, make: Callable[[], Model]) -> None:
@@ -40,6 +41,8 @@ class Guard:
         self.held: list[str] = []  # which of HOLDS are in force
         self.held_for = 0  # alarm's number
         self.left = 0  # labels until they end
+        self.regimes = Regimes(make) if "specialist" in settings.drift.answers else None
+        self.recalled: Model | None = None
         self._make = make
         self._said: dict[int, float] = {}  # by sample, what the unanswered model said
 
@@ -52,6 +55,8 @@ class Guard:
 
     def sampled(self, sample: int, x: Vector, room: int) -> None:
         """A sample was taken; ``room`` is how many may wait for their labels."""
+        if self.regimes is not None:
+            self.regimes.sampled(sample, x, room)
         if self.unanswered is None:
             return
         said = self.unanswered.predict_one(x)
@@ -69,6 +74,11 @@ class Guard:
             graded = self.watch.judge(unheard, 0.0 if live is None else live, matured.label)
             if graded is not None:
                 facts += self._graded(graded)
+        if self.regimes is not None and not model.is_trained:
+            verdict = self.regimes.judged(model, matured, teach)
+            if verdict is not None:
+                self.recalled = verdict.model
+                facts.append(self._regime(verdict))
         if live is not None:
             if self.held:
                 self.left -= 1
@@ -107,11 +117,12 @@ class Guard:
     def _alarmed(self, alarm: Alarm, model: Model, now_ns: int) -> DriftAlarm:
         answers, reason = ["alert"], alarm.reason
         wanted = [one for one in self.drift.answers if one != "alert"]
-        if not model.is_trained and "retrain" in wanted:
-            wanted.remove("retrain")
+        useless = "specialist" if model.is_trained else "retrain"
+        if useless in wanted:
+            wanted.remove(useless)
         if now_ns - self.answered_ns >= self.settings.drift_cooldown_ns:
             answers += wanted
-            self._answer(wanted, alarm.number, now_ns)
+            self._answer(wanted, alarm.number, model, now_ns)
         elif wanted:
             reason += f"; the alarm before was answered less than {self.settings.drift_cooldown_ns / 1e9:g} s ago"
         return DriftAlarm(
@@ -126,12 +137,14 @@ class Guard:
             reason=reason,
         )
 
-    def _answer(self, wanted: Sequence[str], number: int, now_ns: int) -> None:
+    def _answer(self, wanted: Sequence[str], number: int, model: Model, now_ns: int) -> None:
         if not wanted:
             return
         self.answered_ns = now_ns
         self.wants_training |= "retrain" in wanted
         self.wants_anew |= "begin-anew" in wanted
+        if self.regimes is not None and "specialist" in wanted:
+            self.regimes.ended(model)
         held = [one for one in wanted if one in HOLDS]
         if held:
             self.held, self.held_for, self.left = held, number, self.drift.aside
@@ -161,6 +174,22 @@ class Guard:
             facts.append(self._ended("the alarm was harmless"))
         return facts
 
+    def _regime(self, verdict: Verdict) -> RegimeTold:
+        known = verdict.model is not None
+        specialist, live = verdict.loss / verdict.labels, verdict.live / verdict.labels
+        what = f"regime {verdict.regime} has come back" if known else f"regime {verdict.regime} is new"
+        return RegimeTold(
+            model=self.settings.name,
+            symbol=self.settings.symbol,
+            number=self.watch.alarms,
+            regime=verdict.regime,
+            known=known,
+            labels=verdict.labels,
+            specialist=specialist,
+            live=live,
+            reason=f"{what}: the best specialist lost {specialist:.4g} bps² a label, the model {live:.4g}",
+        )
+
     def _ended(self, reason: str) -> AnswerEnded:
         ended, self.held = self.held, []
         return AnswerEnded(self.settings.name, self.settings.symbol, self.held_for, tuple(ended), reason)
@@ -172,6 +201,8 @@ class Guard:
             "answers": list(self.drift.answers),
             "held": list(self.held),
             "size": self.size,
+            "regime": self.regimes.regime if self.regimes is not None else 0,
+            "regimes": len(self.regimes.known) if self.regimes is not None else 0,
         }
 
     def save(self) -> dict[str, Any]:
@@ -180,6 +211,7 @@ class Guard:
             "watch": self.watch.save(),
             "unanswered": self.unanswered.save() if self.unanswered is not None else None,
             "said": list(self._said.items()),
+            "regimes": self.regimes.save() if self.regimes is not None else None,
             **{name: getattr(self, name) for name in _PLAIN},
         }
 
@@ -191,6 +223,8 @@ class Guard:
             self.unanswered = self._make()
             self.unanswered.load(state["unanswered"])
         self._said = dict(state["said"])
+        if self.regimes is not None:
+            self.regimes.load(state["regimes"])
         for name in _PLAIN:
             setattr(self, name, state[name])
 

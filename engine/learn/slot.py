@@ -178,6 +178,10 @@ class Slot:
         if self.guard.wants_anew:
             self.guard.wants_anew = False
             self._begin_anew()
+        if self.guard.recalled is not None:
+            self.trial_left = self.settings.drift.grade
+            before, self.model, self.guard.recalled = self.model, self.guard.recalled, None
+            self.guard.replaced(before)
 
     def _trials(self, *, challenging: bool = False) -> list[Trial]:
         """How this model stands in its contests; ``challenging``: only where it is not the champion."""

@@ -37,6 +37,7 @@ from engine.core.records import (
     Note,
     Promoted,
     Record,
+    RegimeTold,
     Regraded,
     Rejected,
     RetrainRequested,
@@ -65,7 +66,7 @@ KEPT = 500
 
 MONEY = (Funding, Interest, MarginCall, Liquidated, Dividend, Split, ShortFee, Settled)
 
-DRIFT = (DriftAlarm, AlarmGraded, AnswerEnded, Trial)
+DRIFT = (DriftAlarm, AlarmGraded, AnswerEnded, RegimeTold, Trial)
 
 MODELS = (*DRIFT, ModelSwapped, ModelRefused, Promoted)
 

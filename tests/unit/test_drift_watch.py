@@ -227,7 +227,10 @@ def test_kinds_are_told_where_blocks_can_be_told_apart() -> None:
     ("changes", "text"),
     [
         ({"detector": "scan"}, "expected one of scans, cusums, adwin"),
-        ({"answers": ("panic",)}, "expected some of alert, retrain, begin-anew, shrink, stand-aside, found 'panic'"),
+        (
+            {"answers": ("panic",)},
+            "expected some of alert, retrain, begin-anew, specialist, shrink, stand-aside, found 'panic'",
+        ),
         ({"also": ("feature",)}, "expected some of label, prediction, log_abs, joint or feature:NAME"),
         ({"detector": "adwin", "also": ("label",)}, "whose budget it shares, found 'adwin'"),
         ({"alarms": 0.0}, "expected alarms in a span, found 0.0"),

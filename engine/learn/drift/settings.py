@@ -19,7 +19,7 @@ DETECTORS: Final = (
 TUNED: Final = ("scans", "cusums")
 """Those whose thresholds are found on the model's own first labels; the others have those of ``threshold``."""
 
-ANSWERS: Final = ("alert", "retrain", "begin-anew", "shrink", "stand-aside")
+ANSWERS: Final = ("alert", "retrain", "begin-anew", "specialist", "shrink", "stand-aside")
 SIGNALS: Final = ("label", "prediction", "log_abs", "joint")
 FEATURE: Final = "feature:"
 
