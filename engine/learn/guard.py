@@ -13,7 +13,8 @@ from typing import Any, Final
 from engine.core.records import AlarmGraded, AnswerEnded, AnyFact, DriftAlarm, RegimeTold
 from engine.core.types import NEVER_NS
 from engine.features.set import Vector
-from engine.learn.contract import Model, ModelSettings
+from engine.learn.contract import Model, ModelError, ModelSettings
+from engine.learn.drift.contract import DriftError
 from engine.learn.drift.watch import Alarm, Graded, Watch
 from engine.learn.labels import Matured
 from engine.learn.regimes import Regimes, Verdict
@@ -26,6 +27,9 @@ class Guard:
     """Watches the model of one slot; ``make`` gives a new model of the same settings.
 
     ``wants_training``, ``wants_anew`` and ``recalled`` are set for the slot to act on, which clears them.
+
+    Raises:
+        ModelError: a signal that the model does not have.
     """
 
     def __init__(self, settings: ModelSettings, names: Sequence[str], seed: int, make: Callable[[], Model]) -> None:
@@ -33,7 +37,10 @@ class Guard:
         own = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
         self.settings = settings
         self.drift = settings.drift
-        self.watch = Watch(settings.drift, names, settings.drift_delta, settings.every_ns, own)
+        try:
+            self.watch = Watch(settings.drift, names, settings.drift_delta, settings.every_ns, own)
+        except DriftError as error:
+            raise ModelError(f"model {settings.name}: {error}") from error
         self.wants_training = self.wants_anew = False
         self.unanswered: Model | None = None
         self.answered_ns = -NEVER_NS  # when an alarm was last answered by more than words

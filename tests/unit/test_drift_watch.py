@@ -120,7 +120,7 @@ def test_an_alarm_on_a_stream_that_only_grew_is_harmless() -> None:
 
 
 def test_a_loss_that_was_high_long_before_the_alarm_is_late() -> None:
-    case = Case(1, np.concatenate([np.full((3000, 2), (0.5, 1.0)), np.full((900, 2), (1.5, 1.0))]), 400, 300, 1)
+    case = Case(1, np.concatenate([np.full((3000, 2), (0.5, 1.0)), np.full((700, 2), (1.5, 1.0))]), 400, 300, 1)
     for _ in range(400):
         whole = case.add((1.5, 1.0), (0.6, 1.0))
     assert whole and case.grade == "late" and case.lately == 1.5
