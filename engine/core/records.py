@@ -35,11 +35,9 @@ from engine.core.order_facts import (
 
 __all__ = [  # the facts of orders and drift too: whoever reads records finds every fact here
     "Accepted",
-    "AlarmGraded",
     "AmendRejected",
     "AmendRequested",
     "Amended",
-    "AnswerEnded",
     "Armed",
     "Assumed",
     "CancelRejected",
@@ -50,11 +48,9 @@ __all__ = [  # the facts of orders and drift too: whoever reads records finds ev
     "Fact",
     "Pending",
     "Refusal",
-    "RegimeTold",
     "Rejected",
     "Request",
     "Sent",
-    "Trial",
     "Triggered",
 ]
 

@@ -20,7 +20,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from engine.core.records import AnyFact, Promoted, Signal, Trial
+from engine.core.drift_facts import Trial
+from engine.core.records import AnyFact, Promoted, Signal
 from engine.learn.betting import Bet
 from engine.learn.contract import ModelError
 from engine.learn.labels import Matured

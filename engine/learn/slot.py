@@ -10,18 +10,9 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+from engine.core.drift_facts import AlarmGraded, Trial
 from engine.core.events import Frames
-from engine.core.records import (
-    AlarmGraded,
-    AnyFact,
-    DriftAlarm,
-    LabelScored,
-    ModelRefused,
-    ModelSwapped,
-    RetrainRequested,
-    Signal,
-    Trial,
-)
+from engine.core.records import AnyFact, DriftAlarm, LabelScored, ModelRefused, ModelSwapped, RetrainRequested, Signal
 from engine.core.types import NEVER_NS
 from engine.learn.contest import Contest
 from engine.learn.contract import Model, ModelError, ModelSettings, TrainJob, model_class
