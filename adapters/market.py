@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from adapters.market_agents import Agent, crowd
 from adapters.market_book import Fill, MatchingBook, Order
-from adapters.market_world import SymbolSpec, World
+from adapters.market_world import Change, SymbolSpec, World
 from engine.core.types import Side
 
 WIRE_UNIT = 10**8
@@ -93,15 +93,16 @@ def spec_of(symbol: str) -> SymbolSpec:
 class SymbolMarket:
     """One symbol: its book, its world and its crowd.
 
-    It begins at ``start_ns``; its agents count time from there, so that the seed alone decides what they do.
+    It begins at ``start_ns``; its agents count time from there, so that the seed alone decides what they do. A
+    ``change`` comes at its own time.
     ``visits`` collects every fill of a visitor's order with its time, for who asked for it to take away.
     """
 
-    def __init__(self, spec: SymbolSpec, seed: int, start_ns: int) -> None:
+    def __init__(self, spec: SymbolSpec, seed: int, start_ns: int, change: Change | None = None) -> None:
         self.spec = spec
         self.now_ns = start_ns
         self.book = MatchingBook()
-        self.world = World(spec, random.Random(f"{seed}:{spec.symbol}:world"))
+        self.world = World(spec, random.Random(f"{seed}:{spec.symbol}:world"), change)
         patient, agents = crowd(spec, self.book, self.world, str(seed))
         self._agents: list[Agent] = [self.world, *agents]
         patient.fill_book(0)
@@ -182,8 +183,8 @@ class Market:
     (True, True)
     """
 
-    def __init__(self, symbols: Sequence[str], seed: int, start_ns: int) -> None:
-        self.symbols = {symbol: SymbolMarket(spec_of(symbol), seed, start_ns) for symbol in symbols}
+    def __init__(self, symbols: Sequence[str], seed: int, start_ns: int, change: Change | None = None) -> None:
+        self.symbols = {symbol: SymbolMarket(spec_of(symbol), seed, start_ns, change) for symbol in symbols}
 
     def __getitem__(self, symbol: str) -> SymbolMarket:
         return self.symbols[symbol]

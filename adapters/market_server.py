@@ -18,11 +18,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import NamedTuple
 
+import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from adapters.market import Market
 from adapters.market_client import Client
 from adapters.market_wire import MILLISECOND_NS, Streams, exchange_info, refusal
+from adapters.market_world import CHANGES, Change
 
 WARM_UP_S = 30.0
 """How much of its own time the market has behind it when it opens its doors."""
@@ -54,10 +56,15 @@ class MarketServer:
         speed: float = 1.0,
         clock: Callable[[], int] = time.time_ns,
         warm_up_s: float = WARM_UP_S,
+        change: Change | None = None,
     ) -> None:
+        """``change``: counted from the opening."""
         self._speed = speed
         opens_ns = clock() // FLUSH_NS * FLUSH_NS
-        self.market = Market(symbols, seed, opens_ns - int(warm_up_s * 1e9))
+        warm_up_ns = int(warm_up_s * 1e9)
+        if change is not None:
+            change = msgspec.structs.replace(change, after_ns=warm_up_ns + change.after_ns)
+        self.market = Market(symbols, seed, opens_ns - warm_up_ns, change)
         self.streams = {symbol: Streams(one) for symbol, one in self.market.symbols.items()}
         self.clients: dict[Client, web.WebSocketResponse] = {}
         self.now_ns = opens_ns
@@ -236,7 +243,7 @@ async def _run(arguments: argparse.Namespace) -> int:
         threading.Thread(target=_wait_for_parent, args=(loop, stop), daemon=True).start()
     symbols = list(dict.fromkeys(each.strip() for each in arguments.symbols.split(",") if each.strip()))
     try:
-        server = MarketServer(symbols, arguments.seed, arguments.speed)
+        server = MarketServer(symbols, arguments.seed, arguments.speed, change=_change(arguments))
     except ValueError as error:
         sys.stderr.write(f"--symbols: {error}\n")
         return 2
@@ -255,6 +262,13 @@ async def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _change(arguments: argparse.Namespace) -> Change | None:
+    """What becomes of the regimes, as the command line has it."""
+    if not arguments.regime_change:
+        return None
+    return Change(after_ns=int(arguments.regime_change_after * 1e9), kind=arguments.regime_change)
+
+
 def _wait_for_parent(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
     """Read standard input to its end, which comes at the latest when the parent dies."""
     while os.read(0, 4096):
@@ -270,10 +284,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same market")
     parser.add_argument("--speed", type=float, default=1.0, help="seconds of the market a second of ours")
+    parser.add_argument("--regime-change", default="", choices=["", *CHANGES], help="what becomes of all regimes")
+    parser.add_argument("--regime-change-after", type=float, default=0.0, help="seconds of the market after it opened")
     parser.add_argument("--symbols", default="BTCUSDT,ETHUSDT", help="comma-separated")
     parser.add_argument("--json", action="store_true", help="print the addresses as one JSON line")
     parser.add_argument("--until-stdin-closes", action="store_true", help="end with the parent process")
     arguments = parser.parse_args(argv)
+    if arguments.regime_change_after < 0:
+        sys.stderr.write("expected --regime-change-after of at least 0\n")
+        return 2
     if not 0 < arguments.speed <= 100 or not 0 <= arguments.port < 65536 or not arguments.symbols.strip(", "):
         sys.stderr.write("expected 0 < --speed <= 100, 0 <= --port < 65536 and at least one symbol\n")
         return 2

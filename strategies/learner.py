@@ -10,6 +10,9 @@ size too. With ``width_scale`` a position opens with the share
     min(1, (|prediction| - entry) / (width_scale * width)),  entry = edge * cost
 
 of the full size: nothing at the entry, all of it where the prediction exceeds that by ``width_scale`` half-widths.
+
+A model whose relation to the market is in doubt may ask for less (``MODEL/size``: a share from 0 to 1, before the
+prediction it belongs to). That much of the position is held; a model that stands aside says 0 and then nothing.
 """
 
 from decimal import Decimal
@@ -60,7 +63,15 @@ class Learner(Strategy[LearnerConfig]):
                 self.size = size
                 self.changed_ns = ctx.now_ns
         # Counts working orders: asks again for what was refused or did not fill, and never twice for the same.
-        ctx.target(self.config.symbol, self.size)
+        ctx.target(self.config.symbol, self.reduced(prediction.id, book, ctx))
+
+    def reduced(self, sample: int, book: Book, ctx: Context) -> int:
+        """The position that it wants, or the share of it that the model asks for with this sample; whole lots."""
+        share = ctx.signal(self.config.symbol, f"{self.config.model}/size")
+        if share is None or share.id != sample:
+            return self.size
+        units = int(abs(self.size) * share.value)
+        return (units - units % book.instrument.lot) * (1 if self.size > 0 else -1)
 
     def wanted(self, prediction_bps: float, width_bps: float, book: Book) -> int:
         """The position that a prediction is worth, in size units; the width counts where ``width_scale`` is not 0."""

@@ -121,12 +121,13 @@ def _depth(
 class Prophet:
     """A model that is asked four times a second of engine time and swings between -60 and 60 basis points.
 
-    It says that it may be wrong by 20, or by ``width``; none: it does not say.
+    It says that it may be wrong by 20, or by ``width``; none: it does not say. With ``size`` it asks for less.
     """
 
-    def __init__(self, source: str, width: float | None = 20.0) -> None:
+    def __init__(self, source: str, width: float | None = 20.0, size: float | None = None) -> None:
         self._source = source
         self._width = width
+        self._size = size
         self._asked = 0
         self._next_ns = START_NS
 
@@ -140,7 +141,8 @@ class Prophet:
         self._asked += 1
         self._next_ns = max(self._next_ns, now_ns) + 250_000_000
         value = float(abs(self._asked % 16 - 8) * 15 - 60)
-        told = {self._source: value} | ({} if self._width is None else {f"{self._source}/width": self._width})
+        told = {} if self._size is None else {f"{self._source}/size": self._size}
+        told |= {self._source: value} | ({} if self._width is None else {f"{self._source}/width": self._width})
         return [Signal(SYMBOL, self._source, name, each, self._asked, 1_000_000_000) for name, each in told.items()]
 
     def promote(self, contest: str, model: str | None) -> Sequence[AnyFact]:
@@ -168,6 +170,7 @@ def play(
     kind: ContractKind = ContractKind.LINEAR,
     model: str = "model",
     width: float | None = 20.0,
+    size: float | None = None,
     is_halted: bool = False,
     reload_at: int | None = None,
 ) -> Outcome:
@@ -178,7 +181,7 @@ def play(
     settings = EngineSettings(
         paper=PaperSettings(), risk=LOOSE, cash={"USDT": Decimal(100_000), "BTC": Decimal(10)}, book_depth=64
     )
-    engine = Engine((instrument(kind),), {"s": make}, settings, learning=Prophet(model, width))
+    engine = Engine((instrument(kind),), {"s": make}, settings, learning=Prophet(model, width, size))
     records = engine.process(Command(START_NS, "start"))
     if is_halted:
         records += engine.process(Command(START_NS, "halt"))

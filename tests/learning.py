@@ -10,6 +10,7 @@ from engine.core.records import AnyFact
 from engine.core.types import Instrument
 from engine.features.set import Vector
 from engine.learn.contract import Model, ModelError, ModelSettings
+from engine.learn.drift.settings import DriftSettings
 from engine.learn.jobs import TrainJob
 from engine.learn.models import Models
 from tests.frames import MS, SECOND
@@ -17,6 +18,10 @@ from tests.frames import MS, SECOND
 INSTRUMENTS = tuple(
     Instrument(venue="sim", symbol=symbol, base="B", quote="Q", price_decimals=2, size_decimals=2) for symbol in "XY"
 )
+
+
+ADWIN = DriftSettings(detector="adwin")
+"""A detector that needs no labels to tune on."""
 
 
 def settings(use: str = "river-linear", **changes: Any) -> ModelSettings:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from engine.core.drift_facts import AlarmGraded, AnswerEnded, DriftAlarm, RegimeTold, Trial
 from engine.core.money_facts import Dividend, Funding, Interest, Liquidated, MarginCall, Settled, ShortFee, Split
 from engine.core.order_facts import (
     Accepted,
@@ -32,7 +33,7 @@ from engine.core.order_facts import (
     Triggered,
 )
 
-__all__ = [  # the facts of orders too: whoever reads records finds every fact here
+__all__ = [  # the facts of orders and drift too: whoever reads records finds every fact here
     "Accepted",
     "AmendRejected",
     "AmendRequested",
@@ -42,6 +43,7 @@ __all__ = [  # the facts of orders too: whoever reads records finds every fact h
     "CancelRejected",
     "CancelRequested",
     "Cancelled",
+    "DriftAlarm",
     "Expired",
     "Fact",
     "Pending",
@@ -182,15 +184,6 @@ class LabelScored(Fact, frozen=True, tag=True, omit_defaults=True):
     name: str = ""
 
 
-class DriftAlarm(Fact, frozen=True, tag=True):
-    """A detector fired on a model's error."""
-
-    model: str
-    symbol: str
-    detector: str
-    value: float
-
-
 class RetrainRequested(Fact, frozen=True, tag=True):
     """A window of ``rows`` samples was handed to the trainer; ``cause`` is ``schedule`` or ``drift``."""
 
@@ -326,6 +319,10 @@ AnyFact: TypeAlias = (
     | Missed
     | LabelScored
     | DriftAlarm
+    | AlarmGraded
+    | AnswerEnded
+    | RegimeTold
+    | Trial
     | RetrainRequested
     | ModelSwapped
     | Promoted

@@ -20,6 +20,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from engine.core.drift_facts import Trial
 from engine.core.records import AnyFact, Promoted, Signal
 from engine.learn.betting import Bet
 from engine.learn.contract import ModelError
@@ -143,6 +144,35 @@ class Contest:
             self.rollbacks += is_back
             return [self._crown(name, "rollback" if is_back else "evidence", bet, alpha)]
         return []
+
+    def trials(self, model: str) -> list[Trial]:
+        """How those stand against each other of whom ``model`` is one: champion and challengers."""
+        by = self.settings.by
+        needed = len(self.others) / self.settings.alpha
+        found = []
+        for name in self.others:
+            if model not in (name, self.champion):
+                continue
+            duel = self._duels[name]
+            better, worse = duel.better[by], duel.worse[by]
+            verdict = "better so far" if better.mean > 0.0 else "worse so far" if better.mean < 0.0 else "alike so far"
+            verdict = "refused" if worse.wealth >= needed else verdict
+            found.append(
+                Trial(
+                    contest=self.settings.name,
+                    symbol=self.settings.symbol,
+                    model=name,
+                    over=self.champion,
+                    verdict=verdict,
+                    by=by,
+                    labels=better.count,
+                    wealth=better.wealth,
+                    worse=worse.wealth,
+                    needed=needed,
+                    advantage=better.mean,
+                )
+            )
+        return found
 
     def crown(self, model: str) -> AnyFact:
         """Make a model the champion by a person's word.

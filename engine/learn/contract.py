@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import msgspec
 
 from engine.features.set import HELD, WARM_UP_NS, Vector
+from engine.learn.drift.contract import DriftError
+from engine.learn.drift.settings import DriftSettings
 from engine.learn.targets import LabelError, LabelOptions, Target, targets
 
 if TYPE_CHECKING:
@@ -102,6 +104,7 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     window_rows: int = 6000
     memory_rows: int = 0
     min_rows: int = 150
+    drift: DriftSettings = DriftSettings()
     drift_delta: float = 0.0005
     drift_cooldown_ns: int = 30 * SECOND_NS
     taker_fee_bps: float = 0.0
@@ -163,6 +166,10 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             )
         if not 0.0 < self.drift_delta < 1.0:
             raise ModelError(f"model {self.name}: drift_delta: expected between 0 and 1, found {self.drift_delta}")
+        try:
+            self.drift.check(f"model {self.name}", self.every_ns)
+        except DriftError as error:
+            raise ModelError(str(error)) from error
         if not 0.0 <= self.learning_rate <= 1.0:
             raise ModelError(f"model {self.name}: learning_rate: expected 0 to 1, found {self.learning_rate}")
         if not self.hidden or min(self.hidden) < 1:

@@ -63,6 +63,11 @@ class LabelSet:
         self._x: dict[int, Vector] = {}
 
     @property
+    def most(self) -> int:
+        """How many samples wait at most."""
+        return self._most
+
+    @property
     def dropped(self) -> int:
         return self._queues[0].dropped + self._queues[0].unordered
 

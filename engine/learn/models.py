@@ -15,7 +15,7 @@ from engine.learn.inputs import Inputs
 from engine.learn.jobs import LentJob, TrainJob
 from engine.learn.slot import Slot
 
-SAVE_VERSION = 2
+SAVE_VERSION = 3
 
 
 class Models:
@@ -190,7 +190,7 @@ class Models:
         return [slot.version for slot in self._slots.values() if slot.version]
 
     def save(self) -> dict[str, Any]:
-        """The whole state as plain values; the drift detectors start afresh."""
+        """The whole state as plain values."""
         return {
             "version": SAVE_VERSION,
             "begun": self._begun,

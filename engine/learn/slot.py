@@ -1,4 +1,4 @@
-"""One model at work: its samples, labels, scores, drift detector, window and training.
+"""One model at work: its samples, labels, scores, guard against drift, window and training.
 
 The order at a due time is the whole point: a finished training is swapped in, matured labels are scored and only then
 learned, a retraining is asked for, and last the new sample is taken and predicted.
@@ -10,22 +10,15 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+from engine.core.drift_facts import AlarmGraded, Trial
 from engine.core.events import Frames
-from engine.core.records import (
-    AnyFact,
-    DriftAlarm,
-    LabelScored,
-    ModelRefused,
-    ModelSwapped,
-    RetrainRequested,
-    Signal,
-)
+from engine.core.records import AnyFact, DriftAlarm, LabelScored, ModelRefused, ModelSwapped, RetrainRequested, Signal
 from engine.core.types import NEVER_NS
 from engine.learn.contest import Contest
-from engine.learn.contract import ModelError, ModelSettings, model_class
+from engine.learn.contract import Model, ModelError, ModelSettings, model_class
 from engine.learn.curves import Curves
 from engine.learn.curves import told as curves_told
-from engine.learn.drift import Adwin, DriftDetector
+from engine.learn.guard import Guard, teach
 from engine.learn.inputs import Inputs
 from engine.learn.jobs import LentJob, TrainJob
 from engine.learn.label_sets import LabelSet
@@ -46,8 +39,10 @@ _COUNTERS = (
     "next_sample_ns",
     "requested_ns",
     "in_flight_ns",
-    "alarmed_ns",
-    "watched_ns",
+    "begun_anew",
+    "trial_left",
+    "is_for_drift",
+    "is_silent",
     "drifted",
     "regime",
     "stopped",
@@ -66,7 +61,7 @@ class Slot:
         self.seed = seed
         self.inline_delay_ns = inline_delay_ns
         width = len(features.names)
-        self.model = model_class(settings.use)(settings, features.names)
+        self.model = self._new_model()
         self.targets = settings.targets
         self.labels = LabelSet(
             symbol, self.targets, settings.every_ns, width, settings.label_options, settings.stale_ns
@@ -77,16 +72,18 @@ class Slot:
         self.curves: Curves | None = None
         if self.targets[0].about.is_direction:
             self.curves = Curves(symbol, settings.horizon_ns, settings.every_ns, settings.stale_ns)
-        self.detector: DriftDetector = Adwin(settings.drift_delta)
+        self.guard = Guard(settings, features.names, seed, self._new_model)
+        self.begun_anew = 0
+        self.trial_left = 0  # labels until it is told how this model stands in its contests; 0: not to be told
+        self.is_silent = False  # standing aside, and the last word was said
         self.predictions = self.learned = self.retrains = self.swaps = self.refused = self.drift_alarms = 0
         self.version = ""
         self.ids = 0
         self.next_sample_ns = NEVER_NS
         self.requested_ns = -NEVER_NS  # of the last retraining
         self.in_flight_ns = NEVER_NS  # since when a training is under way; NEVER_NS: none is
-        self.alarmed_ns = -NEVER_NS
-        self.watched_ns = -NEVER_NS  # the newest sample that the detector has seen
         self.drifted = False  # a retraining is wanted because of drift
+        self.is_for_drift = False  # the training under way was asked for because of drift
         self.regime = -1  # which regime samples are counted to; -1: none is told
         self.stopped = ""  # why the model is asked no more
         self.contests: list[Contest] = []
@@ -149,25 +146,55 @@ class Slot:
                 book.update(one)
                 name = "" if one is matured else str(target)
                 facts.append(LabelScored(settings.name, settings.symbol, one.id, one.prediction, one.label, name))
-        # Labels of neighbouring samples overlap and their errors are nearly the same one: the detector, which counts
-        # them as evidence, sees one a horizon.
-        if matured.prediction is not None and matured.sample_ns - self.watched_ns >= settings.horizon_ns:
-            self.watched_ns = matured.sample_ns
-            error = self.model.score(matured.prediction, matured.label)
-            if self.detector.update(error):
-                self.drift_alarms += 1
-                facts.append(DriftAlarm(settings.name, settings.symbol, self.detector.name, error))
-                if now_ns - self.alarmed_ns >= settings.drift_cooldown_ns:
-                    self.alarmed_ns = now_ns
-                    self.drifted = True
-        if matured.others:
-            self.model.learn_all(matured.x, matured.labels)
-        else:
-            self.model.learn_one(matured.x, matured.label)
+        self._guard(matured, now_ns, facts)
+        teach(self.model, matured)
+        self.guard.learned(matured)
         if self.model.is_trained:
             label = matured.labels if matured.others else matured.label
             self.window.add(matured.sample_ns, matured.x, label, matured.end_ns, matured.weight)
         self.learned += 1
+
+    def _guard(self, matured: Matured, now_ns: int, facts: list[AnyFact]) -> None:
+        """Hear what is said of drift, and answer."""
+        told = self.guard.judged(self.model, matured, now_ns)
+        facts += told
+        for fact in told:
+            self.drift_alarms += isinstance(fact, DriftAlarm)
+            if isinstance(fact, AlarmGraded):
+                facts += self._trials()
+        if self.trial_left and matured.prediction is not None:
+            self.trial_left -= 1
+            if not self.trial_left:
+                facts += self._trials(challenging=True)
+        if self.guard.wants_training:
+            self.guard.wants_training, self.drifted = False, True
+        if self.guard.wants_anew:
+            self.guard.wants_anew = False
+            self._begin_anew()
+        if self.guard.recalled is not None:
+            self.trial_left = self.settings.drift.grade
+            before, self.model, self.guard.recalled = self.model, self.guard.recalled, None
+            self.guard.replaced(before)
+
+    def _trials(self, *, challenging: bool = False) -> list[Trial]:
+        """How this model stands in its contests; ``challenging``: only where it is not the champion."""
+        name = self.settings.name
+        contests = [one for one in self.contests if not challenging or one.champion != name]
+        return [trial for contest in contests for trial in contest.trials(name)]
+
+    def _begin_anew(self) -> None:
+        """What was learned before is forgotten: a new model that learns, or a new window for one that is trained."""
+        self.begun_anew += 1
+        if self.model.is_trained:
+            self.window.clear()
+            self.drifted = True
+            return
+        self.trial_left = self.settings.drift.grade
+        before, self.model = self.model, self._new_model()
+        self.guard.replaced(before)
+
+    def _new_model(self) -> Model:
+        return model_class(self.settings.use)(self.settings, self.features.names)
 
     def _retrain(self, now_ns: int, facts: list[AnyFact]) -> None:
         settings = self.settings
@@ -178,6 +205,7 @@ class Slot:
         if not (scheduled or self.drifted) or len(self.window) < settings.min_rows:
             return
         cause = "drift" if self.drifted else "schedule"
+        self.is_for_drift = self.drifted
         self.drifted = False
         self.requested_ns = self.in_flight_ns = now_ns
         self.retrains += 1
@@ -203,12 +231,14 @@ class Slot:
         self.model.observe_one(x)
         predictions = [one if one is not None and abs(one) < float("inf") else None for one in said]
         self.ids += 1
+        self.guard.sampled(self.ids, x, self.labels.most)
         if not self.labels.add(now_ns, self.ids, x, predictions, self.regime):
             return
         if predictions[0] is not None:
             self.predictions += 1
             if self.curves is not None:
                 self.curves.add(now_ns, predictions[0])
+            predictions = self._held_back(predictions, facts)
         for at, (target, prediction) in enumerate(zip(self.targets, predictions, strict=True)):
             if prediction is not None:
                 name = f"{settings.name}/{target}" if at else settings.name
@@ -217,6 +247,15 @@ class Slot:
         if width is not None:
             name = f"{settings.name}/width"
             facts.append(Signal(settings.symbol, settings.name, name, width, self.ids, settings.horizon_ns))
+
+    def _held_back(self, predictions: list[float | None], facts: list[AnyFact]) -> list[float | None]:
+        """Say before the predictions what an alarm leaves of a position; who stands aside says 0 once, then nothing."""
+        name, size, was_silent = self.settings.name, self.guard.size, self.is_silent
+        self.is_silent = size == 0.0
+        if size == 1.0 or (self.is_silent and was_silent):
+            return [None for _ in predictions] if self.is_silent else predictions
+        facts.append(Signal(self.settings.symbol, name, f"{name}/size", size, self.ids, self.settings.horizon_ns))
+        return [one if one is None else 0.0 for one in predictions] if self.is_silent else predictions
 
     def lend(self) -> LentJob:
         """The window as it stands, lent to a trainer, with the seed of this training."""
@@ -240,6 +279,7 @@ class Slot:
             found = hashlib.sha256(payload).hexdigest()
             if found != version:
                 raise ModelError(f"expected a payload with SHA-256 {version}, found {found}")
+            self.guard.copied(self.model)
             self.model.swap(payload, self.features.hash)
         except Exception as error:  # noqa: BLE001 - the wall to users' code; our own raise ModelError
             self.refused += 1
@@ -247,6 +287,10 @@ class Slot:
             return (ModelRefused(name, version, text),)
         self.swaps += 1
         self.version = version
+        self.trial_left = self.settings.drift.grade
+        if self.is_for_drift:
+            self.guard.watch.renew()
+            self.is_for_drift = False
         if left_out := self.model.left_out():
             self.refused += 1
             return (ModelSwapped(name, version), ModelRefused(name, version, left_out))
@@ -279,10 +323,12 @@ class Slot:
             "stopped": self.stopped,
             "contained": self.model.contained(),
             "training": self.in_flight_ns != NEVER_NS,
+            "begun_anew": self.begun_anew,
+            "drift": self.guard.summary(),
         }
 
     def save(self) -> dict[str, Any]:
-        """The state as plain values; the detector's own memory is not kept."""
+        """The state as plain values."""
         return {
             "counters": {name: getattr(self, name) for name in _COUNTERS},
             "model": self.model.save(),
@@ -291,6 +337,7 @@ class Slot:
             "books": [book.save() for book in self.books],
             "curves": self.curves.save() if self.curves is not None else None,
             "trained": list(self._trained) if self._trained else None,
+            "guard": self.guard.save(),
         }
 
     def knowledge(self) -> dict[str, Any]:
@@ -320,5 +367,6 @@ class Slot:
             book.load(saved)
         if self.curves is not None:
             self.curves.load(state["curves"])
+        self.guard.load(state["guard"])
         trained = state["trained"]
         self._trained = (trained[0], trained[1], trained[2], trained[3]) if trained else None

@@ -22,7 +22,8 @@ from engine.learn.contest import ContestSettings
 from engine.learn.contract import ModelError, ModelSettings
 from engine.learn.models import Models
 from engine.learn.targets import LabelError
-from engine.live.config import AppConfig, ConfigError, InstrumentSection, ModelSection, StrategySection
+from engine.live.config import AppConfig, ConfigError, InstrumentSection, ModelSection, StrategySection, numbers
+from engine.live.config_drift import drift_settings
 from engine.live.config_gate import unknown_gates
 from engine.live.config_labels import label_values, taker_rate
 from engine.live.config_paper import PaperSection, paper_settings, unknown_money
@@ -299,7 +300,12 @@ def _model_settings(
     values: dict[str, Any] = {f"{key}_ns": getattr(section, key) for key in durations}
     values |= {key: getattr(section, key) for key in (*plain, *inputs)}
     values = {key: value for key, value in values.items() if value is not None}
-    values["options"] = section.options
+    values["options"] = numbers(section.options)
+    watched = (section.drift, section.drift_budget, section.drift_also, section.on_drift)
+    try:
+        values["drift"] = drift_settings(*watched, section.drift_options)
+    except ValueError as error:
+        raise ConfigError([f"model {section.name}: drift_budget: {error}"]) from error
     values["leaders"] = leaders
     values |= label_values(section.label, section.labels, section.horizon, section.label_options)
     is_all = section.symbol == "*"

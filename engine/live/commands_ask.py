@@ -97,6 +97,8 @@ def why(url: Url = "", run: Run = HERE, json_: Json = False) -> None:
         if heard["refused"]:
             refused += f" ({counts(heard['refused'])}; the last: {heard['last_refusal']})"
         typer.echo(f"{name}: {heard['requests']} asked, {refused}, {heard['fills']} fills")
+    for name, told in answer["drift"].items():
+        typer.echo(f"{name}: {told}")
 
 
 def halt(

@@ -150,12 +150,15 @@ def market(
     seed: Annotated[int, typer.Option(help="The same seed gives the same market.")] = 1,
     speed: Annotated[float, typer.Option(help="Seconds of the market a second of ours.")] = 1.0,
     symbols: Annotated[str, typer.Option(help="Comma-separated.")] = "BTCUSDT,ETHUSDT",
+    regime_change: Annotated[str, typer.Option(help="turn or storm: what becomes of all its regimes.")] = "",
+    regime_change_after: Annotated[float, typer.Option(help="Seconds of the market after it opened.")] = 0.0,
     json_: Json = False,
 ) -> None:
     """Serve the simulated exchange by the Binance spot protocol."""
     from adapters import market_server
 
     words = ["--host", host, "--port", str(port), "--seed", str(seed), "--speed", str(speed), "--symbols", symbols]
+    words += ["--regime-change", regime_change, "--regime-change-after", str(regime_change_after)]
     raise typer.Exit(market_server.main([*words, *(["--json"] if json_ else [])]))
 
 

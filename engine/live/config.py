@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from engine.core.types import ContractKind
 from engine.live.config_blackbox import BlackBoxSection
 from engine.live.config_contest import ContestSection
+from engine.live.config_drift import DriftSection
 from engine.live.config_journal import JournalSection
 from engine.live.config_labels import LabelSection
 from engine.live.config_paper import PaperSection
@@ -55,10 +56,15 @@ class InstrumentSection(Section):
 
 
 class MarketSection(Section):
-    """The built-in simulated exchange, started as a child process and connected to like a real venue."""
+    """The built-in simulated exchange, started as a child process and connected to like a real venue.
+
+    ``regime_change`` says what becomes of all its regimes ``regime_change_after`` of its own time after it opened.
+    """
 
     seed: int = 1
     speed: float = Field(default=1.0, gt=0, le=100)
+    regime_change: Literal["turn", "storm"] | None = None
+    regime_change_after: Duration = 0
 
 
 class VenueSection(Section):
@@ -138,6 +144,11 @@ class ModelSection(Section):
     retrain_every: Duration | None = None
     retrain_timeout: Duration | None = None
     drift_cooldown: Duration | None = None
+    drift: str | None = None
+    drift_budget: str | None = None
+    drift_also: tuple[str, ...] | None = None
+    on_drift: tuple[str, ...] | None = None
+    drift_options: DriftSection = DriftSection()
     drift_delta: float | None = Field(default=None, gt=0, lt=1)
     window_rows: int | None = Field(default=None, ge=8)
     memory_rows: int | None = Field(default=None, ge=0)
@@ -193,25 +204,25 @@ class AppConfig(Section):
         elsewhere = {"redis", "alerts", "http", "record", "journal", "blackbox", "training"}
         plain = self.model_dump(mode="json", exclude=elsewhere, exclude_none=True)
         for told, strategy in zip(plain["strategy"], self.strategy, strict=True):
-            told.update(_numbers(strategy.own))
+            told.update(numbers(strategy.own))
         for told, model in zip(plain["model"], self.model, strict=True):
-            told["options"] = _numbers(model.options)
+            told["options"] = numbers(model.options)
         return plain
 
 
-def _numbers(value: Any) -> Any:
+def numbers(value: Any) -> Any:
     """A plug-in's own settings as JSON can hold them: a number stays a number, which its own types will ask for.
 
-    >>> _numbers({"enter": Decimal("0.25"), "levels": [Decimal("1.5")], "fine": Decimal("0.12345678901234567890")})
+    >>> numbers({"enter": Decimal("0.25"), "levels": [Decimal("1.5")], "fine": Decimal("0.12345678901234567890")})
     {'enter': 0.25, 'levels': [1.5], 'fine': '0.12345678901234567890'}
     """
     match value:
         case Decimal():
             return float(value) if Decimal(repr(float(value))) == value else str(value)
         case dict():
-            return {key: _numbers(inner) for key, inner in value.items()}
+            return {key: numbers(inner) for key, inner in value.items()}
         case list():
-            return [_numbers(inner) for inner in value]
+            return [numbers(inner) for inner in value]
         case _:
             return value
 

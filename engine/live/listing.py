@@ -71,6 +71,15 @@ def _model_state(row: Row) -> str:
     return str(row["stopped"]) or ("training" if row["training"] else "active")
 
 
+def _last_alarm(row: Row) -> str:
+    """The last alarm of drift and what it was judged to be."""
+    alarm, graded = row["drift"]["last"], row["drift"]["last_graded"]
+    if alarm is None:
+        return "–"
+    is_judged = graded is not None and graded["alarm"]["number"] == alarm["number"]
+    return f"{alarm['signal']}, {graded['grade'] if is_judged else 'not judged yet'}"
+
+
 LISTS: Final[Mapping[str, Sequence[Column]]] = {
     "positions": (
         *(_plain("strategy"), _plain("symbol"), _decimal("size"), _decimal("average"), _decimal("mark")),
@@ -108,7 +117,8 @@ LISTS: Final[Mapping[str, Sequence[Column]]] = {
     "models": (
         *(_plain("name"), _plain("symbol"), Column("ahead", lambda row: f"{row['horizon_s']:g} s", right=True)),
         *(_count("predicted", "predictions"), _count("learned", "learned"), _score("IC", "ic"), _score("RMSE", "rmse")),
-        *(_count("swaps", "swaps"), _count("drift", "drift_alarms"), Column("state", _model_state)),
+        *(_count("swaps", "swaps"), _count("drift", "drift_alarms"), Column("last alarm", _last_alarm)),
+        Column("state", _model_state),
     ),
 }
 """By command, what it lists. ``--json`` has every key and every digit."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from engine.learn.curves import FACTORS
@@ -58,6 +58,7 @@ def models(summaries: Sequence[dict[str, Any]], values: dict[str, Samples]) -> N
         for what, why in LOST.items():
             add("model_lost_labels_total", (model, why), summary[what])
         add("model_stopped", (model,), bool(summary["stopped"]))
+        _drift(model, summary["drift"], add)
         for factor, point in zip(FACTORS, summary["decay"], strict=False):
             add("model_decay_ic", (model, f"{factor:g}"), point["ic"])
         for point in summary["entry"]:
@@ -66,3 +67,14 @@ def models(summaries: Sequence[dict[str, Any]], values: dict[str, Samples]) -> N
             add("model_regime_ic", (model, regime), one["ic"])
         for one in (summary, *summary["others"]):
             add("model_label_ic", (model, one["label"]), one["ic"] if one["pairs"] else None)
+
+
+def _drift(model: str, told: dict[str, Any], add: Callable[[str, tuple[str, ...], float | None], None]) -> None:
+    """How a model is watched, and what became of the alarms beside one who always and one who never fires."""
+    for who, grades in told["graded"].items():
+        for grade, count in grades.items():
+            add("model_drift_graded_total", (model, who, grade), count)
+    add("model_drift_nearness", (model,), told["nearness"])
+    add("model_drift_tuned", (model,), told["tuned"])
+    add("model_drift_size", (model,), told["size"])
+    add("model_drift_odd_total", (model,), told["odd"])

@@ -60,6 +60,8 @@ LABELS: Final = {
     "currency": "of a settlement or balance",
     "leg": "`out`, `back` or `feed`",
     "grade": "`certain`, `likely`, `ambiguous`, or `assumed` while the daemon was away",
+    "who": "`detector`, or one who fires `always` or `never`",
+    "verdict": "of an alarm `true`, `harmless`, `late` or `unknown`; `missed` of a drift without one",
     "queue_model": "a queue model of the paper venue, the bounds `front` and `back` among them",
     "fate": "`surely`, `surely_not` or `unknown`",
     "horizon": "`0.1s`, `1s`, `10s` or `60s`",
@@ -68,6 +70,7 @@ LABELS: Final = {
 """Every label there is; none grows with time."""
 
 _VENUE, _SYMBOL, _MODEL, _STRATEGY = ("venue",), ("symbol",), ("model",), ("strategy",)
+_GRADED = ("model", "who", "verdict")
 
 _TRADED, _MISSED = ("strategy", "symbol"), ("strategy", "symbol", "horizon")
 _MARKOUT = ("strategy", "symbol", "grade", "horizon")
@@ -164,7 +167,12 @@ TABLE: Final[tuple[Metric, ...]] = (
     Metric("contest_promotions_total", "counter", ("contest",), "Champions made by evidence."),
     Metric("contest_rollbacks_total", "counter", ("contest",), "Champions whose predecessor came back."),
     Metric("model_refused_total", "counter", _MODEL, "Trained models not taken, failed trainings included."),
-    Metric("model_drift_alarms_total", "counter", _MODEL, "Times the detector fired on the model's error."),
+    Metric("model_drift_alarms_total", "counter", _MODEL, "Alarms of drift: times a detector of the model fired."),
+    Metric("model_drift_graded_total", "counter", _GRADED, "Alarms judged by the loss after them, and drifts missed."),
+    Metric("model_drift_nearness", "gauge", _MODEL, "What the scans tell as a share of the threshold; 1 is an alarm."),
+    Metric("model_drift_tuned", "gauge", _MODEL, "1 when the thresholds were found for the budget on own labels."),
+    Metric("model_drift_size", "gauge", _MODEL, "What alarms leave of a position on the model's word, 0 to 1."),
+    Metric("model_drift_odd_total", "counter", _MODEL, "Values that drift is looked for in and that were absurd."),
     Metric("model_ic", "gauge", _MODEL, "Information coefficient: correlation of predictions with labels."),
     Metric("model_ic_low", "gauge", _MODEL, "Lower end of its 95 % interval, from blocks of several horizons."),
     Metric("model_ic_high", "gauge", _MODEL, "Upper end of it."),

@@ -13,6 +13,7 @@ import structlog
 
 from adapters.connection import Connection
 from adapters.entry import Entry, EntryKind
+from engine.core.drift_facts import AlarmGraded, AnswerEnded, RegimeTold, Trial
 from engine.core.engine import Engine
 from engine.core.events import CLOCK, Batch, Command, Measured, ModelReady, row
 from engine.core.money_facts import (
@@ -62,7 +63,11 @@ KEPT = 500
 
 MONEY = (Funding, Interest, MarginCall, Liquidated, Dividend, Split, ShortFee, Settled)
 
-LOGGED = (FeedState, DriftAlarm, ModelSwapped, ModelRefused, Promoted, RiskAction, StrategyStopped, Rejected, *MONEY)
+DRIFT = (DriftAlarm, AlarmGraded, AnswerEnded, RegimeTold, Trial)
+
+MODELS = (*DRIFT, ModelSwapped, ModelRefused, Promoted)
+
+LOGGED = (FeedState, *MODELS, RiskAction, StrategyStopped, Rejected, *MONEY)
 
 LOUD = {
     StrategyStopped: "error",
@@ -252,6 +257,7 @@ class Runner:
         for record in records:
             fact = record.fact
             if isinstance(fact, RetrainRequested):
+                log.info("RetrainRequested", model=fact.model, cause=fact.cause, rows=fact.rows)
                 if self.training is not None:
                     self.training.start(fact.model)
             elif isinstance(fact, LOGGED):

@@ -58,6 +58,9 @@ class MarketChild:
             *("--port", "0", "--seed", str(section.market.seed), "--speed", str(section.market.speed)),
             *("--symbols", ",".join(section.symbols), "--json", "--until-stdin-closes"),
         ]
+        if section.market.regime_change is not None:
+            after_s = section.market.regime_change_after / 1e9
+            words += ["--regime-change", section.market.regime_change, "--regime-change-after", str(after_s)]
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",

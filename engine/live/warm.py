@@ -20,6 +20,10 @@ from engine.core.strategy import Config, Context, Strategy
 from engine.core.types import Instrument, Side
 from engine.core.venue.paper_settings import PaperSettings
 from engine.learn.contract import ModelSettings
+from engine.learn.drift.grading import LEAST, Case
+from engine.learn.drift.line_up import parts_of, ranked
+from engine.learn.drift.settings import DriftSettings
+from engine.learn.drift.tuning import Tuning
 from engine.learn.models import Models
 
 STEP_NS = 1_000_000
@@ -62,6 +66,9 @@ def warm_up(venues: Iterable[type[Venue]]) -> None:
         engine.process(_frame(step * STEP_NS, is_first=step == 1))
         engine.process(_trade(step * STEP_NS, is_sell=step % 2 == 1))
     engine.process(ev.Command(STEPS * STEP_NS, "stop"))
+    scans = ranked(parts_of(DriftSettings(), (), model.drift_delta))
+    Tuning(scans, np.zeros((STEPS, len(scans))), per=1, seed=0).step()
+    Case(0, np.ones((LEAST, 2)), 1, 0, 0).add((1.0, 1.0), (1.0, 1.0))
     for venue in set(venues):
         venue({"UP": (0, one)})
 

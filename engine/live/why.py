@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 def why(view: View) -> dict[str, Any]:
     """Sentences for the whole run, and by strategy what it asked for and what became of it."""
-    return {"reasons": reasons(view), "strategies": strategies(view)}
+    return {"reasons": reasons(view), "strategies": strategies(view), "drift": drift(view)}
+
+
+def drift(view: View) -> dict[str, str]:
+    """By model: its last alarm of drift and how it was judged."""
+    return {model["name"]: last_alarm(model) for model in view.model_summaries() if model["drift"]["last"] is not None}
 
 
 def reasons(view: View) -> list[str]:
@@ -86,6 +91,19 @@ def _models(view: View) -> Iterator[str]:
             yield f"model {model['name']} is {model['stopped']}"
         elif not model["predictions"]:
             yield f"model {model['name']} has made no prediction yet"
+        elif model["drift"]["held"]:
+            yield f"model {model['name']} is heard less ({', '.join(model['drift']['held'])}): {last_alarm(model)}"
+
+
+def last_alarm(model: Mapping[str, Any]) -> str:
+    """The last alarm of drift of a model, and how it was judged; empty where there was none."""
+    alarm, graded = model["drift"]["last"], model["drift"]["last_graded"]
+    if alarm is None:
+        return ""
+    told = f"alarm {alarm['number']}, {alarm['reason']}"
+    if graded is None or graded["alarm"]["number"] != alarm["number"]:
+        return f"{told}; not judged yet"
+    return f"{told}; {graded['grade']}: {graded['reason']}"
 
 
 def _orders(view: View) -> Iterator[str]:

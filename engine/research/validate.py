@@ -321,6 +321,7 @@ def _config(settings: AppConfig, uses: Sequence[str], horizons_ns: Sequence[int]
             "horizon": duration_text(horizon_ns),
             "every": duration_text(every_ns),
             "retrain_every": duration_text(RETRAIN_SAMPLES * every_ns),
+            "drift": "adwin",  # it decides when nets are retrained, and the figures of VALIDATION.md have it
         }
         for horizon_ns in horizons_ns
         for use in uses

@@ -69,14 +69,16 @@ def instrument_of(spec: SymbolSpec, venue: str = "market") -> Instrument:
 class VirtualFeed:
     """Turns what a ``SymbolMarket`` does into batches; prices and sizes in the instrument's units."""
 
-    def __init__(self, market: SymbolMarket, *, feed_ns: int, pace_ns: int = 0, view: int = 0) -> None:
+    def __init__(
+        self, market: SymbolMarket, *, feed_ns: int, pace_ns: int = 0, view: int = 0, venue: str = "market"
+    ) -> None:
         if feed_ns < 0 or pace_ns < 0 or view < 0 or (view and not pace_ns):
             raise ValueError(
                 f"expected feed_ns, pace_ns and view of at least 0, and a pace where there is a view, found "
                 f"{feed_ns}, {pace_ns}, {view}"
             )
         self.market = market
-        self.instrument = instrument_of(market.spec)
+        self.instrument = instrument_of(market.spec, venue)
         self._feed_ns = feed_ns
         self._pace_ns = pace_ns
         self._view = view

@@ -27,6 +27,18 @@ function standing(name, contests) {
   return [star, words.map((each) => `\n${each}`).join("")];
 }
 
+// How a model is watched for drift, its last alarm and what that was judged to be, and who always or never fires.
+function drifting(told) {
+  const lines = [told.state];
+  if (told.last) lines.push(`alarm ${told.last.number}: ${told.last.reason}`);
+  if (told.last_graded) lines.push(`alarm ${told.last_graded.alarm.number} was ${told.last_graded.grade}: ${told.last_graded.reason}`);
+  for (const [who, grades] of Object.entries(told.graded)) {
+    lines.push(`${who}: ${Object.entries(grades).map(([grade, number]) => `${number} ${grade}`).join(", ")}`);
+  }
+  if (told.held.length) lines.push(`now: ${told.held.join(", ")}`);
+  return lines.join("\n");
+}
+
 export function showModelScores(table, models, contests) {
   showTable(table, [
     { head: "model", left: true, grow: true, cell: (row) => {
@@ -39,7 +51,7 @@ export function showModelScores(table, models, contests) {
     { head: "hit", cell: (row) => (row.pairs ? [`${(row.hit_rate * 100).toFixed(0)} %`, "", `${(row.hit_rate * 100).toFixed(1)} % of directions right${row.log_loss === null ? "" : `\nlog loss ${row.log_loss.toFixed(3)}, a coin 0.693`}`] : "–") },
     { head: "net bp", cell: (row) => (row.net_bps === null ? ["–", "soft", "no prediction exceeded spread and fees"] : [fixed(row.net_bps, 2), tone(row.net_bps), `${count(row.trades)} of ${count(row.signals)} signals exceeded spread and fees\ngross ${fixed(row.gross_bps, 2)} bp a signal`]) },
     { head: "learned", cell: (row) => [count(row.learned), "", `${row.predictions} predictions, ${row.pending} labels pending, ${row.void} void, ${row.dropped} dropped, ${row.holes} with holes`] },
-    { head: "drift", cell: (row) => [count(row.drift_alarms), row.drift_alarms ? "warn" : "soft"] },
+    { head: "drift", cell: (row) => [count(row.drift_alarms), row.drift_alarms ? "warn" : "soft", drifting(row.drift)] },
     { head: "swaps", cell: (row) => [`${row.swaps}/${row.retrains}`, row.training ? "warn" : "soft", `models taken into use, of trainings asked for${row.training ? "\ntraining now" : ""}`] },
   ], models, "No model in the config.");
 }

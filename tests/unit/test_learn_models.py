@@ -15,7 +15,7 @@ from engine.core.types import NEVER_NS
 from engine.learn.contract import ModelError
 from engine.learn.models import Models
 from tests.frames import MS, SECOND, START_NS, walk
-from tests.learning import INSTRUMENTS, Spy, drive, settings
+from tests.learning import ADWIN, INSTRUMENTS, Spy, drive, settings
 
 SPY = "tests.learning:Spy"
 
@@ -33,7 +33,7 @@ def spy_of(models: Models) -> Spy:
 
 def test_a_label_is_scored_before_it_is_learned_and_learned_before_the_next_prediction(frames: Frames) -> None:
     horizon, every = 10, 1  # in samples
-    models = Models(INSTRUMENTS, [settings(SPY, horizon_ns=horizon * 100 * MS)])
+    models = Models(INSTRUMENTS, [settings(SPY, horizon_ns=horizon * 100 * MS, drift=ADWIN)])
     told = drive(models, frames)
     scored = [fact for _, fact in told if isinstance(fact, LabelScored)]
     assert len(scored) > 100
@@ -166,7 +166,7 @@ def test_drift_is_told(frames: Frames) -> None:
     for side in ("bid", "ask"):
         wild[side] += (middle - middle[0]) * 20
     wild["recv_ns"] += calm["recv_ns"][-1] - START_NS + SECOND
-    models = Models(INSTRUMENTS, [settings(horizon_ns=100 * MS)])
+    models = Models(INSTRUMENTS, [settings(horizon_ns=100 * MS, drift=ADWIN)])
     told = drive(models, np.concatenate([calm, wild]))
     alarms = [now for now, fact in told if isinstance(fact, DriftAlarm)]
     assert alarms and min(alarms) > int(wild["recv_ns"][0])
@@ -192,7 +192,7 @@ def test_a_saved_run_goes_on_as_if_nothing_had_happened(frames: Frames) -> None:
     resumed.load(state)
     assert drive(whole, frames[1100:]) == drive(resumed, frames[1100:])
     assert whole.summary() == resumed.summary()
-    with pytest.raises(ModelError, match="saved models: expected version 2"):
+    with pytest.raises(ModelError, match="saved models: expected version 3"):
         Models(INSTRUMENTS, [settings(name="other")]).load(state)
 
 

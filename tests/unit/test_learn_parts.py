@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from engine.core.events import FRAME, FRAME_READY, Frames
 from engine.core.types import NEVER_NS
 from engine.learn.contract import Model
-from engine.learn.drift import Adwin
+from engine.learn.drift.rivers import Adwin
 from engine.learn.keepsakes import chance, place
 from engine.learn.labels import Labels
 from engine.learn.linear.guard import TARGET_BOUND

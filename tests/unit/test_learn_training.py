@@ -15,7 +15,7 @@ from engine.learn.ensemble.parcel import pack, trained
 from engine.learn.models import Models
 from engine.learn.networks.payload import unpack
 from tests.frames import MS, SECOND, walk
-from tests.learning import INSTRUMENTS, drive, settings
+from tests.learning import ADWIN, INSTRUMENTS, drive, settings
 
 FITTED = "tests.learning:Fitted"
 
@@ -93,7 +93,7 @@ def test_drift_asks_for_training_before_the_clock_does_but_not_at_every_alarm() 
         wild[side] += (middle - middle[0]) * 30
     wild["recv_ns"] += calm["recv_ns"][-1] - wild["recv_ns"][0] + SECOND
     changes = {"min_rows": 50, "retrain_every_ns": 0, "horizon_ns": 100 * MS, "drift_cooldown_ns": 3600 * SECOND}
-    models = Models(INSTRUMENTS, [settings(FITTED, **changes)])
+    models = Models(INSTRUMENTS, [settings(FITTED, drift=ADWIN, **changes)])
     models.swap(ModelReady(1, "m", hashlib.sha256(b"0.0").hexdigest(), b"0.0"))
     told = drive(models, calm)
     assert not requests(told)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from river import drift
 
-from engine.learn.drift import Adwin
+from engine.learn.drift.rivers import Adwin
 from engine.learn.estimates import pearson
 from engine.learn.labels import Labels, Matured
 from engine.learn.models import Models

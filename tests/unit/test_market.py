@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 
 import msgspec
 import numpy as np
@@ -12,7 +13,7 @@ from adapters.market import LevelChange, Market, MarketTrade, SymbolMarket, Top,
 from adapters.market_book import MatchingBook
 from adapters.market_client import QUEUE_FRAMES, Client
 from adapters.market_wire import Streams, amount, exchange_info
-from adapters.market_world import REGIMES
+from adapters.market_world import CHANGES, REGIMES, Change, World
 from engine.core.types import Side
 
 SECOND = 1_000_000_000
@@ -90,6 +91,45 @@ def test_a_known_symbol_has_its_own_grid_and_any_other_a_sensible_one() -> None:
     for wrong in ("btcusdt", "", "BTC/USDT", "X" * 21):
         with pytest.raises(ValueError, match="BTCUSDT"):
             spec_of(wrong)
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+def test_a_change_of_regime_comes_at_its_time_and_nothing_is_otherwise_before(kind: str) -> None:
+    change = Change(after_ns=20 * SECOND, kind=kind)
+    plain, changed, later = (
+        Market(["BTCUSDT"], seed=3, start_ns=0, change=each)["BTCUSDT"]
+        for each in (Change(after_ns=10**18, kind=kind), change, msgspec.structs.replace(change, after_ns=10**18))
+    )
+    assert plain.advance(19 * SECOND) == changed.advance(19 * SECOND) == later.advance(19 * SECOND)
+    assert plain.advance(40 * SECOND) == later.advance(40 * SECOND) != changed.advance(40 * SECOND)
+    assert [name for _, name in later.world.changes] == ["calm"] * len(later.world.changes)
+    names = [(ns >= 20 * SECOND, name) for ns, name in changed.world.changes]
+    assert {name for after, name in names if after} == {f"calm, {'turned' if kind == 'turn' else 'stormy'}"}
+
+
+def test_after_a_turn_moves_tell_the_opposite_of_what_they_told() -> None:
+    told = []
+    for after_ns in (10**18, 0):
+        market = Market(["BTCUSDT"], seed=3, start_ns=0, change=Change(after_ns=after_ns, kind="turn"))["BTCUSDT"]
+        mids = []
+        for step in range(2400):
+            market.advance(30 * SECOND + step * 100 * MS)
+            mids.append(market.book.mid2 / 2)
+        mid = np.array(mids)
+        told.append(np.corrcoef(mid[5:-10] - mid[:-15], mid[15:] - mid[5:-10])[0, 1])
+    assert told[0] > 0.3 and told[1] < -0.4
+
+
+def test_a_storm_moves_the_price_three_times_as_much() -> None:
+    moved = []
+    for after_ns in (10**18, 0):
+        world = World(spec_of("BTCUSDT"), random.Random(1), Change(after_ns=after_ns, kind="storm"))
+        prices = []
+        for step in range(4000):
+            world.act(step * 50 * MS)
+            prices.append(world.price)
+        moved.append(np.abs(np.diff(prices)).mean())
+    assert 2.0 < moved[1] / moved[0] < 4.0
 
 
 @pytest.fixture(scope="module")

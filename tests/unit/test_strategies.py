@@ -183,6 +183,19 @@ def test_learner_when_it_heeds_the_width_and_the_model_tells_none_then_no_order(
     assert facts(play(lambda: Learner(config), walk(), width=None), Request) == []
 
 
+@pytest.mark.parametrize("width_scale", [0.0, 0.1])
+def test_learner_when_the_model_asks_for_less_then_it_holds_that_share(width_scale: float) -> None:
+    config = LearnerConfig(SYMBOL, "model", hold_s=0.0, width_scale=width_scale)
+    held = {}
+    for size in (None, 1.0, 0.5, 0.0):
+        outcome = play(lambda: Learner(config), walk(), size=size)
+        assert outcome.stopped is None
+        held[size] = positions(outcome.records)
+    assert held[None] == held[1.0]
+    assert max(map(abs, held[0.5])) == max(map(abs, held[None])) // 2
+    assert set(held[0.0]) <= {0}
+
+
 def test_learner_when_a_model_says_more_than_its_prediction_then_only_that_is_traded() -> None:
     """A width of 60 bps is no prediction of 60 bps."""
     config = LearnerConfig(SYMBOL, "model", hold_s=0.0)

@@ -3,6 +3,5 @@
 from __future__ import annotations
 
 from engine.learn.drift.contract import Detector, DriftDetector, DriftError
-from engine.learn.drift.rivers import Adwin
 
-__all__ = ["Adwin", "Detector", "DriftDetector", "DriftError"]
+__all__ = ["Detector", "DriftDetector", "DriftError"]

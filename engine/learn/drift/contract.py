@@ -41,6 +41,12 @@ class Detector(abc.ABC):
 
     threshold: float
 
+    level = 0.0
+    """What passed the threshold in the last alarm, in its unit; 0: this one does not tell it."""
+
+    span = 0
+    """How many of the newest values the last alarm was about; 0: this one does not tell it."""
+
     @abc.abstractmethod
     def update(self, value: float) -> bool:
         """Take the next value; True where the stream has changed."""
@@ -70,6 +76,26 @@ class Detector(abc.ABC):
         Raises:
             DriftError: the state is of another detector.
         """
+
+
+class Ranked(Detector):
+    """A detector of which one can read how near to an alarm a stream comes: one pass tells what any threshold does."""
+
+    floor: ClassVar[float]
+    """No threshold that is found is below: a stream that never varied says nothing of how it will."""
+
+    @property
+    @abc.abstractmethod
+    def silent(self) -> int:
+        """How many values it hears before it judges."""
+
+    @abc.abstractmethod
+    def peaks(self, values: Floats) -> Floats:
+        """The greatest that each of its windows tells over a stream, were there no alarm; it is left as new."""
+
+    def scale(self, units: Floats) -> None:
+        """Take what one unit of each window is; one that has a single window has nothing to scale."""
+        del units
 
 
 class Watcher(Protocol):

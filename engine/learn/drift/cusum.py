@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.core.jit import entry_point, kernel
-from engine.learn.drift.contract import Detector, DriftError, Floats, expect
+from engine.learn.drift.contract import DriftError, Floats, Ranked, expect
 from engine.learn.drift.scores import score, settle, shape_code
 
 Ints = npt.NDArray[np.int64]
@@ -53,7 +53,15 @@ def _run(values: Floats, shape: int, counts: Ints, settled: Floats, first: Float
     return -1
 
 
-class Cusum(Detector):
+@kernel
+def _peak(values: Floats, shape: int, counts: Ints, settled: Floats, first: Floats) -> float:
+    top = 0.0
+    for at in range(values.shape[0]):
+        top = max(top, _push(values[at], shape, counts, settled, first))
+    return top
+
+
+class Cusum(Ranked):
     """Notices a lasting change of the mean of a score by more than about twice ``slack`` deviations of it.
 
     ``shape`` as in ``Scan``; ``threshold`` in deviations of the score. It compares with the
@@ -67,6 +75,7 @@ class Cusum(Detector):
 
     name = "cusum"
     least, most = 1.0, 1e5
+    floor = 5.0
 
     def __init__(self, shape: str = "location", threshold: float = 60.0, slack: float = 0.25, warm: int = WARM) -> None:
         if warm < 2 or slack < 0.0:
@@ -80,7 +89,9 @@ class Cusum(Detector):
         self.threshold = threshold
 
     def update(self, value: float) -> bool:
-        if self._enter(float(value), self._shape, self._counts, self._settled, self._first) > self.threshold:
+        told = self._enter(float(value), self._shape, self._counts, self._settled, self._first)
+        if told > self.threshold:
+            self.level = float(told)
             self.reset()
             return True
         return False
@@ -91,6 +102,17 @@ class Cusum(Detector):
         if at >= 0:
             self.reset()
         return at
+
+    @property
+    def silent(self) -> int:
+        return len(self._first)
+
+    def peaks(self, values: Floats) -> Floats:
+        self.reset()
+        flat = np.ascontiguousarray(values, np.float64)
+        top = _peak(flat, self._shape, self._counts, self._settled, self._first)
+        self.reset()
+        return np.array([top])
 
     def reset(self) -> None:
         self._counts[:] = 0

@@ -51,7 +51,7 @@ def kind_of(reference: Floats, since: Floats) -> str:
     parts = np.array_split(since, BLOCKS)
     means = np.array([float(part.mean()) for part in parts])
     away = np.abs(means - old)
-    new = float(np.median(means[away >= 0.8 * away.max()]))
+    new = float(np.median(means[away >= 0.6 * away.max()]))
     if new == old:
         return "incremental"
     way = (means - old) / (new - old)
@@ -68,3 +68,34 @@ def kind_of(reference: Floats, since: Floats) -> str:
     extra = float(np.mean([part.var() for part in moving])) - float(reference.var())
     # A value of the new level with chance q varies by q (1 - q) of the squared distance more; at most a quarter.
     return "gradual" if extra > 0.1 * (new - old) ** 2 else "incremental"
+
+
+SPREADS: Final = 5.0
+"""Deviations of blocks before the alarm by which some after it must be away: else blocks cannot be told apart."""
+
+
+def kind_since(before: Floats, since: Floats) -> str:
+    """The kind of what an alarm was about, from the raw values of its signal; ``unclear`` where none can be told.
+
+    Values are scaled by those before and bounded, so that no single one decides; what is not finite is left out. The
+    drift begins where the cumulative sum towards the new level was lowest (Page, 1954).
+
+    >>> chance = np.random.default_rng(1)
+    >>> noise = chance.standard_t(3, size=4000)
+    >>> kind_since(noise[:2000], noise[2000:] + 1.0), kind_since(noise[:2000], noise[2000:])
+    ('abrupt', 'unclear')
+    """
+    before, since = before[np.isfinite(before)], since[np.isfinite(since)]
+    if min(len(before), len(since)) < 2 * BLOCKS:
+        return "unclear"
+    centre = float(np.median(before))
+    scale = float(np.mean(np.abs(before - centre))) or 1.0
+    old, new = np.tanh((before - centre) / (2.0 * scale)), np.tanh((since - centre) / (2.0 * scale))
+    towards = 1.0 if float(new.mean()) > float(old.mean()) else -1.0
+    new = new[min(int(np.argmin(np.cumsum(towards * (new - old.mean())))) + 1, len(new) - 2 * BLOCKS) :]
+    block = len(new) // BLOCKS
+    usual = np.array([part.mean() for part in np.array_split(old, max(2, len(old) // block))])
+    away = np.array([part.mean() for part in np.array_split(new, BLOCKS)]) - old.mean()
+    if float(np.sort(np.abs(away))[-2]) < SPREADS * float(usual.std()):
+        return "unclear"
+    return kind_of(old, new)

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.core.jit import kernel
-from engine.learn.drift.contract import Detector, DriftError, Floats, expect
-from engine.learn.drift.scores import score, settle, shape_code
+from engine.learn.drift.contract import DriftError, Floats, Ranked, expect
+from engine.learn.drift.scores import SHAPES, score, settle, shape_code
 
 Ints = npt.NDArray[np.int64]
 
@@ -167,7 +167,7 @@ def _run(
     return -1
 
 
-class Scan(Detector):
+class Scan(Ranked):
     """Notices that the mean of a score is another one over the newest 100 to 1,600 values than before.
 
     ``shape`` is the score (``scores.SHAPES``): ``location`` for residuals, ``spread`` for their variance, ``sign`` for
@@ -184,6 +184,7 @@ class Scan(Detector):
 
     name = "scan"
     least, most = 0.5, 200.0
+    floor = 1.0
 
     def __init__(
         self,
@@ -243,6 +244,9 @@ class Scan(Detector):
 
     def _heard(self, at: int) -> int:
         if at >= 0:
+            told = np.abs(self._told) / self.units
+            widest = int(np.argmax(told))
+            self.level, self.span = float(told[widest]), int(self._windows[widest]) * self._block
             self.reset()
         self._room = self._block - int(self._counts[0]) % self._block
         return at
@@ -254,6 +258,27 @@ class Scan(Detector):
         self._play(values, told, math.inf)
         self.reset()
         return told
+
+    @property
+    def silent(self) -> int:
+        return self._warm
+
+    def peaks(self, values: Floats) -> Floats:
+        peaks: Floats = np.abs(self.trace(values)).max(axis=0)
+        return peaks
+
+    def scale(self, units: Floats) -> None:
+        self.units[:] = units
+
+    @property
+    def is_of_spread(self) -> bool:
+        """Whether it listens to the size of values rather than to the values."""
+        return self._shape == SHAPES["spread"]
+
+    @property
+    def nearness(self) -> float:
+        """What the windows told at the end of the last block, as a share of the threshold; 1 is an alarm."""
+        return float(np.max(np.abs(self._told) / self.units)) / self.threshold
 
     def _play(self, values: Floats, trace: Floats, threshold: float) -> int:
         flat = np.ascontiguousarray(values, np.float64)
@@ -279,6 +304,7 @@ class Scan(Detector):
             "first": self._first[: min(int(self._counts[0]), self._warm)].tolist(),
             "prefix": self._prefix.tolist(),
             "reference": self._reference.tolist(),
+            "told": self._told.tolist(),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -293,4 +319,5 @@ class Scan(Detector):
         self._first[: len(state["first"])] = state["first"]
         self._prefix[:] = state["prefix"]
         self._reference[:] = state["reference"]
+        self._told[:] = state["told"]
         self._room = self._block - int(self._counts[0]) % self._block

@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from engine.learn.drift.contract import Detector, DriftError, Floats, expect
+from engine.learn.drift.contract import DriftError, Floats, Ranked, expect
 
 BINS: Final = 10
 
 
-class Compared(Detector):
+class Compared(Ranked):
     """The newest ``recent`` values against the first ``reference`` ones, every ``each`` values."""
 
     usual: ClassVar[float]
@@ -54,10 +54,29 @@ class Compared(Detector):
             return False
         self._ring[(at - whole) % len(self._ring)] = value
         since = self._count - whole
-        if since < len(self._ring) or since % self._each or self._differ(self._ring) <= self.threshold:
+        if since < len(self._ring) or since % self._each:
             return False
+        told = self._differ(self._ring)
+        if told <= self.threshold:
+            return False
+        self.level, self.span = told, len(self._ring)
         self.reset()
         return True
+
+    @property
+    def silent(self) -> int:
+        return len(self._reference) + len(self._ring)
+
+    def peaks(self, values: Floats) -> Floats:
+        heard = values[np.isfinite(values)]
+        whole, width = len(self._reference), len(self._ring)
+        if len(heard) < whole + width:
+            return np.zeros(1)
+        self._learn(heard[:whole])
+        ends = range(whole + width + -width % self._each, len(heard) + 1, self._each)
+        peak = max((self._differ(heard[end - width : end]) for end in ends), default=0.0)
+        self.reset()
+        return np.array([peak])
 
     def reset(self) -> None:
         self._count = 0
@@ -93,6 +112,7 @@ class Psi(Compared):
 
     name = "psi"
     usual = 0.2
+    floor = 0.2
 
     def _learn(self, reference: Floats) -> None:
         self._edges = np.quantile(reference, np.arange(1, BINS) / BINS)
@@ -115,6 +135,7 @@ class TwoSample(Compared):
 
     name = "two-sample"
     usual = 1.63
+    floor = 1.63
 
     def _learn(self, reference: Floats) -> None:
         self._sorted = np.sort(reference)
