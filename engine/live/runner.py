@@ -13,8 +13,9 @@ import structlog
 
 from adapters.connection import Connection
 from adapters.entry import Entry, EntryKind
+from adapters.side.taped import to_entry
 from engine.core.engine import Engine
-from engine.core.events import CLOCK, Batch, Command, Measured, ModelReady, row
+from engine.core.events import CLOCK, Batch, Command, Judged, Measured, ModelReady, Observed, row
 from engine.core.money_facts import (
     Dividend,
     Funding,
@@ -42,6 +43,7 @@ from engine.core.records import (
     Sent,
     StrategyStopped,
 )
+from engine.core.side_facts import SideChanged
 from engine.live.bus import Bus, BusFull, Item
 from engine.live.clock import Clock
 from engine.live.journal import JournalNotWritten
@@ -62,7 +64,18 @@ KEPT = 500
 
 MONEY = (Funding, Interest, MarginCall, Liquidated, Dividend, Split, ShortFee, Settled)
 
-LOGGED = (FeedState, DriftAlarm, ModelSwapped, ModelRefused, Promoted, RiskAction, StrategyStopped, Rejected, *MONEY)
+LOGGED = (
+    FeedState,
+    DriftAlarm,
+    ModelSwapped,
+    ModelRefused,
+    Promoted,
+    RiskAction,
+    StrategyStopped,
+    SideChanged,
+    Rejected,
+    *MONEY,
+)
 
 LOUD = {
     StrategyStopped: "error",
@@ -155,6 +168,11 @@ class Runner:
             measured = Measured(self.clock.now_ns(), venue, rtt_ns, delay_ns)
             self._tape(Entry(EntryKind.PINGED, measured.recv_ns, venue, "", b"%d %d" % (rtt_ns, delay_ns)))
             self.bus.put_measured(measured)
+
+    def side(self, item: Observed | Judged) -> None:
+        """A side stream says something that passed its validation; the caller waited for room on the bus."""
+        self._tape(to_entry(item))
+        self.bus.put_side(item)
 
     async def run(self) -> None:
         """Serve the bus until cancelled.
