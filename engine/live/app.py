@@ -35,6 +35,7 @@ from engine.live.redis_bus import RedisPublisher, RedisSettings
 from engine.live.redis_view import redis_status
 from engine.live.runner import Runner
 from engine.live.shards.shard import DISOWNED, Shard
+from engine.live.side import Sides
 from engine.live.statedir import StateDir, StateDirError
 from engine.live.training import Training
 from engine.live.venues import MarketChild, Reached, StartError, numbered, reach
@@ -153,9 +154,13 @@ class App:
         self._view = View(runner, built.models, feeds, config.run.name, started_ns)
         keeper, past, watch = self._memory.keeper, self._memory.past, self._watch
         self._view.remembered = lambda: remembered(keeper, past, started_ns, watch)
+        sides = Sides(config, runner, self.state.path, os.environ)
+        self._view.side = sides.plain
         if config.http.enabled:
             pack = self._watch.ask if self._watch is not None else None
-            self._http = HttpServer(self._view, runner.command, config.http.host, config.http.port, pack=pack)
+            self._http = HttpServer(
+                self._view, runner.command, config.http.host, config.http.port, pack=pack, webhooks=sides.webhooks
+            )
             self.url = await self._http.start()
             log.info("page", url=self.url)
         self.state.write("daemon.json", json.dumps({"pid": os.getpid(), "url": self.url}))
@@ -165,6 +170,8 @@ class App:
         self._runner_task = self._spawn(runner.run(), "runner")
         for connection in runner.connections.values():
             self._spawn(self._keep(connection), f"connection {connection.feed.name}")
+        for name, work in sides.work():
+            self._spawn(work, name)
         self._spawn(self._each_second(), "second")
         self._spawn(self._notify.run(self._view), "service manager")
         # What lives now lives for the whole run: the collector need not look at it again, which keeps its pauses short.

@@ -16,6 +16,7 @@ from engine.live import (
     commands_live,
     commands_plugins,
     commands_research,
+    commands_side,
     commands_validate,
 )
 
@@ -31,6 +32,7 @@ for module in (
     commands_live,
     commands_ask,
     commands_research,
+    commands_side,
     commands_validate,
     commands_drift,
     commands_fidelity,

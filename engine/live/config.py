@@ -20,6 +20,7 @@ from engine.live.config_labels import LabelSection
 from engine.live.config_paper import PaperSection
 from engine.live.config_redis import RedisSection
 from engine.live.config_section import Money, Section
+from engine.live.config_side import WHERE, SideSection
 from engine.live.durations import Duration, duration_text
 
 
@@ -178,6 +179,7 @@ class AppConfig(Section):
     strategy: list[StrategySection] = Field(default=[])
     model: list[ModelSection] = Field(default=[])
     contest: list[ContestSection] = Field(default=[])
+    side: list[SideSection] = Field(default=[])
     http: HttpSection = HttpSection()
     record: RecordSection = RecordSection()
     journal: JournalSection = JournalSection()
@@ -193,6 +195,7 @@ class AppConfig(Section):
             told.update(_numbers(strategy.own))
         for told, model in zip(plain["model"], self.model, strict=True):
             told["options"] = _numbers(model.options)
+        plain["side"] = [{key: told[key] for key in told if key not in WHERE} for told in plain["side"]]
         return plain
 
 

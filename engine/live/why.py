@@ -19,7 +19,8 @@ def why(view: View) -> dict[str, Any]:
 
 def reasons(view: View) -> list[str]:
     """All that stands between the run and a trade; empty when it trades."""
-    return [*_halted(view), *_venues(view), *_books(view), *_stopped(view), *_models(view), *_orders(view)]
+    own = (*_stopped(view), *_models(view), *_side(view), *_orders(view))
+    return [*_halted(view), *_venues(view), *_books(view), *own]
 
 
 def strategies(view: View) -> dict[str, dict[str, Any]]:
@@ -86,6 +87,16 @@ def _models(view: View) -> Iterator[str]:
             yield f"model {model['name']} is {model['stopped']}"
         elif not model["predictions"]:
             yield f"model {model['name']} has made no prediction yet"
+
+
+def _side(view: View) -> Iterator[str]:
+    for one in view.side():
+        name, failure, refusal = one["stream"], one.get("failure", ""), one.get("last_refusal", "")
+        if not one["observations"] and one["state"] != "quarantined":
+            yield f"side stream {name} has given no row yet: {failure or refusal or 'nothing came'}"
+        elif one["state"] != "good":
+            more = f" ({failure})" if failure else ""
+            yield f"side stream {name} is {one['state']}, so its values are missing: {one['reason']}{more}"
 
 
 def _orders(view: View) -> Iterator[str]:
