@@ -90,8 +90,8 @@ class Stream:
         """Read a payload and hand on what is believed of it."""
         self.payloads += 1
         is_small = len(payload) <= SMALL_BYTES and self._parser.schema.text is None
-        rows = self._parser.rows(payload) if is_small else await self._off_loop(self._parser.rows, payload)
-        for count, (row, is_history) in enumerate(self.validator.in_order(rows), 1):
+        rows = self._rows(payload) if is_small else await self._off_loop(self._rows, payload)
+        for count, (row, is_history) in enumerate(rows, 1):
             await self._room()
             self._judge(row, is_history)
             if count % ROWS_BEFORE_OTHERS == 0:
@@ -102,6 +102,10 @@ class Stream:
             except OSError as error:
                 self.unstored += len(lines)
                 self._notice(f"refused rows cannot be stored: {error.strerror or error}")
+
+    def _rows(self, payload: bytes) -> list[tuple[RawRow, bool]]:
+        """What a payload holds, in the order of its own times; for any thread."""
+        return self.validator.in_order(self._parser.rows(payload))
 
     def _judge(self, row: RawRow, is_history: bool) -> None:
         now_ns = self._clock()

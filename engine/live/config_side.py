@@ -91,7 +91,7 @@ class SideSection(Section):
     oldest: Duration = 0
     ahead: Duration = 2 * S
     max_rows: int = Field(default=1_000, ge=1, le=100_000)
-    max_bytes: Size = Field(default=1 << 20, ge=64, le=256 << 20, json_schema_extra={"default": "1MiB"})
+    max_bytes: Size = Field(default=1 << 20, ge=64, le=64 << 20, json_schema_extra={"default": "1MiB"})
     max_per_second: float = Field(default=100.0, gt=0, le=10_000)
     remember: int = Field(default=4_096, ge=1, le=1_000_000)
     least_quality: float = Field(default=0.5, ge=0, le=0.9)

@@ -27,6 +27,7 @@ from engine.core.money_facts import (
     Split,
 )
 from engine.core.records import (
+    AnyFact,
     Commanded,
     DriftAlarm,
     FeedState,
@@ -43,6 +44,7 @@ from engine.core.records import (
     Sent,
     StrategyStopped,
 )
+from engine.core.side import GOOD
 from engine.core.side_facts import SideChanged
 from engine.live.bus import Bus, BusFull, Item
 from engine.live.clock import Clock
@@ -274,7 +276,7 @@ class Runner:
                     self.training.start(fact.model)
             elif isinstance(fact, LOGGED):
                 words = {name: getattr(fact, name) for name in fact.__struct_fields__}
-                level = "warning" if isinstance(fact, FeedState) and not fact.ready else LOUD.get(type(fact), "info")
+                level = "warning" if _is_loss(fact) else LOUD.get(type(fact), "info")
                 getattr(log, level)(type(fact).__name__, **words)
             elif isinstance(fact, Commanded):
                 log.info("Commanded", name=fact.name, args=fact.args)
@@ -329,3 +331,10 @@ class Runner:
             if (fill["order"], fill["number"]) == (fact.order, fact.number):
                 fill["grade"], fill["graded"] = fact.grade, fact.reason
                 return
+
+
+def _is_loss(fact: AnyFact) -> bool:
+    """A book or a side stream that cannot be used any more."""
+    if isinstance(fact, FeedState):
+        return not fact.ready
+    return isinstance(fact, SideChanged) and fact.state != GOOD

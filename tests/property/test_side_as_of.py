@@ -37,7 +37,7 @@ def features() -> FeatureSet:
 def read(one: FeatureSet, now_ns: int) -> list[float]:
     x = one.vector()
     assert one.read(0, now_ns, x)
-    return x.tolist()
+    return [float(value) for value in x]
 
 
 def slowly(known: list[Observed], now_ns: int) -> list[float]:

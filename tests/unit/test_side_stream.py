@@ -44,7 +44,8 @@ async def test_rows_are_judged_one_by_one_and_the_refused_are_in_a_file_with_the
 
 
 async def test_a_source_that_fails_is_asked_again_after_a_growing_pause(tmp_path: Path) -> None:
-    script = [*[SourceError("no answer")] * 12, page((at(0), 1)), SourceError("gone"), page((at(1), 2))]
+    failures: list[bytes | SourceError] = [SourceError("no answer")] * 12
+    script = [*failures, page((at(0), 1)), SourceError("gone"), page((at(1), 2))]
     played = Played(tmp_path, script)
     await run(played, 12 * LONGEST_BACKOFF_S)
     assert played.values == [{"rate": 1.0}, {"rate": 2.0}]

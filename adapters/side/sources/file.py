@@ -68,16 +68,18 @@ class Lines:
                     self._at = about.st_size
                     return b""
                 file.seek(self._at)
-                return self._lines(file.read(max(PIECE, self._most_bytes) + 1))
+                while True:
+                    data = file.read(max(PIECE, self._most_bytes) + 1)
+                    if not (self._is_skipping and data):
+                        return self._lines(data)
+                    end = data.find(b"\n") + 1
+                    self._at += end or len(data)
+                    self._is_skipping = end == 0
+                    file.seek(self._at)
         except OSError as error:
             raise SourceError(f"expected a file that can be read, found: {error.strerror or error}") from error
 
     def _lines(self, data: bytes) -> bytes:
-        if self._is_skipping:
-            end = data.find(b"\n") + 1
-            self._at += end or len(data)
-            self._is_skipping = end == 0
-            return b""
         end = data.rfind(b"\n", 0, PIECE) + 1 or data.find(b"\n") + 1
         if end == 0 and len(data) <= self._most_bytes:
             return b""
