@@ -95,7 +95,8 @@ class Played:
             say=self.said.append,
             clock=self.time.clock,
             sleep=self.time.sleep,
-            off_loop=_at_once,
+            aside=_at_once,
+            disk=_at_once,
             notice=self.notices.append,
         )
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from adapters.side.parse import Parser, RawRow
 from adapters.side.quarantine import Line, Quarantine
 from adapters.side.sources.contract import Source, SourceError
+from adapters.side.thread import OwnThread
 from adapters.side.validate import Validator
 from engine.core.events import Judged, Observed
 
@@ -26,8 +27,9 @@ ROWS_BEFORE_OTHERS: Final = 64
 class Stream:
     """One side stream. ``room`` waits until the engine can take a row; ``say`` hands it on and must not fail then.
 
-    ``clock`` gives ns UTC: a row is available when it is said, after all waiting. ``off_loop`` runs a function in a
-    thread. ``notice(text)`` hears what an operator should read.
+    ``clock`` gives ns UTC: a row is available when it is said, after all waiting. ``aside`` runs a function off the
+    loop, by default in a thread of this stream's own; ``disk`` does so for the file of refused rows. ``notice(text)``
+    hears what an operator should read.
     """
 
     def __init__(
@@ -41,7 +43,8 @@ class Stream:
         say: Callable[[Observed | Judged], None],
         clock: Callable[[], int],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        off_loop: Callable[..., Awaitable[Any]] = asyncio.to_thread,
+        aside: Callable[..., Awaitable[Any]] | None = None,
+        disk: Callable[..., Awaitable[Any]] = asyncio.to_thread,
         chance: random.Random | None = None,
         notice: Callable[[str], None] = lambda text: None,
     ) -> None:
@@ -56,7 +59,8 @@ class Stream:
         self._say = say
         self._clock = clock
         self._sleep = sleep
-        self._off_loop = off_loop
+        self._aside = aside or OwnThread(f"side stream {self.name}")
+        self._disk = disk
         self._chance = chance or random.Random(0)
         self._notice = notice
         self._losses = 0
@@ -90,7 +94,7 @@ class Stream:
         """Read a payload and hand on what is believed of it."""
         self.payloads += 1
         is_small = len(payload) <= SMALL_BYTES and self._parser.schema.text is None
-        rows = self._rows(payload) if is_small else await self._off_loop(self._rows, payload)
+        rows = self._rows(payload) if is_small else await self._aside(self._rows, payload)
         for count, (row, is_history) in enumerate(rows, 1):
             await self._room()
             self._judge(row, is_history)
@@ -98,7 +102,7 @@ class Stream:
                 await asyncio.sleep(0)
         if lines := self._quarantine.taken():
             try:
-                await self._off_loop(self._quarantine.store, lines)
+                await self._disk(self._quarantine.store, lines)
             except OSError as error:
                 self.unstored += len(lines)
                 self._notice(f"refused rows cannot be stored: {error.strerror or error}")

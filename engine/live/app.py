@@ -35,7 +35,7 @@ from engine.live.redis_bus import RedisPublisher, RedisSettings
 from engine.live.redis_view import redis_status
 from engine.live.runner import Runner
 from engine.live.shards.shard import DISOWNED, Shard
-from engine.live.side import Sides
+from engine.live.side import Sides, sources_of
 from engine.live.statedir import StateDir, StateDirError
 from engine.live.training import Training
 from engine.live.venues import MarketChild, Reached, StartError, numbered, reach
@@ -131,6 +131,7 @@ class App:
 
     async def _start(self) -> None:
         config = self.config
+        sources = sources_of(config, os.environ)
         await self._reach()
         instruments = numbered(self._reached)
         if not instruments:
@@ -154,7 +155,7 @@ class App:
         self._view = View(runner, built.models, feeds, config.run.name, started_ns)
         keeper, past, watch = self._memory.keeper, self._memory.past, self._watch
         self._view.remembered = lambda: remembered(keeper, past, started_ns, watch)
-        sides = Sides(config, runner, self.state.path, os.environ)
+        sides = Sides(config, sources, runner, self.state.path)
         self._view.side = sides.plain
         if config.http.enabled:
             pack = self._watch.ask if self._watch is not None else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from adapters.side.stream import Stream
 from adapters.side.validate import Before, Validator
 from engine.core.side import Seen
 from engine.live.config import AppConfig, ConfigError
-from engine.live.config_side import SideSection, expanded, source_problems, variable
+from engine.live.config_side import SideSection, expanded, schema_problems, source_problems, variable
 from engine.live.runner import Runner
 from engine.live.scorers import scorer_of, scorer_problems
 
@@ -78,23 +78,28 @@ def source_of(section: SideSection, environ: Mapping[str, str], *, number: int, 
             )
 
 
-class Sides:
-    """All side streams of a run. ``webhooks`` are the doors for the HTTP server, by stream.
+def sources_of(config: AppConfig, environ: Mapping[str, str]) -> list[Source]:
+    """The sources of all streams; nothing is opened yet.
 
     Raises:
         ConfigError: a source or a scorer that cannot be had.
     """
+    problems = source_problems(config.side, redis=config.redis.url, has_http=config.http.enabled)
+    problems += schema_problems(config.side) or scorer_problems(config.side)
+    if problems:
+        raise ConfigError(problems)
+    redis = config.redis.url
+    return [source_of(section, environ, number=number, redis=redis) for number, section in enumerate(config.side)]
 
-    def __init__(self, config: AppConfig, runner: Runner, folder: Path, environ: Mapping[str, str]) -> None:
-        problems = source_problems(config.side, redis=config.redis.url, has_http=config.http.enabled)
-        problems += scorer_problems(config.side)
-        if problems:
-            raise ConfigError(problems)
+
+class Sides:
+    """All side streams of a run. ``webhooks`` are the doors for the HTTP server, by stream."""
+
+    def __init__(self, config: AppConfig, sources: Sequence[Source], runner: Runner, folder: Path) -> None:
         self.webhooks: dict[str, Webhook] = {}
         self.streams: dict[str, Stream] = {}
         self._runner = runner
-        for number, section in enumerate(config.side):
-            source = source_of(section, environ, number=number, redis=config.redis.url)
+        for section, source in zip(config.side, sources, strict=True):
             if isinstance(source, Webhook):
                 self.webhooks[section.name] = source
             self.streams[section.name] = Stream(

@@ -100,3 +100,4 @@ def test_a_secret_that_is_not_set_is_one_clear_line(tmp_path: Path, monkeypatch:
     assert done.returncode == 2
     assert "side.2.secret: expected the environment variable TEST_HOOK_SECRET to be set, found none" in done.stderr
     assert "Traceback" not in done.stderr
+    assert list((tmp_path / "side" / "tape").iterdir()) == [], "a start that failed is no run"

@@ -25,7 +25,7 @@ from engine.live.measures import measure
 from engine.live.metrics import BOUNDS_NS, LABELS, PREFIX, TABLE, Exporter, Snapshot, markdown
 from engine.live.recovery.shown import remembered
 from engine.live.runner import Runner
-from engine.live.side import Sides
+from engine.live.side import Sides, sources_of
 from tests.data import ROOT
 from tests.market import BTC, MS, S, Script
 from tests.recovering import BTC as RECOVERING
@@ -131,7 +131,8 @@ def test_a_side_stream_has_the_keys_that_are_measured(tmp_path: Path) -> None:
     section = {"name": "funding", "source": "file", "path": "x", "format": "jsonl", "fields": {"rate": {"path": "$.r"}}}
     settings = config(side=[section])
     engine = build_engine(settings, [RECOVERING], inline_training=False).engine
-    sides = Sides(settings, Runner(engine, Bus(), Clock(), lambda entry: None), tmp_path, {})
+    runner = Runner(engine, Bus(), Clock(), lambda entry: None)
+    sides = Sides(settings, sources_of(settings, {}), runner, tmp_path)
     assert set(sides.plain()[0]) == set(SIDE)
 
 

@@ -21,10 +21,9 @@ from engine.live.commands_side import register
 from engine.live.config import AppConfig, ConfigError, load_config, parse_config
 from engine.live.plugins import PluginError
 from engine.live.scorers import scorer_of
-from engine.live.side import Sides, source_of
+from engine.live.side import source_of, sources_of
 from tests.data import ROOT
 from tests.recovering import BTC, CONFIG
-from tests.watched import Watched
 
 RATE = {"rate": {"path": "$.rate"}}
 FILE: dict[str, Any] = {"name": "x", "source": "file", "path": "x.jsonl", "format": "jsonl", "fields": RATE}
@@ -149,10 +148,10 @@ def test_each_kind_of_source_is_made_of_its_section() -> None:
         assert type(source_of(settings.side[0], {"S": "x"}, number=0, redis=settings.redis.url)) is kind
 
 
-def test_sides_are_refused_whole_where_one_cannot_be_had(tmp_path: Path) -> None:
-    watched = Watched()
-    with pytest.raises(ConfigError, match=r"side\.0\.path"):
-        Sides(config(changed(path="")), watched.runner, tmp_path, {})
+def test_sides_are_refused_whole_where_one_cannot_be_had() -> None:
+    with pytest.raises(ConfigError, match=r"side\.0\.path") as caught:
+        sources_of(config(changed(path=""), changed(name="y", text={"path": "$.t", "scorer": "nobody"})), {})
+    assert len(caught.value.problems) == 2
 
 
 class NoScorer:

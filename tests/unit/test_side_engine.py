@@ -153,18 +153,49 @@ def test_a_replay_of_the_tape_gives_the_digest_of_the_run(tmp_path: Path) -> Non
     results = [replay([tape], block=block) for block in (1, 7, 65_536)]
     assert {result.digest for result in results} == {digest}
     assert results[0].summary["models"][0]["predictions"] > 0
-    states = [fact.state for fact in facts_of(tape)]
+    states = [state for state, _ in facts_of(tape)]
     assert states == ["quarantined", "good", "stale", "good"]
 
 
-def facts_of(tape: Path) -> list[SideChanged]:
-    found: list[SideChanged] = []
+def facts_of(tape: Path, config: Path | None = None) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
 
     def take(records: Sequence[Record]) -> None:
-        found.extend(record.fact for record in records if isinstance(record.fact, SideChanged))
+        facts = [record.fact for record in records if isinstance(record.fact, SideChanged)]
+        found.extend((fact.state, fact.reason) for fact in facts)
 
-    replay([tape], on_records=take)
+    replay([tape], config=config, on_records=take)
     return found
+
+
+def test_another_configuration_that_has_the_stream_reads_its_rows_too(tmp_path: Path) -> None:
+    life = Life(tmp_path / "run", settings())
+    lived(life, 200)
+    life.stop()
+    (tape,) = (tmp_path / "run" / "r" / "tape").glob("*.ptz")
+    toml = """
+    [venue.v]
+    use = "plain"
+    symbols = ["BTC"]
+    [[side]]
+    name = "funding"
+    source = "file"
+    path = "gone.jsonl"
+    format = "jsonl"
+    [side.fields.rate]
+    path = "$.rate"
+    [[model]]
+    name = "other"
+    symbol = "v:BTC"
+    every = "100ms"
+    warm_up = "0s"
+    features = ["side:funding"]
+    """
+    for name, text in (("with", toml), ("without", toml.replace('["side:funding"]', '"standard"'))):
+        (tmp_path / f"{name}.toml").write_text(text)
+        result = replay([tape], config=tmp_path / f"{name}.toml")
+        assert [one["name"] for one in result.summary["models"]] == ["other"]
+    assert facts_of(tape, tmp_path / "with.toml") == [("quarantined", "test"), ("good", "test")]
 
 
 def test_the_rows_decide_what_the_model_says(tmp_path: Path) -> None:

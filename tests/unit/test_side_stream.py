@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from adapters.side.parse import Parser
+from adapters.side.quarantine import Quarantine
 from adapters.side.schema import FieldSpec, Schema, SchemaError, TextSpec, TimeSpec, compile_paths
 from adapters.side.sources.contract import SourceError
-from adapters.side.stream import LONGEST_BACKOFF_S
+from adapters.side.stream import LONGEST_BACKOFF_S, Stream
+from adapters.side.thread import OwnThread
 from adapters.side.validate import Before, Validator
 from engine.core.events import Judged, Observed
-from tests.sides import FUNDING, MS, NS, Played, S, ms, page
+from tests.sides import FUNDING, MS, NS, Played, S, ScriptedSource, ms, page
 
 TEXT = Schema(name="news", text=TextSpec("$.title", "x"), key="$.id", most_rejected=3)
 
@@ -220,3 +223,47 @@ def test_paths_that_cannot_be_used_say_why(fields: tuple[FieldSpec, ...], place:
     with pytest.raises(SchemaError, match=text.replace("$", r"\$").replace("[", r"\[").replace("*", r"\*")) as caught:
         compile_paths(Schema(name="x", fields=fields))
     assert caught.value.place == place
+
+
+class Hanging:
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+
+    def score(self, text: str) -> float | None:
+        self.asked.set()
+        threading.Event().wait()
+        return None
+
+
+async def test_a_scorer_that_hangs_holds_up_its_own_stream_alone(tmp_path: Path) -> None:
+    scorer = Hanging()
+    payload = b'{"id": 1, "title": "x"}'
+    stuck = Stream(
+        ScriptedSource([payload], asyncio.Event().wait),
+        Parser(TEXT, scorer),
+        Validator(TEXT),
+        Quarantine(tmp_path / "x.jsonl"),
+        room=nothing,
+        say=lambda item: None,
+        clock=lambda: NS,
+    )
+    task = asyncio.ensure_future(stuck.run())
+    await asyncio.to_thread(scorer.asked.wait, 20)
+    played = Played(tmp_path, [page((at(0), 1))])
+    await run(played, 1)
+    assert played.values == [{"rate": 1.0}] and stuck.validator.received == 0
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert task.cancelled(), "the stop waits for no scorer"
+
+
+async def nothing() -> None:
+    return None
+
+
+async def test_what_a_thread_of_its_own_does_comes_back_with_its_errors() -> None:
+    aside = OwnThread("test")
+    assert await aside(int, "7") == 7
+    with pytest.raises(ValueError, match="invalid literal"):
+        await aside(int, "x")
+    assert await aside(threading.current_thread) is not threading.current_thread()

@@ -16,7 +16,10 @@ LONGEST_PAUSE_S: Final = 3_600.0
 
 
 class Poll:
-    """GETs ``url`` every ``every_s`` seconds; a page of more than ``most_bytes``, unpacked, is not read to its end."""
+    """GETs ``url`` every ``every_s`` seconds; a page of more than ``most_bytes``, unpacked, is not read to its end.
+
+    A redirect is a failure: the headers may hold a key, which is for this host alone.
+    """
 
     def __init__(
         self,
@@ -50,7 +53,7 @@ class Poll:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=self._timeout, headers=self._headers)
         try:
-            async with self._session.get(self._url) as response:
+            async with self._session.get(self._url, allow_redirects=False) as response:
                 if response.status != 200:
                     raise SourceError(f"expected status 200, found {response.status}", _pause_s(response.headers))
                 body = bytearray()

@@ -29,10 +29,10 @@ class RedisStream:
         self._client: Any = None
 
     async def payloads(self) -> AsyncGenerator[bytes, None]:
-        self._client = aioredis.from_url(
-            self._url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, protocol=2
-        )
         try:
+            self._client = aioredis.from_url(
+                self._url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, protocol=2
+            )
             if self._last == "$":  # fixed now, so that what comes between two reads is not missed
                 newest = await self._client.xrevrange(self._key, count=1)
                 self._last = newest[0][0] if newest else "0-0"
@@ -42,7 +42,7 @@ class RedisStream:
                     for number, fields in entries:
                         self._last = number
                         yield fields.get(self._field, b"")[: self._most_bytes + 1]
-        except (RedisError, OSError, TimeoutError) as error:
+        except (RedisError, OSError, TimeoutError, ValueError) as error:
             raise SourceError(f"expected Redis with a stream {self._key!r}, found {type(error).__name__}") from error
         finally:
             await self.close()
