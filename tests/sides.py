@@ -153,3 +153,10 @@ def engine_of(
     settings = EngineSettings(paper=NO_LATENCY, risk=LOOSE, cash={"USDT": Decimal(1_000_000)}, book_depth=64)
     used = script or Script()
     return Engine([BTC], {"s": lambda: used}, settings, models, streams=streams), models
+
+
+def bare_engine(script: Script | None = None) -> Engine:
+    """An engine with one stream and no model."""
+    used = script or Script()
+    settings = EngineSettings(paper=NO_LATENCY, risk=LOOSE, cash={"USDT": Decimal(1_000_000)}, book_depth=64)
+    return Engine([BTC], {"s": lambda: used}, settings, streams=[STREAM])
