@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from adapters.side.parse import Missing, RawRow
 from adapters.side.quality import Quality
 from adapters.side.schema import FieldSpec, Schema, Unit
@@ -28,7 +30,7 @@ LAST_NS: Final = 1 << 62
 """A later time (the year 2116) is no time."""
 
 NEUTRAL: Final = frozenset({"duplicate", "rate"})
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 
 
 class Refused(ValueError):
@@ -109,9 +111,7 @@ class Validator:
             return self._count("quarantined", f"the stream's quality is {self.quality.score:.2f}")
         self.accepted += 1
         score = self.quality.score
-        seen = Observed(
-            now_ns, observed.stream, observed.event_ns, observed.values, score, observed.print, observed.text
-        )
+        seen = msgspec.structs.replace(observed, quality=score)
         judged = (Judged(now_ns, self.schema.name, True, back, score),) if back else ()
         return Verdict("", "", (*judged, seen))
 
@@ -133,18 +133,19 @@ class Validator:
         self._spend(now_ns)
         if row.failed == "payload":
             raise Refused(row.failed, row.found)
-        mark = self._remember(row)
+        content, identity = self._known(row)
+        event_ns = self._event(row, content)
+        if event_ns > now_ns + schema.ahead_ns:  # not remembered: its time may come
+            raise Refused("future", f"a time {(event_ns - now_ns) / 1e9:.3f} s ahead of ours")
+        self._remember(content)
         if row.failed:
             raise Refused(row.failed, row.found)
-        event_ns = self._event(row)
         values = {}
         for field in schema.fields:
             value = _number(field, row.cells.get(f"fields.{field.name}.path"))
             if value is not None:
                 values[field.name] = value
         text = self._text(row, values)
-        if event_ns > now_ns + schema.ahead_ns:
-            raise Refused("future", f"a time {(event_ns - now_ns) / 1e9:.3f} s ahead of ours")
         if schema.oldest_ns and event_ns and now_ns - event_ns > schema.oldest_ns:
             raise Refused("late", f"{(now_ns - event_ns) / 1e9:.3f} s old, oldest {schema.oldest_ns / 1e9:g} s")
         if event_ns and event_ns < self._newest_ns:
@@ -152,7 +153,8 @@ class Validator:
         for field in schema.fields:
             if (value := values.get(field.name)) is not None and not field.low <= value <= field.high:
                 raise Refused("range", f"{field.name}: expected {field.low:g} to {field.high:g}, found {value:g}")
-        return Observed(now_ns, schema.name, event_ns, values, print=mark, text=text)
+        self._remember(identity)
+        return Observed(now_ns, schema.name, event_ns, values, print=identity, text=text)
 
     def _spend(self, now_ns: int) -> None:
         """One row of the rate: what was not spent is kept up to a whole payload."""
@@ -162,32 +164,33 @@ class Validator:
             raise Refused("rate", f"more than {self.schema.most_per_s:g} rows a second")
         self._tokens -= 1.0
 
-    def _remember(self, row: RawRow) -> str:
-        """The print of a row that can be told from others; a row that was seen, accepted or not, is a duplicate."""
-        schema = self.schema
-        if schema.key:
-            told: Any = [row.cells.get("key")]
-        elif schema.event is not None:
-            told = sorted(row.cells.items())
-        else:
-            return ""
-        try:
-            mark = hashlib.blake2b(repr(told).encode(errors="backslashreplace"), digest_size=8).hexdigest()
-        except (ValueError, RecursionError) as error:  # an integer of more digits than Python prints, a deep nest
-            raise Refused("schema", f"a row that cannot be told from others: {type(error).__name__}") from error
-        if mark in self._prints:
-            raise Refused("duplicate", "seen before")
-        self._prints[mark] = None
-        while len(self._prints) > schema.remember:
-            self._prints.popitem(last=False)
-        return mark
+    def _known(self, row: RawRow) -> tuple[str, str]:
+        """The prints of a row's content and of what it is known by; empty where rows cannot be told apart.
 
-    def _event(self, row: RawRow) -> int:
+        A row whose content was seen, accepted or not, is a duplicate, and so is one whose key was accepted.
+        """
+        schema = self.schema
+        if not schema.key and schema.event is None:
+            return "", ""
+        content = _print(sorted(row.cells.items()))
+        identity = _print(row.cells.get("key")) if schema.key else content
+        if content in self._prints or identity in self._prints:
+            raise Refused("duplicate", "seen before")
+        return content, identity
+
+    def _remember(self, mark: str) -> None:
+        if mark:
+            self._prints[mark] = None
+            while len(self._prints) > self.schema.remember:
+                self._prints.popitem(last=False)
+
+    def _event(self, row: RawRow, content: str) -> int:
         if self.schema.event is None:
             return 0
         found = row.cells.get("time.event")
         event_ns = exact_ns(found, self.schema.event.unit)
         if event_ns is None:
+            self._remember(content)
             raise Refused("schema", f"time.event: expected a time in {self.schema.event.unit}, found {_shown(found)}")
         return event_ns
 
@@ -216,6 +219,14 @@ class Validator:
         if not self.schema.oldest_ns or not event_ns:
             return 1.0
         return 1.0 - 0.5 * min(1.0, max(0.0, (now_ns - event_ns) / self.schema.oldest_ns))
+
+
+def _print(told: Any) -> str:
+    """What a value is known by."""
+    try:
+        return hashlib.blake2b(repr(told).encode(errors="backslashreplace"), digest_size=8).hexdigest()
+    except (ValueError, RecursionError) as error:  # an integer of more digits than Python prints, a deep nest
+        raise Refused("schema", f"a row that cannot be told from others: {type(error).__name__}") from error
 
 
 def _number(field: FieldSpec, found: Any) -> float | None:

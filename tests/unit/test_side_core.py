@@ -36,6 +36,8 @@ def test_each_change_of_a_stream_is_a_record_with_its_reason() -> None:
     assert engine.side.value("funding", "rate") is None and engine.side.plain()[0]["state"] == "quarantined"
     assert changes(engine, Judged(NS + 101 * S, "funding", True, "2 good rows", 0.6)) == [("good", "2 good rows")]
     assert engine.side.value("funding", "rate") == 2.0
+    assert changes(engine, clock(NS + 109 * S + 1)) == [("stale", "silent for more than 10 s")]
+    assert engine.side.plain()[0]["state"] == "stale"
 
 
 def test_many_rows_wait_once() -> None:

@@ -267,3 +267,38 @@ async def test_what_a_thread_of_its_own_does_comes_back_with_its_errors() -> Non
     with pytest.raises(ValueError, match="invalid literal"):
         await aside(int, "x")
     assert await aside(threading.current_thread) is not threading.current_thread()
+
+
+async def test_a_row_is_available_when_it_is_said_after_all_waiting(tmp_path: Path) -> None:
+    """The engine was behind for 5 s: nothing could have been decided on the row before."""
+    played = Played(tmp_path, [page((at(0), 1))])
+
+    async def behind() -> None:
+        await played.time.sleep(5)
+
+    played.stream._room = behind
+    await run(played, 10)
+    (seen,) = played.said
+    assert seen.recv_ns == NS + 5 * S and isinstance(seen, Observed) and seen.event_ns == NS
+
+
+async def test_a_row_from_the_future_counts_when_its_time_has_come(tmp_path: Path) -> None:
+    soon = page((at(5), 1))
+    played = Played(tmp_path, [soon, soon])
+    await run(played, 0)
+    assert played.stream.validator.rejected == {"future": 2}
+    later = Played(tmp_path, [])
+    later.stream.validator = played.stream.validator
+    later.time.now_ns += 5 * S
+    await later.stream.take(soon)
+    await later.stream.take(soon)
+    assert later.values == [{"rate": 1.0}] and later.stream.validator.rejected == {"future": 2, "duplicate": 1}
+
+
+async def test_a_correction_of_a_refused_row_is_taken_and_one_of_an_accepted_row_is_not(tmp_path: Path) -> None:
+    schema = Schema(name="x", fields=(FieldSpec("a", "$.a", high=9.0),), key="$.id")
+    rows = [(1, 99), (1, 99), (1, 5), (1, 6), (2, 6)]
+    played = Played(tmp_path, [json.dumps({"id": number, "a": value}).encode() for number, value in rows], schema)
+    await run(played, 1)
+    assert played.values == [{"a": 5.0}, {"a": 6.0}]
+    assert played.stream.validator.rejected == {"range": 1, "duplicate": 2}
