@@ -80,6 +80,7 @@ class Played:
         before: Before | None = None,
         scorer: Scorer | None = None,
         quota: int = 1 << 20,
+        is_patient: bool = False,
     ) -> None:
         self.time = VirtualTime(NS)
         self.said: list[Observed | Judged] = []
@@ -98,6 +99,7 @@ class Played:
             aside=_at_once,
             disk=_at_once,
             notice=self.notices.append,
+            is_patient=is_patient,
         )
 
     async def _room(self) -> None:

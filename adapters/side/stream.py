@@ -17,10 +17,13 @@ from engine.core.events import Judged, Observed
 
 FIRST_BACKOFF_S: Final = 0.5
 LONGEST_BACKOFF_S: Final = 60.0
-SMALL_BYTES: Final = 8_192
+HEALTHY_S: Final = 10.0
+"""A source that gave payloads for so long begins its pauses anew."""
+
+SMALL_BYTES: Final = 1_024
 """A smaller payload without a text is read on the loop: a thread would take longer."""
 
-ROWS_BEFORE_OTHERS: Final = 64
+ROWS_BEFORE_OTHERS: Final = 32
 """After so many rows in a row the other tasks get a turn."""
 
 
@@ -29,7 +32,8 @@ class Stream:
 
     ``clock`` gives ns UTC: a row is available when it is said, after all waiting. ``aside`` runs a function off the
     loop, by default in a thread of this stream's own; ``disk`` does so for the file of refused rows. ``notice(text)``
-    hears what an operator should read.
+    hears what an operator should read. ``is_patient``: rows beyond the rate wait, as a file does not run away; those of
+    others are refused.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class Stream:
         disk: Callable[..., Awaitable[Any]] = asyncio.to_thread,
         chance: random.Random | None = None,
         notice: Callable[[str], None] = lambda text: None,
+        is_patient: bool = False,
     ) -> None:
         self.name = parser.schema.name
         self.validator = validator
@@ -59,7 +64,9 @@ class Stream:
         self._say = say
         self._clock = clock
         self._sleep = sleep
-        self._aside = aside or OwnThread(f"side stream {self.name}")
+        self._thread = OwnThread(f"side stream {self.name}")
+        self._aside = aside or self._thread
+        self._is_patient = is_patient
         self._disk = disk
         self._chance = chance or random.Random(0)
         self._notice = notice
@@ -72,16 +79,19 @@ class Stream:
                 after_s = await self._attempt()
                 await self._sleep(max(self._backoff(), after_s))
         finally:
+            self._thread.close()
             await self._source.close()
 
     async def _attempt(self) -> float:
         """Take payloads until the source fails; how long it wants to be left alone, seconds."""
-        after_s, reason = 0.0, "the source ended"
+        after_s, reason, began_ns = 0.0, "the source ended", self._clock()
         try:
             async with aclosing(self._source.payloads()) as payloads:
                 async for payload in payloads:
-                    self._losses, self.failure = 0, ""
+                    self.failure = ""
                     await self.take(payload)
+                    if self._clock() - began_ns >= HEALTHY_S * 1e9:
+                        self._losses = 0
         except SourceError as error:
             after_s, reason = error.after_s, str(error)
         self.failures += 1
@@ -97,6 +107,8 @@ class Stream:
         rows = self._rows(payload) if is_small else await self._aside(self._rows, payload)
         for count, (row, is_history) in enumerate(rows, 1):
             await self._room()
+            if self._is_patient and (wait_s := self.validator.wait_s(self._clock())) > 0.0:
+                await self._sleep(wait_s)
             self._judge(row, is_history)
             if count % ROWS_BEFORE_OTHERS == 0:
                 await asyncio.sleep(0)

@@ -25,7 +25,7 @@ class OwnThread:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._jobs: SimpleQueue[_Job] = SimpleQueue()
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     async def __call__(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -37,9 +37,12 @@ class OwnThread:
         self._jobs.put(_Job(loop, done, function, arguments))
         return await done
 
+    def close(self) -> None:
+        """Let the thread end once it has done what it was asked; nobody waits for it."""
+        self._jobs.put(None)
+
     def _serve(self) -> None:
-        while True:
-            job = self._jobs.get()
+        while (job := self._jobs.get()) is not None:
             result, error = None, None
             try:
                 result = job.function(*job.arguments)

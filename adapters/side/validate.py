@@ -23,6 +23,9 @@ from adapters.side.schema import FieldSpec, Schema, Unit
 from engine.core.events import Judged, Observed
 
 SCALES: Final = {"ns": 0, "us": 3, "ms": 6, "s": 9}
+ROUNDING: Final = 1e-6
+"""Of a row of the rate: who waited exactly long enough is not refused."""
+
 MAX_DIGITS: Final = 40
 """Of a number that comes as text."""
 
@@ -156,11 +159,20 @@ class Validator:
         self._remember(identity)
         return Observed(now_ns, schema.name, event_ns, values, print=identity, text=text)
 
-    def _spend(self, now_ns: int) -> None:
-        """One row of the rate: what was not spent is kept up to a whole payload."""
+    def wait_s(self, now_ns: int) -> float:
+        """How long until the rate allows a row, seconds."""
+        self._fill(now_ns)
+        return max(0.0, (1.0 - self._tokens) / self.schema.most_per_s)
+
+    def _fill(self, now_ns: int) -> None:
+        """What was not spent of the rate is kept up to a whole payload."""
         gained = max(0, now_ns - self._filled_ns) / 1e9 * self.schema.most_per_s
         self._tokens, self._filled_ns = min(self._burst, self._tokens + gained), max(now_ns, self._filled_ns)
-        if self._tokens < 1.0:
+
+    def _spend(self, now_ns: int) -> None:
+        """One row of the rate."""
+        self._fill(now_ns)
+        if self._tokens < 1.0 - ROUNDING:
             raise Refused("rate", f"more than {self.schema.most_per_s:g} rows a second")
         self._tokens -= 1.0
 

@@ -75,6 +75,7 @@ def source_of(section: SideSection, environ: Mapping[str, str], *, number: int, 
                 has_header=section.format == "csv",
                 from_start=section.begin == "start",
                 most_bytes=most_bytes,
+                most_lines=section.max_rows,
             )
 
 
@@ -112,6 +113,7 @@ class Sides:
                 clock=runner.clock.now_ns,
                 chance=random.Random(f"{config.run.seed} side {section.name}"),
                 notice=_notice(section.name),
+                is_patient=section.source == "file",
             )
 
     def work(self) -> list[tuple[str, Coroutine[Any, Any, None]]]:

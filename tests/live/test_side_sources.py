@@ -270,6 +270,14 @@ async def test_a_file_that_turns_is_read_from_its_start_with_its_header(tmp_path
     assert found == [b"ts,rate\n2,2\n", b"rate,ts\n5,2\n", b"rate,ts\n7,3\n", b"a\n6\n"]
 
 
+async def test_no_more_lines_come_at_a_time_than_are_taken(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("a\n" + "".join(f"{number}\n" for number in range(25)))
+    found = await looked(Lines(path, 1.0, has_header=True, from_start=True, most_lines=10, sleep=Pause()))
+    assert [payload.count(b"\n") for payload in found] == [11, 11, 6]
+    assert b"".join(payload[2:] for payload in found) == path.read_bytes()[2:]
+
+
 async def test_a_line_beyond_all_bounds_is_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text("")

@@ -302,3 +302,21 @@ async def test_a_correction_of_a_refused_row_is_taken_and_one_of_an_accepted_row
     await run(played, 1)
     assert played.values == [{"a": 5.0}, {"a": 6.0}]
     assert played.stream.validator.rejected == {"range": 1, "duplicate": 2}
+
+
+async def test_rows_of_a_patient_source_wait_for_the_rate(tmp_path: Path) -> None:
+    schema = msgspec.structs.replace(FUNDING, most_rows=5, most_per_s=2.0)
+    script = [page(*((at(0) + 10 * number + row, row) for row in range(5))) for number in range(4)]
+    played = Played(tmp_path, script, schema, is_patient=True)
+    await run(played, 60)
+    assert len(played.values) == 20 and not played.stream.validator.rejected
+    assert played.said[-1].recv_ns - NS == pytest.approx(7.5 * S, abs=1_000), "two a second after the first payload"
+
+
+async def test_a_source_that_dies_after_each_payload_is_asked_less_and_less(tmp_path: Path) -> None:
+    script: list[bytes | SourceError] = []
+    for number in range(100):
+        script += [page((at(0) + number, 1)), SourceError("gone")]
+    played = Played(tmp_path, script)
+    await run(played, 10 * LONGEST_BACKOFF_S)
+    assert len(played.values) < 25

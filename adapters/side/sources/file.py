@@ -17,7 +17,8 @@ class Lines:
     """Whole lines as they are appended, looked for every ``every_s`` seconds; ``has_header``: the first goes with each.
 
     ``from_start``: what is there already counts too; otherwise the first look only finds the end. A file that became
-    shorter or another one is read from its start. A line longer than ``most_bytes`` is skipped, all but its begin.
+    shorter or another one is read from its start. At most ``most_lines`` come at a time. A line longer than
+    ``most_bytes`` is skipped, all but its begin.
     """
 
     def __init__(
@@ -28,11 +29,13 @@ class Lines:
         has_header: bool = False,
         from_start: bool = False,
         most_bytes: int = 1 << 20,
+        most_lines: int = 1_000,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._path = path
         self._every_s = every_s
         self._has_header = has_header
+        self._most_lines = most_lines
         self._most_bytes = most_bytes
         self._sleep = sleep
         self._at = 0 if from_start else -1  # -1: the end, whatever it is
@@ -87,6 +90,10 @@ class Lines:
             self._is_skipping = end == 0
             self._at += end or len(data)
             return self._header + data[: self._most_bytes + 1]
+        if data.count(b"\n", 0, end) > self._most_lines:
+            end = 0
+            for _ in range(self._most_lines):
+                end = data.index(b"\n", end) + 1
         self._at += end
         return self._header + data[:end]
 
