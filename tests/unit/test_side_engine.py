@@ -23,6 +23,7 @@ from engine.live.config import AppConfig, parse_config
 from engine.live.recovery.codec import freeze, thaw
 from engine.live.recovery.state import RecoveryError
 from engine.live.side import before
+from engine.live.why import reasons
 from engine.research.replay import replay
 from tests.market import BTC
 from tests.recovering import CONFIG, Life
@@ -200,3 +201,24 @@ def test_ages_are_exact_at_the_scale_of_epochs() -> None:
     x = one.vector()
     one._reads[0](0, NS + 123_456_790)
     assert one._found[2] == math.log1p(1e-9) and x.shape == (4,)
+
+
+def test_why_says_which_stream_is_out_of_use_and_why() -> None:
+    watched = Watched()
+    usual = {"observations": 3, "state": "good", "reason": "", "failure": "", "last_refusal": ""}
+    streams = [
+        {**usual, "stream": "a"},
+        {**usual, "stream": "b", "observations": 0, "state": "", "failure": "no answer"},
+        {**usual, "stream": "c", "observations": 0, "state": "", "last_refusal": "range: rate"},
+        {**usual, "stream": "d", "state": "stale", "reason": "silent for more than 10 s", "failure": "gone"},
+        {**usual, "stream": "e", "observations": 0, "state": "quarantined", "reason": "3 bad rows in a row"},
+    ]
+    watched.view.side = lambda: streams
+    told = [one for one in reasons(watched.view) if one.startswith("side stream")]
+    assert told == [
+        "side stream b has given no row yet: no answer",
+        "side stream c has given no row yet: range: rate",
+        "side stream d is stale, so its values are missing: silent for more than 10 s (gone)",
+        "side stream e is quarantined, so its values are missing: 3 bad rows in a row",
+    ]
+    assert watched.view.state()["side"] == streams
