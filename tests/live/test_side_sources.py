@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -303,7 +304,9 @@ async def test_a_file_that_is_replaced_comes_whole_and_once(tmp_path: Path) -> N
     steps = (lambda: None, replace("[2]"), lambda: None, replace("x" * 5_000))
     found = await looked(Whole(path, 1.0, most_bytes=1_000, sleep=Pause(*steps)))
     assert found[:2] == [b"[1]", b"[2]"] and len(found[2]) == 1_001
-    for source in (Whole(tmp_path / "none", 1.0), Lines(tmp_path / "none", 1.0), Lines(tmp_path, 1.0)):
+    os.mkfifo(tmp_path / "pipe")
+    bad = [tmp_path / "none", tmp_path, tmp_path / "pipe"]
+    for source in (*(Whole(one, 1.0) for one in bad), *(Lines(one, 1.0) for one in bad)):
         assert "expected a file that can be read" in str(await failure(source))
 
 

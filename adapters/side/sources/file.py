@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import Final
@@ -57,8 +59,8 @@ class Lines:
     def _read(self) -> bytes:
         """The next whole lines; empty while there are none."""
         try:
+            about = _regular(self._path)
             with self._path.open("rb") as file:
-                about = self._path.stat()
                 if self._file_id not in ((0, 0), (about.st_dev, about.st_ino)) or about.st_size < self._at:
                     self._at, self._header, self._is_skipping = 0, b"", False
                 self._file_id = (about.st_dev, about.st_ino)
@@ -98,6 +100,14 @@ class Lines:
         return self._header + data[:end]
 
 
+def _regular(path: Path) -> os.stat_result:
+    """What is known of a file; reading anything else, such as a pipe, could take for ever."""
+    about = path.stat()
+    if not stat.S_ISREG(about.st_mode):
+        raise SourceError(f"expected a file that can be read, found no regular file at {path}")
+    return about
+
+
 class Whole:
     """A file that is replaced as a whole: given out when it changed, looked at every ``every_s`` seconds."""
 
@@ -126,7 +136,7 @@ class Whole:
 
     def _read(self) -> bytes:
         try:
-            about = self._path.stat()
+            about = _regular(self._path)
             seen = (about.st_mtime_ns, about.st_size, about.st_ino)
             if seen == self._seen:
                 return b""
