@@ -306,7 +306,8 @@ async def test_a_file_that_is_replaced_comes_whole_and_once(tmp_path: Path) -> N
     assert found[:2] == [b"[1]", b"[2]"] and len(found[2]) == 1_001
     os.mkfifo(tmp_path / "pipe")
     bad = [tmp_path / "none", tmp_path, tmp_path / "pipe"]
-    for source in (*(Whole(one, 1.0) for one in bad), *(Lines(one, 1.0) for one in bad)):
+    sources: list[Source] = [Whole(one, 1.0) for one in bad]
+    for source in [*sources, *(Lines(one, 1.0) for one in bad)]:
         assert "expected a file that can be read" in str(await failure(source))
 
 
@@ -340,4 +341,18 @@ async def test_a_webhook_takes_what_is_signed_from_any_host_and_nothing_else() -
             assert answer.status == 403, "the door is open for itself alone"
     assert (door.forged, door.refused) == (5, 2)
     assert await anext(door.payloads()) == good
+    await server.stop()
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.live.http.BODY_S", 0.1)
+    watched = Watched()
+    server = HttpServer(watched.view, watched.runner.command, port=0, webhooks={"x": Webhook(b"secret")})
+    url = await server.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+    writer.write(b"POST /side/x HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf")
+    async with asyncio.timeout(20):
+        assert b" 408 " in await reader.readline()
+    writer.close()
+    await writer.wait_closed()
     await server.stop()
