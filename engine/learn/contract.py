@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from engine.features.set import HELD, WARM_UP_NS, Vector
 from engine.learn.targets import LabelError, LabelOptions, Target, targets
+from engine.learn.window import Lent, Rows
 
 SECOND_NS = 1_000_000_000
 
@@ -194,6 +195,30 @@ class TrainJob(msgspec.Struct, frozen=True):
         return self.times_ns + max(one.horizon_ns for one in self.settings.targets)
 
 
+class LentJob(msgspec.Struct, frozen=True):
+    """A ``TrainJob`` whose rows are still where the run keeps them; ``with_rows`` makes one of it."""
+
+    settings: ModelSettings
+    features: str
+    names: tuple[str, ...]
+    seed: int
+    lent: Lent
+
+    def with_rows(self, rows: Rows) -> TrainJob:
+        """The job with copies of its rows."""
+        return TrainJob(
+            self.settings,
+            self.features,
+            self.names,
+            rows.times_ns,
+            rows.x,
+            rows.y,
+            self.seed,
+            rows.ends_ns,
+            rows.weights,
+        )
+
+
 class Model(abc.ABC):
     """A model of one symbol's mid return over a horizon, in bps. No clock, no file; chance only from its seed.
 
@@ -255,6 +280,14 @@ class Model(abc.ABC):
     def fit(cls, job: TrainJob) -> bytes:
         """Train on a window and return a payload for ``swap``. Pure: the same job gives the same bytes."""
         raise ModelError(f"model {job.settings.name}: {cls.__name__} learns from each label and is not trained")
+
+    @classmethod
+    def prepare(cls, payload: bytes, features: str) -> None:
+        """Do ahead, beside the loop, what ``swap`` of this payload will need and is slow; by default nothing.
+
+        It changes no answer: a swap without it takes longer. Raises nothing: what is wrong with it ``swap`` will say.
+        """
+        del payload, features
 
     def swap(self, payload: bytes, features: str) -> None:
         """Answer from ``payload`` from now on; ``features`` is the running feature set's hash.

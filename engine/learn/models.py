@@ -11,7 +11,7 @@ from engine.core.side import SideStream
 from engine.core.types import NEVER_NS, Instrument
 from engine.features.set import FeatureSet
 from engine.learn.contest import Contest, ContestSettings
-from engine.learn.contract import ModelError, ModelSettings, TrainJob, model_class
+from engine.learn.contract import LentJob, ModelError, ModelSettings, TrainJob, model_class
 from engine.learn.inputs import Inputs
 from engine.learn.slot import Slot
 
@@ -164,6 +164,10 @@ class Models:
     def job(self, model: str) -> TrainJob:
         """What the trainer needs for a model, as of now: a copy, plain and picklable."""
         return self.slot(model).job()
+
+    def lend(self, model: str) -> LentJob:
+        """The same without copying: the rows stay where the model's window lies."""
+        return self.slot(model).lend()
 
     def slot(self, model: str) -> Slot:
         """One model at work, by name."""

@@ -22,7 +22,7 @@ from engine.core.records import (
 )
 from engine.core.types import NEVER_NS
 from engine.learn.contest import Contest
-from engine.learn.contract import ModelError, ModelSettings, TrainJob, model_class
+from engine.learn.contract import LentJob, ModelError, ModelSettings, TrainJob, model_class
 from engine.learn.curves import Curves
 from engine.learn.curves import told as curves_told
 from engine.learn.drift import Adwin, DriftDetector
@@ -216,13 +216,16 @@ class Slot:
             name = f"{settings.name}/width"
             facts.append(Signal(settings.symbol, settings.name, name, width, self.ids, settings.horizon_ns))
 
-    def job(self) -> TrainJob:
-        """The window as it stands, with the seed of this training."""
-        times_ns, x, y = self.window.rows()
-        ends_ns, weights = self.window.spans()
+    def lend(self) -> LentJob:
+        """The window as it stands, lent to a trainer, with the seed of this training."""
         text = f"{self.seed}/{self.settings.seed}/{self.settings.name}/{self.retrains}"
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
-        return TrainJob(self.settings, self.features.hash, self.features.names, times_ns, x, y, seed, ends_ns, weights)
+        return LentJob(self.settings, self.features.hash, self.features.names, seed, self.window.lend())
+
+    def job(self) -> TrainJob:
+        """The same with copies of the rows."""
+        lent = self.lend()
+        return lent.with_rows(self.window.copy(lent.lent))
 
     def swap(self, version: str, payload: bytes, why: str = "") -> Sequence[AnyFact]:
         """Take a payload or refuse all or parts of it; either way the training under way has ended."""

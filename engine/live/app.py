@@ -92,6 +92,11 @@ class App:
         return self._memory.clock
 
     @property
+    def is_started(self) -> bool:
+        """Whether there is a picture of the run yet."""
+        return self._view is not None
+
+    @property
     def view(self) -> View:
         """The picture of a run that was started."""
         assert self._view is not None
@@ -148,10 +153,17 @@ class App:
         runner.connections = self._connections(runner, feeds)
         self._watch = self._watching(built, runner)
         elsewhere = self._shard.trainers() if self._shard is not None else None
-        self._training = Training(built.models, self.state.models, runner.bus.room, runner.model_ready, elsewhere)
+        self._training = Training(
+            built.models,
+            self.state.models,
+            runner.bus.room,
+            runner.model_ready,
+            elsewhere,
+            config.training.settings(),
+        )
         runner.training = self._training
-        if any(section.use == "mlp" for section in config.model):
-            self._training.warm()
+        if any(built.models.slot(name).model.is_trained for name in built.models.names):
+            await self._training.warm()
         self._view = View(runner, built.models, feeds, config.run.name, started_ns)
         keeper, past, watch = self._memory.keeper, self._memory.past, self._watch
         self._view.remembered = lambda: remembered(keeper, past, started_ns, watch)

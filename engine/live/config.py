@@ -21,6 +21,7 @@ from engine.live.config_paper import PaperSection
 from engine.live.config_redis import RedisSection
 from engine.live.config_section import Money, Section
 from engine.live.config_side import WHERE, SideSection
+from engine.live.config_training import TrainingSection
 from engine.live.durations import Duration, duration_text
 
 
@@ -182,6 +183,7 @@ class AppConfig(Section):
     side: list[SideSection] = Field(default=[])
     http: HttpSection = HttpSection()
     record: RecordSection = RecordSection()
+    training: TrainingSection = TrainingSection()
     journal: JournalSection = JournalSection()
     blackbox: BlackBoxSection = BlackBoxSection()
     alerts: AlertsSection = AlertsSection()
@@ -189,7 +191,7 @@ class AppConfig(Section):
 
     def plain(self) -> dict[str, Any]:
         """Plain values for a tape's header: what decides the run, without addresses of services and their secrets."""
-        elsewhere = {"redis", "alerts", "http", "record", "journal", "blackbox"}
+        elsewhere = {"redis", "alerts", "http", "record", "journal", "blackbox", "training"}
         plain = self.model_dump(mode="json", exclude=elsewhere, exclude_none=True)
         for told, strategy in zip(plain["strategy"], self.strategy, strict=True):
             told.update(_numbers(strategy.own))

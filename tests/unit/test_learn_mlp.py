@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
-from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 import msgspec
@@ -26,7 +24,7 @@ from engine.learn.networks.mlp import Mlp
 from engine.learn.networks.mlp_fit import MlpNet
 from engine.learn.networks.payload import TOLERANCE, difference, pack, probe, unpack
 from engine.learn.networks.session import Session
-from engine.learn.trainer import NICENESS, fit, make_pool
+from engine.learn.trainer import Worker, fit
 from tests.frames import MS, SECOND
 from tests.learning import INSTRUMENTS, settings
 
@@ -149,14 +147,12 @@ def test_the_same_job_gives_the_same_bytes_here_and_in_another_process(job: Trai
     assert fit(job) == payload
     assert torch.get_num_threads() == threads and torch.equal(torch.random.get_rng_state(), before)
     assert fit(msgspec.structs.replace(job, seed=4)) != payload
-    with make_pool() as pool:
-        assert pool.submit(os.nice, 0).result() == NICENESS
-        assert pool.submit(fit, job).result() == payload
+    worker = Worker()
+    assert worker.fit(job, 60.0) == payload
+    worker.stop()
 
 
-def test_a_trainer_that_dies_or_fails_harms_nobody(job: TrainJob, payload: bytes) -> None:
-    with make_pool() as pool, pytest.raises(BrokenProcessPool):
-        pool.submit(os._exit, 1).result()
+def test_a_training_that_fails_harms_nobody(job: TrainJob, payload: bytes) -> None:
     with pytest.raises(ModelError, match="expected at least 2 rows"):
         fit(planted(rows=12))  # too few before the validation, once the overlapping ones are purged
     models = Models(INSTRUMENTS, [settings("mlp", hidden=(32,))])

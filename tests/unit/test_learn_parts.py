@@ -20,7 +20,7 @@ from engine.learn.linear.guard import TARGET_BOUND
 from engine.learn.online import SPEAKS_AFTER, RiverLinear
 from engine.learn.scaler import Scaler
 from engine.learn.scoring import Scores
-from engine.learn.window import Window
+from engine.learn.window import Rows, Window, WindowLost, collect
 from tests.learning import settings
 
 NUMBERS = st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: round(value, 6))
@@ -209,10 +209,45 @@ def test_the_window_keeps_the_newest() -> None:
     window, other = Window(3, 2), Window(3, 2)
     for i in range(5):
         window.add(i, np.full(2, i), float(i))
-    times, x, y = window.rows()
-    assert times.tolist() == y.tolist() == x[:, 1].tolist() == [2, 3, 4]
+    rows = window.rows()
+    assert rows.times_ns.tolist() == rows.y.tolist() == rows.x[:, 1].tolist() == [2, 3, 4]
     other.load(window.save())
-    assert [part.tolist() for part in other.rows()] == [part.tolist() for part in window.rows()]
+    assert same(other.rows(), rows)
+
+
+def same(some: Rows, others: Rows) -> bool:
+    return all(np.array_equal(getattr(some, name), getattr(others, name)) for name in Rows.__struct_fields__)
+
+
+def test_lent_rows_stay_as_they_were_until_too_many_new_ones_come() -> None:
+    """The ring has room for 16 rows more than the window: a trainer may be so late."""
+    window, shared = Window(20, 2, 2), bytearray(4096)
+    for i in range(33):
+        window.add(i, np.full(2, i), np.full(2, i + 0.5), i + 7, 1.0 / (i + 1))
+    before = window.rows()
+    window.settle(shared, "here")
+    lent = window.lend()
+    assert (lent.name, lent.added) == ("here", 33)
+    for i in range(33, 33 + 15):
+        window.add(i, np.zeros(2), np.zeros(2))
+    assert same(collect(lent, shared), before)
+    window.add(99, np.zeros(2), np.zeros(2))
+    with pytest.raises(WindowLost, match="from 13 on, found that 16 newer"):
+        collect(lent, shared)
+
+
+def test_rows_whose_labels_end_early_are_put_in_the_order_of_their_samples() -> None:
+    window = Window(8, 1)
+    for time in (3, 1, 2, 5, 4):
+        window.add(time, np.array([float(time)]), 10.0 * time, time + 1)
+    rows = window.rows()
+    assert rows.times_ns.tolist() == rows.x[:, 0].tolist() == [1, 2, 3, 4, 5] and rows.y.tolist() == [
+        10,
+        20,
+        30,
+        40,
+        50,
+    ]
 
 
 def test_a_model_may_be_twenty_lines() -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from engine.learn import progress
 from engine.learn.contract import TrainJob
 from engine.learn.holdout import borne_out, columns, scored
 from engine.learn.networks.options import SequenceOptions, TrainingOptions
@@ -107,6 +108,7 @@ def train(net: Net, job: TrainJob, options: TrainingOptions, ends: int, begins: 
     first_rate = optimiser.param_groups[0]["lr"]
     best, best_epoch, kept = _validate(net, options, x, y, weight, begins), 0, _copy(net)
     for epoch in range(1, settings.epochs + 1):
+        progress.tell((epoch - 1) / settings.epochs)
         net.train()
         if options.schedule == "cosine":
             share = 0.5 * (1.0 + math.cos(math.pi * (epoch - 1) / settings.epochs))

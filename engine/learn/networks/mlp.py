@@ -17,7 +17,7 @@ from engine.learn.contract import Model, ModelError, ModelSettings, TrainJob, re
 from engine.learn.networks.graph import forward, shapes_of
 from engine.learn.networks.options import MlpOptions
 from engine.learn.networks.payload import TOLERANCE, Network, check_card, check_tensors, difference, probe, unpack
-from engine.learn.networks.session import Session, tidy
+from engine.learn.networks.session import Session, open_ahead, open_session, tidy
 
 
 def open_network(network: Network) -> Session:
@@ -26,7 +26,7 @@ def open_network(network: Network) -> Session:
     Raises:
         ModelError: it does not.
     """
-    session = Session(network.graph)
+    session = open_session(network.graph)
     width = len(network.card.names)
     if session.width != width:
         raise ModelError(f"expected a graph of {width} features, found {session.width}")
@@ -77,6 +77,10 @@ class Mlp(Model):
         from engine.learn.networks.mlp_fit import fit_mlp  # torch, wanted in the trainer process only
 
         return fit_mlp(job)
+
+    @classmethod
+    def prepare(cls, payload: bytes, features: str) -> None:
+        open_ahead(payload, features)
 
     def swap(self, payload: bytes, features: str) -> None:
         network = unpack(payload, features)
