@@ -7,7 +7,8 @@ nothing that a source sends raises.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, Final
 
 import jsonpath
@@ -20,8 +21,15 @@ from adapters.side.scorer import Scorer
 TEXT_CHARS: Final = 4_000
 """A longer text is cut before it is scored."""
 
+BREATH_ROWS: Final = 16
+"""Rows between two breaths of whoever reads beside others."""
+
 SHOWN_CHARS: Final = 1_000
 """Of a row, in the quarantine's file."""
+
+
+def go_on() -> None:
+    """Breathe not at all."""
 
 
 class Missing:
@@ -64,13 +72,18 @@ class Parser:
         if schema.format in ("json", "jsonl"):
             self._paths = compile_paths(schema)
 
-    def rows(self, payload: bytes) -> list[RawRow]:
-        """All rows of a payload, in its order; never more than ``most_rows``, or one that says why there is none."""
+    def rows(self, payload: bytes, breathe: Callable[[], None] = go_on) -> list[RawRow]:
+        """All rows of a payload, in its order; never more than ``most_rows``, or one that says why there is none.
+
+        ``breathe`` is called again and again: in a thread it lets others have the interpreter.
+        """
         schema = self.schema
         if len(payload) > schema.most_bytes:
             return [_unread(f"{len(payload)} bytes, more than max_bytes = {schema.most_bytes}", payload[:200])]
         found: list[RawRow] = []
-        for row in self._read(payload):
+        for row in self._read(payload, breathe):
+            if len(found) % BREATH_ROWS == 0:
+                breathe()
             if len(found) == schema.most_rows:
                 return [_unread(f"more rows than max_rows = {schema.most_rows}", payload[:200])]
             found.append(row)
@@ -79,36 +92,33 @@ class Parser:
                 self._score(row)
         return found
 
-    def _read(self, payload: bytes) -> Iterator[RawRow]:
+    def _read(self, payload: bytes, breathe: Callable[[], None]) -> Iterator[RawRow]:
         if self.schema.format == "json":
-            yield from self._json(payload)
+            yield from self._json(payload, breathe)
         elif self.schema.format == "jsonl":
             for line in payload.splitlines():
                 if line.strip():
-                    yield from self._json(line)
+                    yield from self._json(line, breathe)
         else:
             yield from self._table(payload)
 
-    def _json(self, text: bytes) -> Iterator[RawRow]:
+    def _json(self, text: bytes, breathe: Callable[[], None]) -> Iterator[RawRow]:
         assert self._paths is not None
         try:
             value = msgspec.json.decode(text)
-            rows = [value] if self._paths.rows is None else self._paths.rows.findall(value)
-            whole = {
-                place: _cell(path, value) for place, (path, is_of_row) in self._paths.each.items() if not is_of_row
-            }
-            read = [
-                {
-                    place: _cell(path, row) if is_of_row else whole[place]
-                    for place, (path, is_of_row) in self._paths.each.items()
-                }
-                for row in rows
-            ]
+            each, most = self._paths.each.items(), self.schema.most_rows + 1
+            whole = {place: _cell(path, value) for place, (path, is_of_row) in each if not is_of_row}
+            found = (match.obj for match in self._paths.rows.finditer(value)) if self._paths.rows else iter((value,))
+            read = []
+            for count, row in enumerate(islice(found, most), 1):
+                cells = {place: _cell(path, row) if is_of_row else whole[place] for place, (path, is_of_row) in each}
+                read.append(RawRow(cells, shown=_shown(row)))
+                if count % BREATH_ROWS == 0:
+                    breathe()
         except (msgspec.DecodeError, jsonpath.JSONPathError, UnicodeDecodeError, RecursionError) as error:
             yield _unread(f"no JSON that can be read: {type(error).__name__}", text)
             return
-        for row, cells in zip(rows, read, strict=True):
-            yield RawRow(cells, shown=_shown(row))
+        yield from read
 
     def _table(self, payload: bytes) -> Iterator[RawRow]:
         columns = list(dict.fromkeys(self.schema.columns.values()))

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, Final
 
-from adapters.side.parse import Parser, RawRow
+from adapters.side.parse import Parser, RawRow, go_on
 from adapters.side.quarantine import Line, Quarantine
 from adapters.side.sources.contract import Source, SourceError
-from adapters.side.thread import OwnThread
+from adapters.side.thread import OwnThread, give_way
 from adapters.side.validate import Validator
 from engine.core.events import Judged, Observed
 
@@ -104,7 +104,7 @@ class Stream:
         """Read a payload and hand on what is believed of it."""
         self.payloads += 1
         is_small = len(payload) <= SMALL_BYTES and self._parser.schema.text is None
-        rows = self._rows(payload) if is_small else await self._aside(self._rows, payload)
+        rows = self._rows(payload, go_on) if is_small else await self._aside(self._rows, payload, give_way)
         for count, (row, is_history) in enumerate(rows, 1):
             await self._room()
             if self._is_patient and (wait_s := self.validator.wait_s(self._clock())) > 0.0:
@@ -119,9 +119,9 @@ class Stream:
                 self.unstored += len(lines)
                 self._notice(f"refused rows cannot be stored: {error.strerror or error}")
 
-    def _rows(self, payload: bytes) -> list[tuple[RawRow, bool]]:
+    def _rows(self, payload: bytes, breathe: Callable[[], None]) -> list[tuple[RawRow, bool]]:
         """What a payload holds, in the order of its own times; for any thread."""
-        return self.validator.in_order(self._parser.rows(payload))
+        return self.validator.in_order(self._parser.rows(payload, breathe), breathe)
 
     def _judge(self, row: RawRow, is_history: bool) -> None:
         now_ns = self._clock()

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
+
+PAUSE_S: Final = 1e-4
+
+
+def give_way() -> None:
+    """Let the loop's thread have the interpreter, which this one would keep for 5 ms at a time."""
+    time.sleep(PAUSE_S)
 
 
 class _Job(NamedTuple):

@@ -10,14 +10,14 @@ import hashlib
 import math
 import re
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from adapters.side.parse import Missing, RawRow
+from adapters.side.parse import BREATH_ROWS, Missing, RawRow, go_on
 from adapters.side.quality import Quality
 from adapters.side.schema import FieldSpec, Schema, Unit
 from engine.core.events import Judged, Observed
@@ -93,11 +93,16 @@ class Validator:
         self._tokens = self._burst = float(max(schema.most_rows, math.ceil(schema.most_per_s)))
         self._filled_ns = 0
 
-    def in_order(self, rows: Sequence[RawRow]) -> list[tuple[RawRow, bool]]:
+    def in_order(self, rows: Sequence[RawRow], breathe: Callable[[], None] = go_on) -> list[tuple[RawRow, bool]]:
         """A payload's rows by their own time, and whether each has a later one behind it: history."""
         if self.schema.event is None:
             return [(row, False) for row in rows]
-        timed = sorted(((self._time_or_0(row), at) for at, row in enumerate(rows)))
+        timed = []
+        for at, row in enumerate(rows):
+            timed.append((self._time_or_0(row), at))
+            if at % BREATH_ROWS == 0:
+                breathe()
+        timed.sort()
         newest = timed[-1][0] if timed else 0
         return [(rows[at], ns < newest) for ns, at in timed]
 
