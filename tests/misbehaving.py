@@ -13,7 +13,8 @@ import numpy as np
 
 from engine.features.set import Vector
 from engine.learn import progress
-from engine.learn.contract import Model, ModelError, ModelSettings, TrainJob, read_options
+from engine.learn.contract import Model, ModelError, ModelSettings, read_options
+from engine.learn.jobs import TrainJob
 from tests.options import Script
 
 

@@ -11,8 +11,9 @@ from engine.core.side import SideStream
 from engine.core.types import NEVER_NS, Instrument
 from engine.features.set import FeatureSet
 from engine.learn.contest import Contest, ContestSettings
-from engine.learn.contract import LentJob, ModelError, ModelSettings, TrainJob, model_class
+from engine.learn.contract import ModelError, ModelSettings, model_class
 from engine.learn.inputs import Inputs
+from engine.learn.jobs import LentJob, TrainJob
 from engine.learn.slot import Slot
 
 SAVE_VERSION = 2
@@ -90,6 +91,10 @@ class Models:
             if key not in self._features:
                 self._features[key] = FeatureSet.of(instruments, *chosen, self._streams)
             features = self._features[key]
+            if cls.needs_neighbours and one.memory_rows:
+                raise ValueError(
+                    f"memory_rows: expected 0 for {one.use}, which needs rows in a row, found {one.memory_rows}"
+                )
             if cls.needs_whole_rows and one.prepare == "none":
                 _check_whole(one, features.may_be_missing)
             return Inputs(

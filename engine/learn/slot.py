@@ -22,11 +22,12 @@ from engine.core.records import (
 )
 from engine.core.types import NEVER_NS
 from engine.learn.contest import Contest
-from engine.learn.contract import LentJob, ModelError, ModelSettings, TrainJob, model_class
+from engine.learn.contract import ModelError, ModelSettings, model_class
 from engine.learn.curves import Curves
 from engine.learn.curves import told as curves_told
 from engine.learn.drift import Adwin, DriftDetector
 from engine.learn.inputs import Inputs
+from engine.learn.jobs import LentJob, TrainJob
 from engine.learn.label_sets import LabelSet
 from engine.learn.labels import Matured
 from engine.learn.scorebook import Scorebook
@@ -70,7 +71,8 @@ class Slot:
         self.labels = LabelSet(
             symbol, self.targets, settings.every_ns, width, settings.label_options, settings.stale_ns
         )
-        self.window = Window(settings.window_rows if self.model.is_trained else 1, width, len(self.targets))
+        rows, older = (settings.window_rows, settings.memory_rows) if self.model.is_trained else (1, 0)
+        self.window = Window(rows, width, len(self.targets), older)
         self.books = [Scorebook(one, settings.every_ns, settings.taker_fee_bps) for one in self.targets]
         self.curves: Curves | None = None
         if self.targets[0].about.is_direction:
@@ -220,7 +222,8 @@ class Slot:
         """The window as it stands, lent to a trainer, with the seed of this training."""
         text = f"{self.seed}/{self.settings.seed}/{self.settings.name}/{self.retrains}"
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
-        return LentJob(self.settings, self.features.hash, self.features.names, seed, self.window.lend())
+        lent, parent = self.window.lend(), self.model.parent()
+        return LentJob(self.settings, self.features.hash, self.features.names, seed, lent, parent)
 
     def job(self) -> TrainJob:
         """The same with copies of the rows."""

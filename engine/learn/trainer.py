@@ -19,10 +19,12 @@ from multiprocessing.connection import Connection
 from multiprocessing.shared_memory import SharedMemory
 from typing import Final, Literal
 
+import msgspec
 import numpy as np
 
 from engine.learn import progress
-from engine.learn.contract import LentJob, ModelError, TrainJob, model_class
+from engine.learn.contract import ModelError, model_class
+from engine.learn.jobs import LentJob, Seen, TrainJob
 from engine.learn.window import HEADER, PROGRESS, Rows, WindowLost, collect
 
 NICENESS: Final = 19
@@ -83,8 +85,8 @@ class Worker:
         assert self._process.pid is not None
         return self._process.pid
 
-    def fit(self, job: TrainJob | LentJob, timeout_s: float) -> bytes:
-        """Train a job and wait for it, at most so long.
+    def fit(self, job: TrainJob | LentJob, timeout_s: float) -> tuple[bytes, Seen]:
+        """Train a job and wait for it, at most so long; the payload, and what rows it was trained on.
 
         Raises:
             TrainingFailed: no model came of it. Unless ``reason`` is ``failed`` the process is gone.
@@ -105,7 +107,8 @@ class Worker:
             raise TrainingFailed("died", f"model {name}: {self._end()}") from error
         kind, body = answer[:1], answer[1:]
         if kind == _DONE:
-            return body
+            length = int.from_bytes(body[:4], "little")
+            return body[4 + length :], msgspec.msgpack.decode(body[4 : 4 + length], type=Seen)
         text = body.decode(errors="replace")
         if kind == _MEMORY:
             self.stop()  # what it holds is not given back otherwise
@@ -171,15 +174,18 @@ def _serve(pipe: Connection, memory_bytes: int | None, idle: bool) -> None:
 def _answer(job: TrainJob | LentJob, memory_bytes: int | None) -> bytes:
     name = job.settings.name
     try:
-        if isinstance(job, TrainJob):
-            return _DONE + fit(job)
-        return _DONE + _fit_lent(job)
+        return _fitted(job) if isinstance(job, TrainJob) else _fit_lent(job)
     except MemoryError:
         return _MEMORY + _no_memory(name, memory_bytes)
     except ModelError as error:
         if _is_memory(error):
             return _MEMORY + _no_memory(name, memory_bytes)
         return _FAILED + str(error).encode()
+
+
+def _fitted(job: TrainJob) -> bytes:
+    payload, seen = fit(job), msgspec.msgpack.encode(job.seen)
+    return _DONE + len(seen).to_bytes(4, "little") + seen + payload
 
 
 def _is_memory(error: BaseException) -> bool:
@@ -206,7 +212,7 @@ def _fit_lent(job: LentJob) -> bytes:
 
     try:
         with progress.listening(told):
-            return fit(job.with_rows(_collect(job, memory.buf)))
+            return _fitted(job.with_rows(_collect(job, memory.buf)))
     finally:
         views.clear()
         memory.close()

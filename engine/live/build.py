@@ -297,7 +297,18 @@ def _model_settings(
 ) -> list[ModelSettings]:
     durations = ("every", "warm_up", "stale", "retrain_every", "retrain_timeout", "drift_cooldown")
     inputs = ("features", "trades", "prepare", "masks", "reduce", "components", "reduce_keep")
-    plain = ("use", "drift_delta", "window_rows", "min_rows", "learning_rate", "hidden", "epochs", "batch", "patience")
+    plain = (
+        "use",
+        "drift_delta",
+        "window_rows",
+        "memory_rows",
+        "min_rows",
+        "learning_rate",
+        "hidden",
+        "epochs",
+        "batch",
+        "patience",
+    )
     values: dict[str, Any] = {f"{key}_ns": getattr(section, key) for key in durations}
     values |= {key: getattr(section, key) for key in (*plain, *inputs)}
     values = {key: value for key, value in values.items() if value is not None}

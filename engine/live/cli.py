@@ -14,6 +14,7 @@ from engine.live import (
     commands_import,
     commands_journal,
     commands_live,
+    commands_models,
     commands_plugins,
     commands_research,
     commands_side,
@@ -31,6 +32,7 @@ app = typer.Typer(
 for module in (
     commands_live,
     commands_ask,
+    commands_models,
     commands_research,
     commands_side,
     commands_validate,

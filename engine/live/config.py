@@ -141,6 +141,7 @@ class ModelSection(Section):
     drift_cooldown: Duration | None = None
     drift_delta: float | None = Field(default=None, gt=0, lt=1)
     window_rows: int | None = Field(default=None, ge=8)
+    memory_rows: int | None = Field(default=None, ge=0)
     min_rows: int | None = Field(default=None, ge=8)
     learning_rate: float | None = Field(default=None, ge=0)
     hidden: tuple[int, ...] | None = None

@@ -8,15 +8,17 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Final
 
 import structlog
 
-from engine.learn.contract import LentJob, ModelError, TrainJob, model_class
+from engine.learn.contract import ModelError, model_class
+from engine.learn.jobs import LentJob, Seen, TrainJob
 from engine.learn.models import Models
 from engine.learn.trainer import REASONS, TrainingFailed, Worker
 from engine.learn.window import WindowLost
+from engine.live.registry.registry import Registry
+from engine.live.registry.store import NO_MODEL
 from engine.live.shared_windows import SharedWindows
 from engine.live.training_settings import TrainingSettings
 
@@ -29,14 +31,7 @@ PATIENCE: Final = 0.9
 """Of ``retrain_timeout``: a training that takes longer is ended before the model gives it up and asks for another."""
 
 
-def model_path(folder: Path, version: str) -> Path:
-    """Where a payload of that version lies."""
-    return folder / f"{version}.ptm"
-
-
-NO_MODEL = hashlib.sha256(b"").hexdigest()
-"""The version that says that a training failed."""
-
+NOTHING: Final = Seen(0, 0, 0, 0, "")
 
 DEFAULTS: Final = TrainingSettings()
 
@@ -54,7 +49,7 @@ class Training:
     def __init__(
         self,
         models: Models,
-        folder: Path,
+        registry: Registry,
         room: Callable[[], Awaitable[None]],
         deliver: Deliver,
         elsewhere: Callable[[TrainJob], Awaitable[bytes]] | None = None,
@@ -65,7 +60,7 @@ class Training:
         self.failures: Counter[str] = Counter()
         self.seconds: dict[str, float] = {}  # of each model's last training that came back, waiting included
         self._models = models
-        self._folder = folder
+        self._registry = registry
         self._room = room
         self._deliver = deliver
         self._elsewhere = elsewhere
@@ -133,17 +128,16 @@ class Training:
         self._windows.close()
 
     async def _train(self, job: LentJob, asked: float) -> None:
-        model = job.settings.name
+        model, payload, seen = job.settings.name, b"", NOTHING
         try:
-            payload = await self._fit(job, asked)
+            payload, seen = await self._fit(job, asked)
         except ModelError as error:
             reason = error.reason if isinstance(error, TrainingFailed) else "failed"
             log.warning("training failed", model=model, reason=reason, error=str(error))
             self.failures[reason] += 1
-            payload = b""
         version = hashlib.sha256(payload).hexdigest()
         try:
-            await asyncio.to_thread(self._store, version, payload)
+            await asyncio.to_thread(self._registry.store, job, seen, version, payload, time.monotonic() - asked)
         except OSError as error:  # a model that is not on disk must not be used: no replay could have it
             log.warning("model cannot be stored", model=model, error=str(error))
             self.failures["disk"] += 1
@@ -169,10 +163,11 @@ class Training:
                 advice="a longer retrain_every, fewer window_rows or epochs, or more training.workers",
             )
 
-    async def _fit(self, job: LentJob, asked: float) -> bytes:
-        """The payload, by whoever trains; raises ``ModelError``."""
+    async def _fit(self, job: LentJob, asked: float) -> tuple[bytes, Seen]:
+        """The payload, by whoever trains, and of what rows it was made; raises ``ModelError``."""
         if self._elsewhere is not None:
-            return await self._elsewhere(await asyncio.to_thread(self._copied, job))
+            whole = await asyncio.to_thread(self._copied, job)
+            return await self._elsewhere(whole), await asyncio.to_thread(lambda: whole.seen)
         limit_s = PATIENCE * job.settings.retrain_timeout_ns / 1e9
         async with self._places:
             left_s = limit_s - (time.monotonic() - asked)
@@ -187,7 +182,7 @@ class Training:
             if not job.lent.name:
                 work = await asyncio.to_thread(self._copied, job)
             try:
-                payload = await asyncio.get_running_loop().run_in_executor(self._threads, worker.fit, work, left_s)
+                made = await asyncio.get_running_loop().run_in_executor(self._threads, worker.fit, work, left_s)
             except TrainingFailed as error:
                 if error.reason == "failed":
                     self._idle.append(worker)
@@ -195,7 +190,7 @@ class Training:
                     self._workers.remove(worker)
                 raise
             self._idle.append(worker)
-            return payload
+            return made
 
     async def _hire(self) -> Worker:
         worker = await asyncio.to_thread(self._make_worker)
@@ -212,11 +207,3 @@ class Training:
             return job.with_rows(self._models.slot(job.settings.name).window.copy(job.lent))
         except WindowLost as error:
             raise TrainingFailed("failed", f"model {job.settings.name}: {error}") from error
-
-    def _store(self, version: str, payload: bytes) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        path = model_path(self._folder, version)
-        if not path.exists():
-            part = path.with_suffix(".part")
-            part.write_bytes(payload)
-            part.replace(path)

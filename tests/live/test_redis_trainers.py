@@ -12,7 +12,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from engine.learn.contract import ModelError, ModelSettings, TrainJob
+from engine.learn.contract import ModelError, ModelSettings
+from engine.learn.jobs import TrainJob
 from engine.learn.models import Models
 from engine.live.config import AppConfig, parse_config
 from engine.live.shards.jobs import BadJob, RemoteFit, content_name, decode_job, encode_job
@@ -131,7 +132,9 @@ async def test_without_a_trainer_a_training_fails_in_its_time(server: Server) ->
 
 
 async def test_a_model_is_stored_before_anyone_hears_of_it(server: Server, tmp_path: Path) -> None:
-    from engine.live.training import Training, model_path
+    from engine.live.registry.registry import Registry
+    from engine.live.registry.store import model_path
+    from engine.live.training import Training
 
     heard: list[tuple[str, str, bytes]] = []
 
@@ -148,7 +151,7 @@ async def test_a_model_is_stored_before_anyone_hears_of_it(server: Server, tmp_p
         heard.append((model, version, payload))
 
     async with remote(server) as (fit, _, _), training(server):
-        beside = Training(models, tmp_path, room, deliver, fit)
+        beside = Training(models, Registry(tmp_path), room, deliver, fit)
         beside.start("m")
         async with asyncio.timeout(60):
             while not heard:

@@ -15,12 +15,14 @@ import structlog
 
 from engine.core.events import ModelReady
 from engine.core.records import ModelRefused, ModelSwapped
-from engine.learn.contract import LentJob, TrainJob
+from engine.learn.jobs import LentJob, TrainJob
 from engine.learn.models import Models
 from engine.learn.networks import session
 from engine.learn.trainer import NICENESS, TrainingFailed, Worker, fit
+from engine.live.registry.registry import Registry
+from engine.live.registry.store import NO_MODEL, model_path
 from engine.live.shared_windows import SharedWindows
-from engine.live.training import NO_MODEL, Training, model_path
+from engine.live.training import Training
 from engine.live.training_settings import TrainingSettings
 from tests.frames import SECOND
 from tests.learning import INSTRUMENTS, settings
@@ -49,7 +51,11 @@ class Beside:
         self.told: list[ModelSwapped | ModelRefused] = []
         self.heard = asyncio.Event()
         self.training = Training(
-            models, folder, self.room, self.deliver, settings=TrainingSettings(workers=workers, memory_bytes=MEMORY)
+            models,
+            Registry(folder),
+            self.room,
+            self.deliver,
+            settings=TrainingSettings(workers=workers, memory_bytes=MEMORY),
         )
 
     async def __aenter__(self) -> Beside:
@@ -90,7 +96,8 @@ def job_of(models: Models) -> TrainJob:
 
 def test_a_worker_trains_one_job_after_the_other_at_the_lowest_priority(worker: Worker, tmp_path: Path) -> None:
     models = models_of(tmp_path, "good")
-    assert worker.fit(job_of(models), PATIENCE_S) == worker.fit(job_of(models), PATIENCE_S) == b'{"value": 40.0}'
+    assert worker.fit(job_of(models), PATIENCE_S) == worker.fit(job_of(models), PATIENCE_S)
+    assert worker.fit(job_of(models), PATIENCE_S) == (b'{"value": 40.0}', job_of(models).seen)
     assert os.getpriority(os.PRIO_PROCESS, worker.pid) == NICENESS
 
 
@@ -99,16 +106,17 @@ def test_a_worker_reads_a_lent_window_where_it_lies(worker: Worker, tmp_path: Pa
     shared = SharedWindows(models)
     job: LentJob = models.lend("m")
     assert job.lent.name
+    before = job_of(models).seen
     for at in range(40, 50):
         models.slot("m").window.add(at, np.zeros(models.slot("m").window.width), 0.0)
-    assert worker.fit(job, PATIENCE_S) == b'{"value": 40.0}', "the rows as they were when they were lent"
-    for at in range(50, 90):
+    assert worker.fit(job, PATIENCE_S) == (b'{"value": 40.0}', before), "the rows as they were when they were lent"
+    for at in range(50, 150):
         models.slot("m").window.add(at, np.zeros(models.slot("m").window.width), 0.0)
     with pytest.raises(TrainingFailed, match="newer ones came") as failed:
         worker.fit(job, PATIENCE_S)
     assert failed.value.reason == "failed"
     shared.close()
-    assert models.slot("m").window.rows().times_ns.tolist() == list(range(26, 90))
+    assert models.slot("m").window.rows().times_ns.tolist() == list(range(86, 150))
 
 
 @pytest.mark.parametrize(

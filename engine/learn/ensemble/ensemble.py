@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from engine.features.set import Vector
-from engine.learn.contract import LABEL_LIMIT, Model, ModelError, ModelSettings, TrainJob, read_options
+from engine.learn.contract import LABEL_LIMIT, Model, ModelError, ModelSettings, read_options
 from engine.learn.ensemble import parcel
 from engine.learn.ensemble.bagging import AtLeast1, ExpertOptions
 from engine.learn.ensemble.combine import SILENCE, Combiner, Hedged, Mean
@@ -25,6 +25,7 @@ from engine.learn.ensemble.loss import SquaredLoss
 from engine.learn.ensemble.panel import Answers, Panel, fit_all, said_of
 from engine.learn.ensemble.stacking import Stacking
 from engine.learn.ensemble.width import Width
+from engine.learn.jobs import TrainJob
 from engine.learn.networks.session import open_ahead
 
 EXPERTS: Final = ("clipped-linear", "recursive-least-squares", "rolling-ridge", "mlp")

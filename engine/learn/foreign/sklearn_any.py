@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.features.set import Vector
-from engine.learn.contract import Model, ModelError, ModelSettings, TrainJob, read_options
+from engine.learn.contract import Model, ModelError, ModelSettings, read_options
 from engine.learn.holdout import borne_out, check_job, columns, scored
+from engine.learn.jobs import TrainJob
 from engine.learn.networks.payload import (
     INPUT_BOUND,
     TOLERANCE,

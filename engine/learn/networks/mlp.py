@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.features.set import Vector
-from engine.learn.contract import Model, ModelError, ModelSettings, TrainJob, read_options
+from engine.learn.contract import Model, ModelError, ModelSettings, read_options
+from engine.learn.jobs import TrainJob
 from engine.learn.networks.graph import forward, shapes_of
 from engine.learn.networks.options import MlpOptions
 from engine.learn.networks.payload import TOLERANCE, Network, check_card, check_tensors, difference, probe, unpack
@@ -51,7 +52,7 @@ class Mlp(Model):
 
     def __init__(self, settings: ModelSettings, names: Sequence[str]) -> None:
         super().__init__(settings, names)
-        read_options(settings, MlpOptions)
+        self._is_warm = read_options(settings, MlpOptions).warm_start
         self._session: Session | None = None
         self._payload = b""
         self._features = ""
@@ -77,6 +78,9 @@ class Mlp(Model):
         from engine.learn.networks.mlp_fit import fit_mlp  # torch, wanted in the trainer process only
 
         return fit_mlp(job)
+
+    def parent(self) -> bytes:
+        return self._payload if self._is_warm else b""
 
     @classmethod
     def prepare(cls, payload: bytes, features: str) -> None:

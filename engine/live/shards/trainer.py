@@ -14,7 +14,8 @@ from typing import Any, Final
 import structlog
 from redis.exceptions import ResponseError
 
-from engine.learn.contract import ModelError, TrainJob
+from engine.learn.contract import ModelError
+from engine.learn.jobs import TrainJob
 from engine.learn.trainer import TrainingFailed, Worker
 from engine.live.config import AppConfig
 from engine.live.shards.jobs import BadJob, content_name, decode_job
@@ -121,7 +122,8 @@ class Trainer:
         if self._worker is None:
             self._worker = await asyncio.to_thread(self._make_worker)
         try:
-            return await asyncio.to_thread(self._worker.fit, job, job.settings.retrain_timeout_ns / 1e9)
+            made = await asyncio.to_thread(self._worker.fit, job, job.settings.retrain_timeout_ns / 1e9)
+            return made[0]
         except TrainingFailed as error:
             if error.reason != "failed":
                 self._worker = None
