@@ -31,7 +31,8 @@ format: $(READY)
 
 # The core's kernels run as plain Python here, so that coverage sees their branches; the adapters' kernels cannot.
 UNITS := types engine paper book risk ledger hard_cases jit honesty queue thresholds funding margin borrow corporate fees \
-  latency gateway calibration order_life order_lists order_types taking impact venue_rules bad_market_data reporting truth
+  latency gateway calibration order_life order_lists order_types taking impact venue_rules bad_market_data reporting truth \
+  side_core
 PROPERTIES := engine ledger risk paper_model fees margin lines triggers honesty queue_rules
 CORE_TESTS := $(UNITS:%=tests/unit/test_%.py) $(PROPERTIES:%=tests/property/test_%.py) engine/core
 coverage: $(READY)

@@ -15,7 +15,7 @@ import numpy as np
 from engine.core import events as ev
 from engine.core.desk.risk import RiskSettings
 from engine.core.engine import Engine
-from engine.core.events import Batch, Command, Frames, ModelReady
+from engine.core.events import Batch, Command, Frames, Judged, ModelReady, Observed
 from engine.core.records import AnyFact, Record, Signal
 from engine.core.settings import EngineSettings
 from engine.core.strategy import Strategy
@@ -144,6 +144,9 @@ class Prophet:
         told = {} if self._size is None else {f"{self._source}/size": self._size}
         told |= {self._source: value} | ({} if self._width is None else {f"{self._source}/width": self._width})
         return [Signal(SYMBOL, self._source, name, each, self._asked, 1_000_000_000) for name, each in told.items()]
+
+    def hear(self, item: Observed | Judged) -> None:
+        del item
 
     def promote(self, contest: str, model: str | None) -> Sequence[AnyFact]:
         del contest, model

@@ -28,6 +28,7 @@ from engine.core.desk.order_terms import (
 from engine.core.desk.orders import ARMED, PENDING, Working
 from engine.core.desk.risk import Intent
 from engine.core.records import Note, Record, Signal, encode
+from engine.core.side import SideStreams
 from engine.core.strategy import Order
 from engine.core.types import INT64_MAX, NEVER_NS, Instrument, OrderKind, Side, TimeInForce
 
@@ -76,6 +77,7 @@ class Host(Protocol):
 
     now_ns: int
     ledger: Ledger
+    side: SideStreams
 
     @property
     def instruments(self) -> tuple[Instrument, ...]: ...
@@ -196,6 +198,10 @@ class StrategyContext:
 
     def signal(self, symbol: str, name: str) -> Signal | None:
         return self._host.latest_signal(self._symbols.index(symbol), name)
+
+    def side(self, stream: str, field: str) -> float | None:
+        """The latest value of a side stream; None while there is none or the stream is out of use."""
+        return self._host.side.value(stream, field)
 
     def order(
         self,

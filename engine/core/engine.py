@@ -1,6 +1,6 @@
 """The engine: one synchronous function from what happened to what follows from it.
 
-``process`` takes a batch of market data, a command, a new model or a measured round trip, and returns the records. It
+``process`` takes an input (a batch of market data, a command, a new model …) and returns the records. It
 reads no clock, no file and no chance, so live, replay and recovery are the same code and the same input gives the same
 records, byte for byte.
 """
@@ -36,8 +36,10 @@ from engine.core.events import (
     Batch,
     Command,
     Frames,
+    Input,
+    Judged,
     Measured,
-    ModelReady,
+    Observed,
 )
 from engine.core.honesty.honesty import Honesty
 from engine.core.kernel import fast_advance
@@ -48,6 +50,7 @@ from engine.core.records import AnyFact, Digest, FeedState, Fill, Record, Signal
 from engine.core.report import status, summary
 from engine.core.roster import Factory, Roster, Slot
 from engine.core.settings import EngineSettings
+from engine.core.side import SideStream, SideStreams
 from engine.core.signals import Signals
 from engine.core.state import (
     FRAME_FIRST,
@@ -93,6 +96,7 @@ class Engine:
         learning: Learning | None = None,
         frames_tap: Callable[[Frames], None] | None = None,
         checksums: Mapping[int, Checksum] | None = None,
+        streams: Sequence[SideStream] = (),
     ) -> None:
         self.instruments = tuple(instruments)
         self.settings = settings
@@ -149,7 +153,8 @@ class Engine:
         self.roster = Roster(strategies, self, self.symbols)
         self.signals: Signals = Signals(self, learning or NoLearning(), self._state, frames_tap)
         self.commands: Commands = Commands(self)
-        self.handlers |= {"learn": self.signals.due, "watch": self.commands.watch}
+        self.side = SideStreams(self, streams)
+        self.handlers |= {"learn": self.signals.due, "watch": self.commands.watch, "side": self.side.due}
         self.subscribe()
 
     @property
@@ -162,7 +167,7 @@ class Engine:
         """The kill switch is on: no new order leaves."""
         return self.risk.halted
 
-    def process(self, item: Batch | Command | ModelReady | Measured) -> list[Record]:
+    def process(self, item: Input) -> list[Record]:
         """Take what happened, in order of receipt, and return the facts that follow.
 
         A batch ends with a frame's last row. Engine time is the receive time, never decreasing; whatever is due at or
@@ -187,6 +192,8 @@ class Engine:
                 self.commands.obey(item)
             elif isinstance(item, Measured):
                 self.desk.lines.measured(item)
+            elif isinstance(item, Observed | Judged):
+                self.side.hear(item)
             else:
                 self.signals.swap(item)
             self.settle()

@@ -1,4 +1,4 @@
-"""What goes into the engine: batches of market data, commands, and new models.
+"""What goes into the engine: batches of market data, commands, new models, and what side streams said.
 
 A *batch* is a numpy array of ``BATCH`` rows: one websocket frame, or many frames of a replayed tape in a row. The
 last row of each frame carries ``LAST``, and a batch always ends with one, so a frame is never split.
@@ -173,4 +173,31 @@ class Measured(msgspec.Struct, frozen=True, tag=True):
     delay_ns: int = 0
 
 
-Input: TypeAlias = Batch | Command | ModelReady | Measured
+class Observed(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
+    """A row of a side stream passed its validation; ``recv_ns`` is when it was available, and all that joins go by.
+
+    ``event_ns``: the source's own time, ns UTC, 0 where it gives none. A field without a value is left out of
+    ``values``. ``quality``: that of the stream, 0 to 1. ``print``: of the row, by which it is known when it comes
+    again. ``text``: what was scored, or the start of its SHA-256.
+    """
+
+    recv_ns: int
+    stream: str
+    event_ns: int
+    values: dict[str, float]
+    quality: float = 1.0
+    print: str = ""
+    text: str = ""
+
+
+class Judged(msgspec.Struct, frozen=True, tag=True):
+    """Validation took a side stream out of use, or back into it (``good``)."""
+
+    recv_ns: int
+    stream: str
+    good: bool
+    reason: str
+    quality: float
+
+
+Input: TypeAlias = Batch | Command | ModelReady | Measured | Observed | Judged

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from engine.core.events import Frames, ModelReady
+from engine.core.events import Frames, Judged, ModelReady, Observed
 from engine.core.records import AnyFact, ModelRefused
 from engine.core.types import NEVER_NS
 
@@ -37,6 +37,10 @@ class Learning(Protocol):
         """Take a trained model (``ModelSwapped``) or say why not (``ModelRefused``)."""
         ...
 
+    def hear(self, item: Observed | Judged) -> None:
+        """A side stream said something; what is read from now on may use it, and nothing earlier."""
+        ...
+
     def promote(self, contest: str, model: str | None) -> Sequence[AnyFact]:
         """Make a model the champion of a contest, or (None) bring the predecessor back; raises ``ValueError``."""
         ...
@@ -57,6 +61,9 @@ class NoLearning:
 
     def swap(self, ready: ModelReady) -> Sequence[AnyFact]:
         return (ModelRefused(ready.model, ready.version, "the run has no such model"),)
+
+    def hear(self, item: Observed | Judged) -> None:
+        del item
 
     def promote(self, contest: str, model: str | None) -> Sequence[AnyFact]:
         del model

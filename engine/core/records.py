@@ -32,6 +32,7 @@ from engine.core.order_facts import (
     Sent,
     Triggered,
 )
+from engine.core.side_facts import SideChanged
 
 __all__ = [  # the facts of orders and drift too: whoever reads records finds every fact here
     "Accepted",
@@ -339,6 +340,7 @@ AnyFact: TypeAlias = (
     | ShortFee
     | Settled
     | StrategyStopped
+    | SideChanged
     | Note
     | Commanded
 )
@@ -355,9 +357,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
 encode = msgspec.msgpack.Encoder(order="sorted").encode
 """The one encoding of a record, by which runs are compared."""
 
-
-PIECE = 1 << 14
-"""Bytes of records that are hashed at a time."""
+PIECE = 1 << 14  # bytes of records that are hashed at a time
 
 
 class Digest:

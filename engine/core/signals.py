@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from engine.core.events import Frames, ModelReady
+from engine.core.events import Frames, Judged, ModelReady, Observed
 from engine.core.learning import Learning
 from engine.core.records import AnyFact, Signal
 from engine.core.state import RING_USED, State
@@ -63,6 +63,11 @@ class Signals:
         """A model was trained: it is taken or refused."""
         self.flush()
         self._learned(self._learning.swap(ready))
+
+    def hear(self, item: Observed | Judged) -> None:
+        """A side stream said something."""
+        self.flush()
+        self._learning.hear(item)
 
     def promote(self, contest: str, model: str | None) -> None:
         """A person's word on who is champion; raises ``ValueError`` for what cannot be."""

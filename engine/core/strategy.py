@@ -104,6 +104,10 @@ class Context(Protocol):
         """The latest signal of that name for the symbol, from whatever source."""
         ...
 
+    def side(self, stream: str, field: str) -> float | None:
+        """The latest value of a side stream; None while there is none or the stream is out of use."""
+        ...
+
     @property
     def cash(self) -> dict[str, Decimal]:
         """The whole account's balances by currency, exact."""

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from engine.core.side import SideStream
 from engine.features import (
     bars,
     book,
@@ -28,6 +29,7 @@ from engine.features import (
     wavelet,
 )
 from engine.features.family import Family
+from engine.features.side import GROUP, stream_families
 
 _MODULES = {
     "book": book,
@@ -86,8 +88,10 @@ class Selection(msgspec.Struct, frozen=True):
     columns: tuple[int, ...]
 
 
-def select(features: str | Sequence[str]) -> Selection:
+def select(features: str | Sequence[str], streams: Sequence[SideStream] = ()) -> Selection:
     """What a name, or a list of names of sets, families and features, stands for; columns in the order of the list.
+
+    ``streams``: side streams; ``side`` names all of them, ``side:NAME`` one.
 
     Raises:
         UnknownFeature: a name that is none of them, or a feature that is named twice.
@@ -101,26 +105,31 @@ def select(features: str | Sequence[str]) -> Selection:
     Traceback (most recent call last):
     engine.features.families.UnknownFeature: features: expected a set (standard, alpha, wide), a family (...)...
     """
+    side = stream_families(streams)
+    families: dict[str, Family] = {**FAMILIES, **side}
+    owners = {**OWNERS, **{each: name for name, one in side.items() for each in one.names}}
     names: list[str] = []
     for name in [features] if isinstance(features, str) else features:
         if name in SETS:
             names += [each for family in SETS[name] for each in FAMILIES[family].names]
-        elif name in FAMILIES:
-            names += FAMILIES[name].names
-        elif name in OWNERS:
+        elif name == GROUP and side:
+            names += [each for one in side.values() for each in one.names]
+        elif name in families:
+            names += families[name].names
+        elif name in owners:
             names.append(name)
         else:
-            close = difflib.get_close_matches(name, OWNERS, n=3)
+            close = difflib.get_close_matches(name, owners, n=3)
             near = f" (close to it: {', '.join(close)})" if close else ""
             raise UnknownFeature(
-                f"features: expected a set ({', '.join(SETS)}), a family ({', '.join(FAMILIES)}) "
+                f"features: expected a set ({', '.join(SETS)}), a family ({', '.join(families)}) "
                 f"or a feature of one{near}, found {name!r}"
             )
     twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if twice or not names:
         found = f"{', '.join(twice)} twice" if twice else "none"
         raise UnknownFeature(f"features: expected at least one, each once, found {found}")
-    owners = {OWNERS[name] for name in names}
-    families = tuple(one for name, one in FAMILIES.items() if name in owners)
-    every = [name for one in families for name in one.names]
-    return Selection(families, tuple(every.index(name) for name in names))
+    wanted = {owners[name] for name in names}
+    chosen = tuple(one for name, one in families.items() if name in wanted)
+    every = [name for one in chosen for name in one.names]
+    return Selection(chosen, tuple(every.index(name) for name in names))

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.core.events import FRAME, FRAME_READY, Frames
+from engine.core.events import FRAME, FRAME_READY, Frames, Judged, Observed
 from engine.core.jit import entry_point, kernel
+from engine.core.side import SideStream
 from engine.core.types import Instrument
 from engine.features.families import NEVER_MISSING, select
 from engine.features.family import (
@@ -34,6 +35,7 @@ from engine.features.family import (
 )
 from engine.features.family import Vector as Vector
 from engine.features.held import FIELDS, hold
+from engine.features.side import StreamFamily
 
 VERSION = 1
 """Raised when something in this file begins to mean other numbers; families have their own constants."""
@@ -140,12 +142,13 @@ class FeatureSet:
         units: Sequence[float] | None = None,
         others: Indices | None = None,
         relations: Sequence[Sequence[str]] = (),
+        streams: Sequence[SideStream] = (),
     ) -> None:
         if trades not in TRADES:
             raise ValueError(f"trades: expected one of {', '.join(TRADES)}, found {trades!r}")
         self.warm_up_ns = warm_up_ns
         self.trades = trades
-        chosen = select(features)
+        chosen = select(features, streams)
         self.families = chosen.families
         self.relations = tuple(tuple(each) for each in relations)
         names = [name for one in chosen.families for name in one.names]
@@ -162,6 +165,8 @@ class FeatureSet:
         self.state: npt.NDArray[np.void] = rows[: len(ticks)]
         self.state["tick"] = ticks
         self.state["unit"] = 1.0 if units is None else units
+        for one in self._streams():
+            one.begin(self.state[one.name])
         self._row = kind.itemsize // 8
         self._words: Indices = rows.view(np.int64)
         self._lasts: Frames = rows["last"]
@@ -218,6 +223,7 @@ class FeatureSet:
         features: str | Sequence[str] = "standard",
         trades: str = LIVE,
         leaders: Sequence[str] = (),
+        streams: Sequence[SideStream] = (),
     ) -> FeatureSet:
         """The set of a run's instruments; ``leaders`` are the names of those that may lead, none: all the others.
 
@@ -242,7 +248,18 @@ class FeatureSet:
             relations.append([mine.name, *(names[at] for at in led), "=", *(names[at] for at in twins)])
         units = [10.0**-one.price_decimals for one in instruments]
         ticks = [one.tick for one in instruments]
-        return cls(ticks, warm_up_ns, features, trades, units=units, others=others, relations=relations)
+        return cls(
+            ticks, warm_up_ns, features, trades, units=units, others=others, relations=relations, streams=streams
+        )
+
+    def _streams(self) -> list[StreamFamily]:
+        return [one for one in self.families if isinstance(one, StreamFamily)]
+
+    def hear(self, item: Observed | Judged) -> None:
+        """A side stream said something: what is read from now on knows it; the time in it counts for nothing."""
+        for one in self._streams():
+            if one.stream.name == item.stream:
+                one.take(item, self.state[one.name])
 
     def update(self, frames: Frames) -> None:
         """Take frames, oldest first. One that is not ready forgets its symbol, and the warm-up begins again."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from engine.core.events import Frames, ModelReady
+from engine.core.events import Frames, Judged, ModelReady, Observed
 from engine.core.records import AnyFact, ModelRefused
+from engine.core.side import SideStream
 from engine.core.types import NEVER_NS, Instrument
 from engine.features.set import FeatureSet
 from engine.learn.contest import Contest, ContestSettings
@@ -42,7 +43,9 @@ class Models:
         seed: int = 0,
         inline_delay_ns: int | None = None,
         contests: Sequence[ContestSettings] = (),
+        streams: Sequence[SideStream] = (),
     ) -> None:
+        self._streams = tuple(streams)
         symbols = {instrument.name: index for index, instrument in enumerate(instruments)}
         self._features: dict[str, FeatureSet] = {}  # by all that decides its numbers
         self._slots: dict[str, Slot] = {}
@@ -86,7 +89,7 @@ class Models:
         key = repr(chosen)
         try:
             if key not in self._features:
-                self._features[key] = FeatureSet.of(instruments, *chosen)
+                self._features[key] = FeatureSet.of(instruments, *chosen, self._streams)
             features = self._features[key]
             if cls.needs_neighbours and one.memory_rows:
                 raise ValueError(
@@ -131,6 +134,11 @@ class Models:
             facts += contest.decide()
         self._plan()
         return facts
+
+    def hear(self, item: Observed | Judged) -> None:
+        """A side stream said something."""
+        for features in self._features.values():
+            features.hear(item)
 
     def promote(self, contest: str, model: str | None) -> Sequence[AnyFact]:
         """A person's word: a new champion, or (None) the predecessor back.

@@ -36,6 +36,7 @@ from engine.live.redis_view import redis_status
 from engine.live.registry.registry import Registry
 from engine.live.runner import Runner
 from engine.live.shards.shard import DISOWNED, Shard
+from engine.live.side import Sides, sources_of
 from engine.live.statedir import StateDir, StateDirError
 from engine.live.training import Training
 from engine.live.venues import MarketChild, Reached, StartError, numbered, reach
@@ -137,6 +138,7 @@ class App:
 
     async def _start(self) -> None:
         config = self.config
+        sources = sources_of(config, os.environ)
         await self._reach()
         instruments = numbered(self._reached)
         if not instruments:
@@ -170,10 +172,12 @@ class App:
         self._view = View(runner, built.models, feeds, config.run.name, started_ns)
         keeper, watch = self._memory.keeper, self._watch
         self._view.remembered = lambda: remembered(keeper, past, started_ns, watch)
+        sides = Sides(config, sources, runner, self.state.path)
+        self._view.side = sides.plain
         if config.http.enabled:
             pack = self._watch.ask if self._watch is not None else None
             where, card = (config.http.host, config.http.port), self._registry.card
-            self._http = HttpServer(self._view, runner.command, *where, pack=pack, card=card)
+            self._http = HttpServer(self._view, runner.command, *where, pack=pack, webhooks=sides.webhooks, card=card)
             self.url = await self._http.start()
             log.info("page", url=self.url)
         self.state.write("daemon.json", json.dumps({"pid": os.getpid(), "url": self.url}))
@@ -183,6 +187,8 @@ class App:
         self._runner_task = self._spawn(runner.run(), "runner")
         for connection in runner.connections.values():
             self._spawn(self._keep(connection), f"connection {connection.feed.name}")
+        for name, work in sides.work():
+            self._spawn(work, name)
         self._spawn(self._registry.run(), "registry")
         self._spawn(self._each_second(), "second")
         self._spawn(self._notify.run(self._view), "service manager")

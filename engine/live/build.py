@@ -15,6 +15,7 @@ from engine.core.desk.risk import RiskSettings
 from engine.core.engine import Engine
 from engine.core.events import Frames
 from engine.core.settings import EngineSettings
+from engine.core.side import SideStream
 from engine.core.strategy import Config, Strategy
 from engine.core.types import Filters, Instrument, UnitsError
 from engine.core.venue.venue_families import ADAPTERS
@@ -28,7 +29,9 @@ from engine.live.config_gate import unknown_gates
 from engine.live.config_labels import label_values, taker_rate
 from engine.live.config_paper import PaperSection, paper_settings, unknown_money
 from engine.live.config_rules import unknown_rules, venue_rules
+from engine.live.config_side import schema_problems, source_problems
 from engine.live.plugins import PluginError, strategy_class
+from engine.live.scorers import scorer_problems
 
 INLINE_DELAY_NS = 2_000_000_000
 """When a recording is replayed, a retrain is done at once and its model arrives this much engine time later."""
@@ -84,7 +87,7 @@ def build_engine(
     """
     names = [instrument.venue for instrument in instruments]
     problems = unknown_gates(config.paper.gate, names) + unknown_rules(config.paper.rules, names)
-    problems += unknown_money(config.paper, instruments)
+    problems += unknown_money(config.paper, instruments) + schema_problems(config.side)
     if problems:
         raise ConfigError(problems)
     models = build_models(config, instruments, inline_training=inline_training)
@@ -103,7 +106,11 @@ def build_engine(
         for index, instrument in enumerate(instruments)
         if (venue := (venues or {}).get(instrument.venue)) is not None and venue.checksum is not None
     }
-    return Built(Engine(instruments, factories, settings, learning, frames_tap, rules), models)
+    return Built(Engine(instruments, factories, settings, learning, frames_tap, rules, _streams(config)), models)
+
+
+def _streams(config: AppConfig) -> list[SideStream]:
+    return [section.schema_of().stream() for section in config.side]
 
 
 def _families(config: AppConfig, venues: Mapping[str, type[Venue]]) -> dict[str, str]:
@@ -190,6 +197,11 @@ def offline_problems(config: AppConfig) -> list[str]:
         problems += unknown_gates(config.paper.gate, config.venue)
         problems += unknown_rules(config.paper.rules, config.venue)
         problems += unknown_money(config.paper, _guessed(config))
+    wrong = schema_problems(config.side)
+    problems += wrong + source_problems(config.side, redis=config.redis.url, has_http=config.http.enabled)
+    if wrong:
+        return problems  # features of streams cannot be known
+    problems += scorer_problems(config.side)
     guessed = _guessed(config)
     for part in (strategy_factories, lambda config, guessed: build_models(config, guessed, inline_training=False)):
         try:
@@ -239,6 +251,7 @@ def build_models(config: AppConfig, instruments: Sequence[Instrument], *, inline
             seed=config.run.seed,
             inline_delay_ns=INLINE_DELAY_NS if inline_training else None,
             contests=_contests(config, settings),
+            streams=_streams(config),
         )
     except ModelError as error:
         raise ConfigError([f"model: {error}"]) from error

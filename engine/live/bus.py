@@ -7,6 +7,7 @@ clock      only when nothing else waits: market data tells the time as well
 command    refused with ``BusFull`` beyond the bound; the caller says so to the user
 model      waits for room
 round trip left out where there is no room: the next one comes soon
+side row   waits for room, and its source with it
 =========  ==========================================================================================
 """
 
@@ -17,7 +18,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from engine.core.events import Batch, Command, Measured, ModelReady
+from engine.core.events import Batch, Command, Input, Judged, Measured, ModelReady, Observed
 
 
 class BusFull(RuntimeError):
@@ -27,7 +28,7 @@ class BusFull(RuntimeError):
 class Item(NamedTuple):
     """An input of the engine; ``stamp_ns`` is the receive time of its frame, ns UTC, 0 for others."""
 
-    payload: Batch | Command | ModelReady | Measured
+    payload: Input
     stamp_ns: int = 0
 
 
@@ -81,13 +82,17 @@ class Bus:
         self._append(Item(measured))
 
     async def room(self) -> None:
-        """Wait until a model would be taken."""
+        """Wait until a model or a side row would be taken."""
         while not self.has_room():
             self._drained.clear()
             await self._drained.wait()
 
     def put_model(self, ready: ModelReady) -> None:
         self._append(Item(ready))
+
+    def put_side(self, item: Observed | Judged) -> None:
+        """Take what a side stream says; the caller waited for room."""
+        self._append(Item(item))
 
     async def wait(self, timeout_s: float) -> bool:
         """Wait for an item; False when none came in time."""

@@ -17,6 +17,7 @@ from engine.live import (
     commands_models,
     commands_plugins,
     commands_research,
+    commands_side,
     commands_validate,
 )
 
@@ -33,6 +34,7 @@ for module in (
     commands_ask,
     commands_models,
     commands_research,
+    commands_side,
     commands_validate,
     commands_drift,
     commands_fidelity,

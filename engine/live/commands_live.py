@@ -101,7 +101,7 @@ def record(
         update={
             "strategy": [],
             "model": [],
-            "http": settings.http.model_copy(update={"enabled": False}),
+            "http": settings.http.model_copy(update={"enabled": any(one.source == "webhook" for one in settings.side)}),
             "record": settings.record.model_copy(update={"enabled": True}),
             "journal": settings.journal.model_copy(update={"enabled": False}),
         }

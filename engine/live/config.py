@@ -21,6 +21,7 @@ from engine.live.config_labels import LabelSection
 from engine.live.config_paper import PaperSection
 from engine.live.config_redis import RedisSection
 from engine.live.config_section import Money, Section
+from engine.live.config_side import WHERE, SideSection
 from engine.live.config_training import TrainingSection
 from engine.live.durations import Duration, duration_text
 
@@ -191,6 +192,7 @@ class AppConfig(Section):
     strategy: list[StrategySection] = Field(default=[])
     model: list[ModelSection] = Field(default=[])
     contest: list[ContestSection] = Field(default=[])
+    side: list[SideSection] = Field(default=[])
     http: HttpSection = HttpSection()
     record: RecordSection = RecordSection()
     training: TrainingSection = TrainingSection()
@@ -207,6 +209,7 @@ class AppConfig(Section):
             told.update(numbers(strategy.own))
         for told, model in zip(plain["model"], self.model, strict=True):
             told["options"] = numbers(model.options)
+        plain["side"] = [{key: told[key] for key in told if key not in WHERE} for told in plain["side"]]
         return plain
 
 

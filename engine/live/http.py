@@ -4,7 +4,8 @@ Against a hostile page in the operator's browser: a command wants ``Content-Type
 that, and no other origin is ever allowed), an ``Origin`` that is this server's own where there is one, and every answer
 that tells something of the run wants a ``Host`` that is loopback or named in the config, so that a foreign name which
 was pointed here (DNS rebinding) gets nothing. ``/health``, ``/ready`` and ``/metrics`` answer any host: a scraper in a
-container calls the daemon by its own name for it.
+container calls the daemon by its own name for it. So does ``POST /side/NAME``, a side stream's webhook: who knows its
+secret signs the body.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from adapters.side.sources.webhook import SIGNATURE, Webhook
 from engine.live.blackbox.index import BoxError
 from engine.live.bus import BusFull
 from engine.live.journal import JournalNotWritten
@@ -43,6 +45,8 @@ COMMANDS: Final[Mapping[str, frozenset[str]]] = {
 """What may be commanded, each with the arguments it takes; all of them are text, optional but for contests."""
 
 OPEN_TO_ANY_HOST: Final = frozenset({"/health", "/ready", "/metrics"})
+SIGNED: Final = "/side/"
+"""Paths below it are open to any host and origin: a signature is asked for."""
 
 ASSETS: Final = {
     "/": ("index.html", "text/html"),
@@ -76,6 +80,8 @@ ANY_ADDRESS: Final = {"0.0.0.0", "::", ""}
 
 MAX_BODY: Final = 65_536
 STOP_S: Final = 2.0
+BODY_S: Final = 10.0
+"""How long the body of a webhook may take."""
 
 
 class HttpError(RuntimeError):
@@ -100,8 +106,10 @@ class HttpServer:
         *,
         hosts: Collection[str] = (),
         pack: Callable[[str], Awaitable[str]] | None = None,
+        webhooks: Mapping[str, Webhook] | None = None,
         card: Callable[[str], Mapping[str, Any]] | None = None,
     ) -> None:
+        self._webhooks = dict(webhooks or {})
         self._view = view
         self._command = command
         self._pack = pack
@@ -162,6 +170,7 @@ class HttpServer:
             web.get("/models/{version}", self._model),
             web.post("/command/{name}", self._commanded),
             web.post("/blackbox", self._packed),
+            web.post("/side/{name}", self._told),
         ]
 
     async def _asset(self, request: web.Request) -> web.Response:
@@ -234,6 +243,26 @@ class HttpServer:
         except BoxError as error:
             raise Refused(503, str(error)) from error
 
+    async def _told(self, request: web.Request) -> web.Response:
+        """A side stream's row by webhook; a name that is none is answered as a wrong signature is."""
+        door = self._webhooks.get(request.match_info["name"])
+        try:
+            async with asyncio.timeout(BODY_S):
+                body = await request.read()
+        except TimeoutError as error:
+            raise Refused(408, f"expected the body within {BODY_S:g} s") from error
+        status = 401 if door is None else door.take(body, request.headers.get(SIGNATURE, ""))
+        if status != 202:
+            raise Refused(status, TOLD[status])
+        return _json({"taken": True}, status=202)
+
+
+TOLD: Final = {
+    401: f"expected {SIGNATURE} with the HMAC-SHA256 of the body, found another",
+    413: "expected a smaller body",
+    503: "expected fewer payloads waiting; try again later",
+}
+
 
 class Refused(Exception):
     """A request that is answered with a status other than 200 and one line that says why."""
@@ -269,9 +298,11 @@ def _guarded(hosts: Collection[str], commit: Callable[[], None]) -> Middleware:
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            if request.path not in OPEN_TO_ANY_HOST and not is_trusted(request.headers.get("Host", ""), hosts):
+            is_signed = request.method == "POST" and request.path.startswith(SIGNED)
+            is_open = is_signed or request.path in OPEN_TO_ANY_HOST
+            if not is_open and not is_trusted(request.headers.get("Host", ""), hosts):
                 raise Refused(403, "expected a Host of this machine, found another: use 127.0.0.1 or localhost")
-            if request.method not in ("GET", "HEAD"):
+            if request.method not in ("GET", "HEAD") and not is_signed:
                 _refuse_foreign(request)
             commit()
             return await handler(request)

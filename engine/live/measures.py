@@ -8,6 +8,7 @@ from importlib.metadata import version
 from engine.core.engine import Engine
 from engine.live.measures_memory import memory
 from engine.live.measures_models import contests, models
+from engine.live.measures_side import side_streams
 from engine.live.measures_truth import truth
 from engine.live.metrics import Snapshot
 from engine.live.training import FAILURES
@@ -27,6 +28,7 @@ def measure(view: View) -> Snapshot:
     truth(view.runner.engine, values)
     models(view.model_summaries(), values)
     contests(view.contests(), values)
+    side_streams(view.side(), values)
     memory(view.remembered(), view.runner.engine.digest, values)
     runner = view.runner
     return Snapshot(

@@ -47,6 +47,8 @@ PREFIX: Final = "papertape_"
 LABELS: Final = {
     "run": "the run's name in the config",
     "version": "of Papertape",
+    "stream": "a side stream's name in the config",
+    "outcome": "`accepted`, or why a row of a side stream was refused, a fixed set of words",
     "venue": "a venue's name in the config",
     "symbol": "an instrument, `venue:SYMBOL`",
     "side": "`bid` or `ask`",
@@ -69,7 +71,7 @@ LABELS: Final = {
 }
 """Every label there is; none grows with time."""
 
-_VENUE, _SYMBOL, _MODEL, _STRATEGY = ("venue",), ("symbol",), ("model",), ("strategy",)
+_VENUE, _SYMBOL, _MODEL, _STRATEGY, _STREAM = ("venue",), ("symbol",), ("model",), ("strategy",), ("stream",)
 _GRADED = ("model", "who", "verdict")
 
 _TRADED, _MISSED = ("strategy", "symbol"), ("strategy", "symbol", "horizon")
@@ -113,6 +115,11 @@ TABLE: Final[tuple[Metric, ...]] = (
     Metric("venue_reconnects_total", "counter", _VENUE, "Times the connection was opened again."),
     Metric("venue_malformed_total", "counter", _VENUE, "Frames that could not be parsed."),
     Metric("venue_unknown_total", "counter", _VENUE, "Frames of a kind that the adapter does not use."),
+    Metric("side_rows_total", "counter", ("stream", "outcome"), "Rows of a side stream, by what became of them."),
+    Metric("side_failures_total", "counter", _STREAM, "Times that its source could not be had, or was lost."),
+    Metric("side_quality", "gauge", _STREAM, "What validation thinks of its rows lately, 0 to 1."),
+    Metric("side_usable", "gauge", _STREAM, "1 when it has spoken, is not stale and not quarantined."),
+    Metric("side_age_seconds", "gauge", _STREAM, "Since its last row was available; absent before the first."),
     Metric("book_ready", "gauge", _SYMBOL, "1 when the book is verified by a snapshot and without a gap since."),
     Metric("book_price", "gauge", ("symbol", "side"), "Best price, quote currency."),
     Metric("book_size", "gauge", ("symbol", "side"), "Displayed size at the best price, base asset or contracts."),

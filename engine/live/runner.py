@@ -13,9 +13,10 @@ import structlog
 
 from adapters.connection import Connection
 from adapters.entry import Entry, EntryKind
+from adapters.side.taped import to_entry
 from engine.core.drift_facts import AlarmGraded, AnswerEnded, RegimeTold, Trial
 from engine.core.engine import Engine
-from engine.core.events import CLOCK, Batch, Command, Measured, ModelReady, row
+from engine.core.events import CLOCK, Batch, Command, Judged, Measured, ModelReady, Observed, row
 from engine.core.money_facts import (
     Dividend,
     Funding,
@@ -27,6 +28,7 @@ from engine.core.money_facts import (
     Split,
 )
 from engine.core.records import (
+    AnyFact,
     Commanded,
     DriftAlarm,
     FeedState,
@@ -43,6 +45,8 @@ from engine.core.records import (
     Sent,
     StrategyStopped,
 )
+from engine.core.side import GOOD
+from engine.core.side_facts import SideChanged
 from engine.live.bus import Bus, BusFull, Item
 from engine.live.clock import Clock
 from engine.live.journal import JournalNotWritten
@@ -67,7 +71,7 @@ DRIFT = (DriftAlarm, AlarmGraded, AnswerEnded, RegimeTold, Trial)
 
 MODELS = (*DRIFT, ModelSwapped, ModelRefused, Promoted)
 
-LOGGED = (FeedState, *MODELS, RiskAction, StrategyStopped, Rejected, *MONEY)
+LOGGED = (FeedState, *MODELS, RiskAction, StrategyStopped, SideChanged, Rejected, *MONEY)
 
 LOUD = {
     StrategyStopped: "error",
@@ -160,6 +164,11 @@ class Runner:
             measured = Measured(self.clock.now_ns(), venue, rtt_ns, delay_ns)
             self._tape(Entry(EntryKind.PINGED, measured.recv_ns, venue, "", b"%d %d" % (rtt_ns, delay_ns)))
             self.bus.put_measured(measured)
+
+    def side(self, item: Observed | Judged) -> None:
+        """A side stream says something that passed its validation; the caller waited for room on the bus."""
+        self._tape(to_entry(item))
+        self.bus.put_side(item)
 
     async def run(self) -> None:
         """Serve the bus until cancelled.
@@ -262,7 +271,7 @@ class Runner:
                     self.training.start(fact.model)
             elif isinstance(fact, LOGGED):
                 words = {name: getattr(fact, name) for name in fact.__struct_fields__}
-                level = "warning" if isinstance(fact, FeedState) and not fact.ready else LOUD.get(type(fact), "info")
+                level = "warning" if _is_loss(fact) else LOUD.get(type(fact), "info")
                 getattr(log, level)(type(fact).__name__, **words)
             elif isinstance(fact, Commanded):
                 log.info("Commanded", name=fact.name, args=fact.args)
@@ -317,3 +326,10 @@ class Runner:
             if (fill["order"], fill["number"]) == (fact.order, fact.number):
                 fill["grade"], fill["graded"] = fact.grade, fact.reason
                 return
+
+
+def _is_loss(fact: AnyFact) -> bool:
+    """A book or a side stream that cannot be used any more."""
+    if isinstance(fact, FeedState):
+        return not fact.ready
+    return isinstance(fact, SideChanged) and fact.state != GOOD

@@ -79,7 +79,8 @@ class StateDir:
         Raises:
             StateDirError: the disk refuses.
         """
-        left = [self.path / name for name in ("journal", "snapshots", "tape", "models", "run.json", "report.html")]
+        names = ("journal", "snapshots", "tape", "models", "side", "run.json", "report.html")
+        left = [self.path / name for name in names]
         left = [one for one in left if one.exists() and (one.is_file() or any(one.iterdir()))]
         if not left:
             return None

@@ -50,7 +50,8 @@ class Sample(NamedTuple):
 class View:
     """Reads the runner, its engine, the models and the feeds. Call it on the loop; what it returns is its caller's.
 
-    ``remembered`` gives what is shown of journal, recovery and black boxes; a run without a journal has nothing.
+    ``side`` gives the side streams, with their validation where they are live; ``remembered`` what is shown of journal,
+    recovery and black boxes, and nothing in a run without a journal.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class View:
         self.run_name = run_name
         self.started_ns = started_ns
         self.remembered: Callable[[], dict[str, Any]] = dict
+        self.side: Callable[[], list[dict[str, Any]]] = runner.engine.side.plain
         self.heard = Heard()
         self.history: deque[Sample] = deque(maxlen=HISTORY)
         runner.sinks.append(self.heard)
@@ -172,6 +174,7 @@ class View:
             "inputs": runner.processed,
             "longest_turn_ms": round(runner.longest_turn_ns / 1e6, 3),
             "venue_latency": self.latencies(),
+            "side": self.side(),
             "recent_fills": self.fills(),
             "notable": self.notable(),
             **history,

@@ -24,7 +24,8 @@ def drift(view: View) -> dict[str, str]:
 
 def reasons(view: View) -> list[str]:
     """All that stands between the run and a trade; empty when it trades."""
-    return [*_halted(view), *_venues(view), *_books(view), *_stopped(view), *_models(view), *_orders(view)]
+    own = (*_stopped(view), *_models(view), *_side(view), *_orders(view))
+    return [*_halted(view), *_venues(view), *_books(view), *own]
 
 
 def strategies(view: View) -> dict[str, dict[str, Any]]:
@@ -104,6 +105,16 @@ def last_alarm(model: Mapping[str, Any]) -> str:
     if graded is None or graded["alarm"]["number"] != alarm["number"]:
         return f"{told}; not judged yet"
     return f"{told}; {graded['grade']}: {graded['reason']}"
+
+
+def _side(view: View) -> Iterator[str]:
+    for one in view.side():
+        name, failure, refusal = one["stream"], one.get("failure", ""), one.get("last_refusal", "")
+        if not one["observations"] and one["state"] != "quarantined":
+            yield f"side stream {name} has given no row yet: {failure or refusal or 'nothing came'}"
+        elif one["state"] != "good":
+            more = f" ({failure})" if failure else ""
+            yield f"side stream {name} is {one['state']}, so its values are missing: {one['reason']}{more}"
 
 
 def _orders(view: View) -> Iterator[str]:

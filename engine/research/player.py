@@ -14,8 +14,9 @@ import numpy as np
 
 from adapters.entry import Entry, EntryKind
 from adapters.feed import Feed
+from adapters.side.taped import from_entry
 from engine.core.engine import Engine
-from engine.core.events import BATCH, CLOCK, Batch, Command, Measured, ModelReady, row
+from engine.core.events import BATCH, CLOCK, Batch, Command, Input, Measured, ModelReady, row
 from engine.core.records import FeedState, Record
 
 DEFAULT_BLOCK: Final = 65_536
@@ -94,6 +95,9 @@ class Player:
         elif kind is EntryKind.PINGED:
             self.flush()
             self._process(Measured(entry.ns, entry.source, *(int(word) for word in entry.data.split())))
+        elif kind in (EntryKind.OBSERVED, EntryKind.JUDGED):
+            self.flush()
+            self._process(from_entry(entry))
         else:
             for output in self.feeds[entry.source].apply(entry):
                 if isinstance(output, np.ndarray):
@@ -126,7 +130,7 @@ class Player:
         if len(self._waiting) >= self._block or self._waiting_rows >= BLOCK_ROWS:
             self.flush()
 
-    def _process(self, item: Batch | Command | ModelReady | Measured) -> None:
+    def _process(self, item: Input) -> None:
         records = self.engine.process(item)
         # A recording holds no answer to a new request for a snapshot, so a book that the engine found wrong stays not
         # ready until the tape brings a snapshot of its own; a run's own tape has the DOUBTED entries on it.

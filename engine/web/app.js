@@ -196,6 +196,15 @@ function showTables() {
     { head: "malformed", cell: (row) => [count(row.malformed), row.malformed ? "warn" : "soft"] },
     { head: "", cell: (row) => (row.open ? ["open", "up"] : ["lost", "down"]) },
   ], Object.entries(state.venues).map(([name, venue]) => ({ name, ...venue })), "No venue.");
+  $("side-box").hidden = state.side.length === 0;
+  showTable($("side"), [
+    { head: "stream", left: true, grow: true, cell: (row) => [row.stream, "", JSON.stringify(row.values)] },
+    { head: "accepted", cell: (row) => count(row.accepted ?? row.observations) },
+    { head: "refused", cell: (row) => [count(Object.values(row.rejected ?? {}).reduce((a, b) => a + b, 0)), "soft", row.last_refusal ?? ""] },
+    { head: "quality", cell: (row) => row.quality.toFixed(2) },
+    { head: "age", cell: (row) => (row.age_s === null ? "–" : age(row.age_s * 1000)) },
+    { head: "", cell: (row) => (row.state === "good" ? ["good", "up"] : [row.state || "silent", "warn", row.reason || row.failure || ""]) },
+  ], state.side, "");
   showTable($("cash"), [
     { head: "currency", left: true, grow: true, cell: (row) => row[0] },
     { head: "balance", cell: (row) => [short(row[1]), "", row[1]] },

@@ -73,7 +73,7 @@ def test_every_fact_is_in_the_union_of_records() -> None:
      "engine/core/venue", "engine/features", "engine/learn", "engine/learn/drift", "engine/learn/ensemble",
      "engine/learn/experts", "engine/learn/foreign", "engine/learn/linear", "engine/learn/networks", "engine/live",
      "engine/live/journal", "engine/live/recovery", "engine/live/registry", "engine/live/blackbox",
-     "engine/live/shards", "engine/research", "adapters", "strategies", "deploy", "tests"],
+     "engine/live/shards", "engine/research", "adapters", "adapters/side", "strategies", "deploy", "tests"],
 )  # fmt: skip
 def test_every_folder_says_what_lives_there(folder: str) -> None:
     assert (ROOT / folder / "README.md").read_text().startswith("# ")
@@ -83,6 +83,7 @@ def test_files_named_in_readmes_exist() -> None:
     readmes = [
         ROOT / "README.md",
         *ROOT.glob("*/README.md"),
+        *ROOT.glob("adapters/*/README.md"),
         *ROOT.glob("engine/*/README.md"),
         *ROOT.glob("engine/core/*/README.md"),
         *ROOT.glob("engine/live/*/README.md"),

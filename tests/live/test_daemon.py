@@ -44,13 +44,13 @@ def papertape(*words: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProce
 
 
 class Daemon:
-    """A running daemon."""
+    """A running daemon, of the demo's config or that of ``toml``, whose run is called ``name``."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, toml: Path | None = None, name: str = "demo") -> None:
         self.folder = folder
-        self.state = folder / "demo"
+        self.state = folder / name
         self.log = (folder / "stderr").open("w")
-        words = [*PAPERTAPE, "run", str(self.config(folder)), "--json"]
+        words = [*PAPERTAPE, "run", str(toml or self.config(folder)), "--json"]
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=self.log, text=True, cwd=ROOT)
         self.url = str(self.wait(lambda: json.loads((self.state / "daemon.json").read_text())["url"]))
 

@@ -17,13 +17,19 @@ from engine.core.venue.paper_settings import PaperSettings
 from engine.learn.labels import Matured
 from engine.learn.scorebook import Scorebook
 from engine.learn.targets import Target
+from engine.live.build import build_engine
+from engine.live.bus import Bus
+from engine.live.clock import Clock
 from engine.live.latency import Latency
 from engine.live.measures import measure
 from engine.live.metrics import BOUNDS_NS, LABELS, PREFIX, TABLE, Exporter, Snapshot, markdown
 from engine.live.recovery.shown import remembered
+from engine.live.runner import Runner
+from engine.live.side import Sides, sources_of
 from tests.data import ROOT
 from tests.market import BTC, MS, S, Script
-from tests.recovering import Life
+from tests.recovering import BTC as RECOVERING
+from tests.recovering import Life, config
 from tests.watched import Watched, buys
 
 
@@ -60,7 +66,30 @@ def traded() -> Watched:
     watched.runner.measured("v", 3 * MS)
     watched.runner.drain(1)
     watched.view.remembered = lambda: KEPT
+    watched.view.side = lambda: [SIDE]
     return watched
+
+
+SIDE: dict[str, Any] = {
+    "stream": "funding",
+    "state": "good",
+    "reason": "",
+    "observations": 3,
+    "values": {"rate": 1.0},
+    "event_ns": 1,
+    "available_ns": 2,
+    "age_s": 1.5,
+    "quality": 0.9,
+    "payloads": 4,
+    "received": 5,
+    "accepted": 3,
+    "rejected": {"range": 2},
+    "failures": 1,
+    "failure": "",
+    "last_refusal": "range: rate",
+    "unstored": 0,
+}
+"""A side stream as ``Sides.plain`` gives it; a test below holds its keys to that."""
 
 
 KEPT: dict[str, Any] = {
@@ -96,6 +125,15 @@ def test_what_is_remembered_has_the_keys_that_are_measured(tmp_path: Path) -> No
     assert told["journal"]["snapshot_age_s"] is None
     assert remembered(None, None, 0) == {}
     life.stop()
+
+
+def test_a_side_stream_has_the_keys_that_are_measured(tmp_path: Path) -> None:
+    section = {"name": "funding", "source": "file", "path": "x", "format": "jsonl", "fields": {"rate": {"path": "$.r"}}}
+    settings = config(side=[section])
+    engine = build_engine(settings, [RECOVERING], inline_training=False).engine
+    runner = Runner(engine, Bus(), Clock(), lambda entry: None)
+    sides = Sides(settings, sources_of(settings, {}), runner, tmp_path)
+    assert set(sides.plain()[0]) == set(SIDE)
 
 
 def page(watched: Watched) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:

@@ -68,7 +68,10 @@ def differences(old: Mapping[str, Any], new: AppConfig) -> list[str]:
     ]
 
 
-_SECTIONS: Final = ("venue", "paper", "risk", "strategy", "model", "contest")
+_SECTIONS: Final = ("venue", "paper", "risk", "strategy", "model", "contest", "side")
+_OF_SIDE: Final = ("format", "rows", "fields", "time", "text", "key", "stale", "oldest")
+"""Keys of a side stream that decide what its values mean; its limits may change."""
+
 _ELSEWHERE: Final = ("ws_url", "rest_url", "transport", "market")
 """Keys of a venue that say where it is: the data are the same from there."""
 
@@ -77,9 +80,13 @@ def _deciding(plain: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for section in _SECTIONS:
         _flatten(section, plain.get(section), found)
-    return {
-        key: value for key, value in found.items() if not (key.startswith("venue.") and key.split(".")[2] in _ELSEWHERE)
-    }
+    return {key: value for key, value in found.items() if _decides(key.split("."))}
+
+
+def _decides(path: list[str]) -> bool:
+    if path[0] == "venue":
+        return path[2] not in _ELSEWHERE
+    return path[0] != "side" or path[2] in _OF_SIDE
 
 
 def _flatten(path: str, value: Any, found: dict[str, Any]) -> None:

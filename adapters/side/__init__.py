@@ -1,0 +1,1 @@
+"""Side streams: data beside the markets, from their sources to validated rows. See README.md."""

@@ -1,0 +1,1 @@
+"""Where payloads of side streams come from: one file a kind."""
