@@ -152,6 +152,9 @@ class Prophet:
         del contest, model
         return ()
 
+    def retrain(self, model: str) -> None:
+        raise ValueError(f"model: expected a run with models, found none for {model!r}")
+
     def swap(self, ready: ModelReady) -> Sequence[AnyFact]:
         del ready
         return ()

@@ -104,6 +104,12 @@ class Commands:
         except ValueError as error:
             self._engine.emit(Note("", {command.name: str(error)}))
 
+    def _retrain(self, command: Command) -> None:
+        try:
+            self._engine.signals.retrain(str(command.args.get("model")))
+        except ValueError as error:
+            self._engine.emit(Note("", {command.name: str(error)}))
+
     def _reload(self, command: Command) -> None:
         only = command.args.get("strategy")
         engine = self._engine
@@ -241,5 +247,6 @@ COMMANDS = {
     "reload": Commands._reload,
     "promote": Commands._promote,
     "rollback": Commands._promote,
+    "retrain": Commands._retrain,
 }
 """Every command by name."""

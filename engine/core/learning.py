@@ -45,6 +45,10 @@ class Learning(Protocol):
         """Make a model the champion of a contest, or (None) bring the predecessor back; raises ``ValueError``."""
         ...
 
+    def retrain(self, model: str) -> None:
+        """Have a model trained as soon as it has the rows; raises ``ValueError``."""
+        ...
+
 
 class NoLearning:
     """A run without models."""
@@ -68,3 +72,6 @@ class NoLearning:
     def promote(self, contest: str, model: str | None) -> Sequence[AnyFact]:
         del model
         raise ValueError(f"contest: expected a run with models, found none for {contest!r}")
+
+    def retrain(self, model: str) -> None:
+        raise ValueError(f"model: expected a run with models, found none for {model!r}")

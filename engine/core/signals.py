@@ -74,6 +74,12 @@ class Signals:
         self.flush()
         self._learned(self._learning.promote(contest, model))
 
+    def retrain(self, model: str) -> None:
+        """A person's word that a model be trained now; raises ``ValueError`` for what cannot be."""
+        self.flush()
+        self._learning.retrain(model)
+        self.arm()
+
     def _learned(self, facts: Sequence[AnyFact]) -> None:
         for fact in facts:
             if isinstance(fact, Signal):

@@ -101,6 +101,7 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     stale_ns: int = 10 * SECOND_NS
     retrain_every_ns: int = 30 * SECOND_NS
     retrain_timeout_ns: int = 600 * SECOND_NS
+    retrain_on_decay: float = 0.0
     window_rows: int = 6000
     memory_rows: int = 0
     min_rows: int = 150

@@ -152,6 +152,20 @@ class Models:
         one = self.contests[contest]
         return (one.roll_back() if model is None else one.crown(model),)
 
+    def retrain(self, model: str) -> None:
+        """A person's word: train a model as soon as it has the rows.
+
+        Raises:
+            ModelError: no such model, or one that is never trained.
+        """
+        slot = self.slot(model)
+        if not slot.model.is_trained:
+            raise ModelError(
+                f"model {model}: expected one that is trained on a window, found {slot.settings.use}, which learns "
+                "from each label"
+            )
+        slot.is_asked_for = True
+
     def _plan(self) -> None:
         self._next_ns = min((slot.next_due_ns() for slot in self._slots.values()), default=NEVER_NS)
 

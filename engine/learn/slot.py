@@ -18,6 +18,7 @@ from engine.learn.contest import Contest
 from engine.learn.contract import Model, ModelError, ModelSettings, model_class
 from engine.learn.curves import Curves
 from engine.learn.curves import told as curves_told
+from engine.learn.decay import Decay
 from engine.learn.guard import Guard, teach
 from engine.learn.inputs import Inputs
 from engine.learn.jobs import LentJob, TrainJob
@@ -44,6 +45,7 @@ _COUNTERS = (
     "is_for_drift",
     "is_silent",
     "drifted",
+    "is_asked_for",
     "regime",
     "stopped",
 )
@@ -83,6 +85,8 @@ class Slot:
         self.requested_ns = -NEVER_NS  # of the last retraining
         self.in_flight_ns = NEVER_NS  # since when a training is under way; NEVER_NS: none is
         self.drifted = False  # a retraining is wanted because of drift
+        self.is_asked_for = False  # a retraining is wanted by a person
+        self.decay = Decay(settings.retrain_on_decay, max(1, round(settings.overlap)))
         self.is_for_drift = False  # the training under way was asked for because of drift
         self.regime = -1  # which regime samples are counted to; -1: none is told
         self.stopped = ""  # why the model is asked no more
@@ -146,6 +150,8 @@ class Slot:
                 book.update(one)
                 name = "" if one is matured else str(target)
                 facts.append(LabelScored(settings.name, settings.symbol, one.id, one.prediction, one.label, name))
+        if matured.prediction is not None:
+            self.decay.update(matured.prediction, matured.label)
         self._guard(matured, now_ns, facts)
         teach(self.model, matured)
         self.guard.learned(matured)
@@ -202,11 +208,13 @@ class Slot:
             return
         every = settings.retrain_every_ns
         scheduled = every > 0 and now_ns - self.requested_ns >= every
-        if not (scheduled or self.drifted) or len(self.window) < settings.min_rows:
+        causes = {"demand": self.is_asked_for, "drift": self.drifted, "decay": self.decay.is_due, "schedule": scheduled}
+        cause = next((name for name, wanted in causes.items() if wanted), "")
+        if not cause or len(self.window) < settings.min_rows:
             return
-        cause = "drift" if self.drifted else "schedule"
         self.is_for_drift = self.drifted
-        self.drifted = False
+        self.drifted = self.is_asked_for = False
+        self.decay.answered()
         self.requested_ns = self.in_flight_ns = now_ns
         self.retrains += 1
         facts.append(RetrainRequested(settings.name, cause, len(self.window)))
@@ -287,6 +295,7 @@ class Slot:
             return (ModelRefused(name, version, text),)
         self.swaps += 1
         self.version = version
+        self.decay.renew()
         self.trial_left = self.settings.drift.grade
         if self.is_for_drift:
             self.guard.watch.renew()
@@ -338,6 +347,7 @@ class Slot:
             "curves": self.curves.save() if self.curves is not None else None,
             "trained": list(self._trained) if self._trained else None,
             "guard": self.guard.save(),
+            "decay": self.decay.save(),
         }
 
     def knowledge(self) -> dict[str, Any]:
@@ -368,5 +378,6 @@ class Slot:
         if self.curves is not None:
             self.curves.load(state["curves"])
         self.guard.load(state["guard"])
+        self.decay.load(state["decay"])
         trained = state["trained"]
         self._trained = (trained[0], trained[1], trained[2], trained[3]) if trained else None

@@ -303,6 +303,7 @@ def _model_settings(
         "drift_delta",
         "window_rows",
         "memory_rows",
+        "retrain_on_decay",
         "min_rows",
         "learning_rate",
         "hidden",

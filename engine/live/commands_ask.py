@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     for ask in (status, positions, orders, fills, truth, why):
         app.command()(ask)
-    for tell in (halt, resume, flatten, reload, promote, rollback):
+    for tell in (halt, resume, flatten, reload, promote, rollback, retrain):
         app.command()(tell)
 
 
@@ -140,6 +140,16 @@ def rollback(
 ) -> None:
     """Bring the champion before the present one back."""
     _tell(_find(url, run), "rollback", {"contest": contest}, json_)
+
+
+def retrain(
+    model: Annotated[str, typer.Argument(help="The name of a [[model]] that is trained on a window.")],
+    url: Url = "",
+    run: Run = HERE,
+    json_: Json = False,
+) -> None:
+    """Have a model trained now, whatever its schedule says."""
+    _tell(_find(url, run), "retrain", {"model": model}, json_)
 
 
 def reload(url: Url = "", run: Run = HERE, strategy: Only = "", json_: Json = False) -> None:

@@ -144,6 +144,7 @@ class ModelSection(Section):
     stale: Duration | None = None
     retrain_every: Duration | None = None
     retrain_timeout: Duration | None = None
+    retrain_on_decay: float | None = Field(default=None, ge=0, lt=1)
     drift_cooldown: Duration | None = None
     drift: str | None = None
     drift_budget: str | None = None

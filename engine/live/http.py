@@ -41,8 +41,9 @@ COMMANDS: Final[Mapping[str, frozenset[str]]] = {
     "reload": frozenset({"strategy"}),
     "promote": frozenset({"contest", "model"}),
     "rollback": frozenset({"contest"}),
+    "retrain": frozenset({"model"}),
 }
-"""What may be commanded, each with the arguments it takes; all of them are text, optional but for contests."""
+"""What may be commanded, each with its arguments; all of them are text, optional but for contests and models."""
 
 OPEN_TO_ANY_HOST: Final = frozenset({"/health", "/ready", "/metrics"})
 SIGNED: Final = "/side/"
@@ -215,6 +216,8 @@ class HttpServer:
             raise Refused(400, f"strategy: expected one of {', '.join(known)}, found {strategy[:80]!r}")
         if name in ("promote", "rollback"):
             self._check_contest(args)
+        if name == "retrain":
+            self._check_trained(args)
         since_ns = self._view.runner.clock.now_ns()  # the engine's clock passes this when it has obeyed
         try:
             self._command(name, args)
@@ -222,6 +225,14 @@ class HttpServer:
         except BusFull as error:
             raise Refused(503, str(error)) from error
         return _json({"taken": name, "args": args, "ns": since_ns}, status=202)
+
+    def _check_trained(self, args: Mapping[str, str]) -> None:
+        """Refuse a model that the run does not have, or that is never trained, while the one who asks still listens."""
+        models = self._view.models
+        trained = [name for name in models.names if models.slot(name).model.is_trained] if models is not None else []
+        if args.get("model") not in trained:
+            known = ", ".join(trained) or "none that is trained on a window"
+            raise Refused(400, f"model: expected one of {known}, found {args.get('model', '')[:80]!r}")
 
     def _check_contest(self, args: Mapping[str, str]) -> None:
         """Refuse a contest or model that the run does not have, while the one who asks still listens."""

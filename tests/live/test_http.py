@@ -156,7 +156,7 @@ class TestCommands:
         assert not served.watched.engine.halted
 
     async def test_the_list_is_what_the_engine_obeys_but_for_start_and_stop(self, served: Served) -> None:
-        plain = [name for name in COMMANDS if "contest" not in COMMANDS[name]]
+        plain = [name for name in COMMANDS if not COMMANDS[name] & {"contest", "model"}]
         for name in plain:
             assert (await served.command(name))[0] == 202
         served.watched.runner.drain(10)
@@ -166,6 +166,11 @@ class TestCommands:
         for name in ("promote", "rollback"):
             status, told = await served.command(name, '{"contest": "best"}')
             assert (status, told["error"]) == (400, "contest: expected one of none, found 'best'")
+
+    async def test_a_model_that_there_is_not(self, served: Served) -> None:
+        status, told = await served.command("retrain", '{"model": "net"}')
+        expected = "model: expected one of none that is trained on a window, found 'net'"
+        assert (status, told["error"]) == (400, expected)
 
     @pytest.mark.parametrize("name", ["start", "stop", "explode"])
     async def test_an_unknown_one(self, served: Served, name: str) -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from engine.core.events import Frames, ModelReady
 from engine.core.records import AnyFact, LabelScored, ModelRefused, ModelSwapped, RetrainRequested, Signal
+from engine.learn.contract import ModelError
+from engine.learn.decay import Decay
 from engine.learn.ensemble.parcel import pack, trained
 from engine.learn.models import Models
 from engine.learn.networks.payload import unpack
@@ -145,3 +147,49 @@ def test_the_card_says_what_it_was_trained_on(frames: Frames) -> None:
     card = unpack(type(models.slot("m").model).fit(job), job.features).card
     assert (card.model, card.use, card.rows, card.horizon_ns) == ("m", "mlp", len(job.y), SECOND)
     assert (card.first_ns, card.last_ns) == (int(job.times_ns[0]), int(job.times_ns[-1]))
+
+
+def test_a_person_may_ask_for_a_training_whenever_there_are_rows(frames: Frames) -> None:
+    models = Models(INSTRUMENTS, [settings(FITTED, min_rows=50, retrain_every_ns=0), settings("zero", name="z")])
+    assert requests(drive(models, frames[:1500])) == []
+    models.retrain("m")
+    ((now, asked),) = requests(drive(models, frames[1500:]))
+    assert (asked.model, asked.cause) == ("m", "demand") and now <= frames["recv_ns"][1500] + 100 * MS
+    with pytest.raises(ModelError, match="expected one that is trained on a window, found zero"):
+        models.retrain("z")
+    with pytest.raises(ModelError, match="expected one of m, z"):
+        models.retrain("ghost")
+
+
+def test_what_was_asked_for_outlives_a_restart(frames: Frames) -> None:
+    asked = [settings(FITTED, min_rows=50, retrain_every_ns=0)]
+    models, again = Models(INSTRUMENTS, asked), Models(INSTRUMENTS, asked)
+    drive(models, frames[:1500])
+    models.retrain("m")
+    again.load(models.save())
+    assert len(requests(drive(again, frames[1500:]))) == 1
+
+
+def test_a_model_that_explains_less_than_it_did_is_trained_again() -> None:
+    """The payload is what it says of every row: right for the first half of the labels, wrong for the second."""
+    decay = Decay(0.5, 10)
+    chance = np.random.default_rng(1)
+    due = []
+    for at in range(8000):
+        label = float(chance.normal()) + (0.5 if at < 4000 else -0.5)
+        decay.update(0.5, label)
+        due.append(decay.is_due)
+    assert not any(due[:4000]) and due.index(True) < 6000
+    other = Decay(0.5, 10)
+    other.load(decay.save())
+    assert other.save() == decay.save() and other.is_due
+    decay.answered()
+    assert not decay.is_due and decay.labels == 0
+
+
+def test_decay_is_off_by_default_and_bad_labels_leave_it_silent() -> None:
+    off, odd = Decay(0.0, 1), Decay(0.9, 1)
+    for _ in range(1000):
+        off.update(1.0, -5.0)
+        odd.update(float("nan"), 1.0)
+    assert not off.is_due and off.labels == 0 and not odd.is_due
