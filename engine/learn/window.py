@@ -148,6 +148,9 @@ def _older(ring: _Ring, lent: Lent, before_ns: int) -> dict[str, npt.NDArray[Any
     return {}
 
 
+_PLAIN: Final = ("capacity", "width", "labels", "blocks", "begun", "added", "holes")
+
+
 class Window:
     """At most ``capacity`` rows of (time, features, label); the oldest makes room.
 
@@ -185,6 +188,17 @@ class Window:
         self._memory, self._ring, self._header = memory, ring_of(self.capacity), ring.header
         self._times, self._ends = ring.arrays["times"], ring.arrays["ends"]
         self._weights, self._y, self._x = ring.arrays["weights"], ring.arrays["y"], ring.arrays["x"]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Arrays are views of the memory: a copy of each by itself would see nothing of what the others write."""
+        plain = {name: getattr(self, name) for name in _PLAIN}
+        return {**plain, "memory": bytes(self._memory[: self.size])}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name in _PLAIN:
+            setattr(self, name, state[name])
+        self.name = ""  # the memory is its own
+        self._take(bytearray(state["memory"]))
 
     def settle(self, memory: Memory, name: str = "") -> None:
         """Move into another memory of at least ``size`` bytes, for instance one that another process can see."""

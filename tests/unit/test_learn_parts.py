@@ -22,6 +22,7 @@ from engine.learn.online import SPEAKS_AFTER, RiverLinear
 from engine.learn.scaler import Scaler
 from engine.learn.scoring import Scores
 from engine.learn.window import Lent, Rows, Window, WindowLost, collect
+from engine.live.recovery.codec import freeze, thaw
 from tests.learning import settings
 
 NUMBERS = st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: round(value, 6))
@@ -235,6 +236,21 @@ def test_lent_rows_stay_as_they_were_until_too_many_new_ones_come() -> None:
     window.add(99, np.zeros(2), np.zeros(2))
     with pytest.raises(WindowLost, match="from 13 on, found that 80 newer"):
         collect(lent, shared)
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_a_window_in_a_snapshot_goes_on_as_if_nothing_had_happened(is_shared: bool) -> None:
+    window = Window(20, 2, memory_rows=64)
+    if is_shared:
+        window.settle(bytearray(window.size + 100), "here")
+    for i in range(130):
+        window.add(i, np.full(2, i), float(i), i + 7, 0.5)
+    again = thaw(freeze(window))
+    assert again.name == "" and same(again.rows(), window.rows())
+    for one in (window, again):
+        for i in range(130, 260):
+            one.add(i, np.full(2, i), float(i), i + 7, 0.5)
+    assert same(again.rows(), window.rows()) and again.rows().times_ns[-1] == 259
 
 
 def test_rows_whose_labels_end_early_are_put_in_the_order_of_their_samples() -> None:

@@ -14,6 +14,7 @@ import structlog.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.core.drift_facts import AlarmGraded, Trial
 from engine.core.records import (
     AnyFact,
     Commanded,
@@ -34,6 +35,7 @@ from engine.live.registry.log import Event
 from engine.live.registry.registry import Registry
 from engine.live.registry.shelf import Shelf, version_told
 from engine.live.registry.store import NO_MODEL, Store, content_name
+from engine.live.registry.words import _event
 from engine.live.statedir import StateDirError
 from tests.frames import SECOND
 from tests.learning import INSTRUMENTS, settings
@@ -121,14 +123,30 @@ def test_the_whole_life_of_a_version() -> None:
     one.hear(5, RetrainRequested("net", "drift", 200))
     assert (one.lives.models["net"].trigger, one.lives.models["net"].requested_ns) == ("drift", 5)
     one.hear(6, ModelSwapped("net", A), ModelRefused("net", A, "one expert: too few rows"))
-    one.hear(7, DriftAlarm("net", "v:X", "adwin", 0.75))
+    one.hear(7, DriftAlarm("net", "v:X", "adwin", 0.75, number=2, answers=("alert",)))
     one.hear(8, ModelRefused("net", NO_MODEL, "the training failed"), ModelRefused("net", B, "foreign"))
     one.hear(9, ModelSwapped("net", B))
     assert [(event.what, event.version) for event in one.events] == [
         *(("swapped", A), ("impaired", A), ("drift", A), ("failed", ""), ("refused", B), ("swapped", B)),
     ]
-    assert one.told("drift")[0].more == {"detector": "adwin", "value": 0.75}
+    alarm = one.told("drift")[0].more
+    assert (alarm["detector"], alarm["value"], alarm["number"], alarm["answers"]) == ("adwin", 0.75, 2, ("alert",))
     assert one.told("swapped")[1].more == {"replaced": A}
+
+
+def test_a_judged_alarm_and_a_trial_are_told_of_the_version_that_answers_and_read_as_words() -> None:
+    one = Heard()
+    one.hear(1, ModelSwapped("net", A))
+    one.hear(2, DriftAlarm("net", "v:X", "scans", 2.5, 1, "residual", 2.0, ("alert", "shrink"), "a scan: 2.5"))
+    one.hear(3, AlarmGraded("net", "v:X", 1, "scans", "residual", "true", "abrupt", 500, 0.8, 0.9, 1.1, 1.0, "it lost"))
+    one.hear(4, Trial("best", "v:X", "net", "old", "refused", "loss", 40, 0.5, 200.0, 100.0, -0.25))
+    assert [(event.what, event.version) for event in one.events[1:]] == [("drift", A), ("graded", A), ("trial", A)]
+    words = [_event({"what": event.what, **event.more}) for event in one.events[1:]]
+    assert words == [
+        "alarm 1, alert, shrink: a scan: 2.5",
+        "alarm 1 was true (abrupt): it lost",
+        "in best against old: refused, 40 labels, wealth 0.5 of 100 needed, worse 200",
+    ]
 
 
 def test_who_was_promoted_over_whom_by_whom_and_why() -> None:

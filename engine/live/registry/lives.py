@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from engine.core.drift_facts import AlarmGraded, Trial
 from engine.core.records import (
     Commanded,
     DriftAlarm,
@@ -35,7 +36,9 @@ SETTLES: Final = 2
 """Horizons after which no label of a version that was replaced is out any more."""
 
 
-TELLING: Final = frozenset({RetrainRequested, ModelSwapped, ModelRefused, DriftAlarm, Commanded, Promoted})
+TELLING: Final = frozenset(
+    {RetrainRequested, ModelSwapped, ModelRefused, DriftAlarm, AlarmGraded, Trial, Commanded, Promoted}
+)
 """Facts that tell something of a model; most others come far more often."""
 
 
@@ -146,6 +149,10 @@ class Lives:
             case DriftAlarm():
                 more = _more(fact, "model", "symbol")
                 self._tell("drift", fact.model, self.version(fact.model), record, more)
+            case AlarmGraded():
+                self._tell("graded", fact.model, self.version(fact.model), record, _more(fact, "model", "symbol"))
+            case Trial():
+                self._tell("trial", fact.model, self.version(fact.model), record, _more(fact, "model", "symbol"))
             case Commanded():
                 self._who = fact.name
             case Promoted():

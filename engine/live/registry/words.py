@@ -209,6 +209,14 @@ def _event(event: Mapping[str, Any]) -> str:
         case "scored":
             spans = f"{moment(more['from_ns'])} to {moment(more['to_ns'])}"
             return f"{number(more['labels'])} labels, IC {number(more['ic'])}, RMSE {number(more['rmse'])}, {spans}"
+        case "drift" if more.get("reason"):
+            return f"alarm {more['number']}, {', '.join(more['answers'])}: {more['reason']}"
+        case "graded":
+            return f"alarm {more['number']} was {more['grade']} ({more['kind']}): {more['reason']}"
+        case "trial":
+            proof = f"wealth {_brief(more['wealth'])} of {_brief(more['needed'])} needed, worse {_brief(more['worse'])}"
+            stands = f"{more['verdict']}, {number(more['labels'])} labels, {proof}"
+            return f"in {more['contest']} against {more['over']}: {stands}"
         case "failed" | "refused" | "impaired":
             return str(more["why"])
         case "swapped":
