@@ -27,6 +27,7 @@ from engine.live.bus import BusFull
 from engine.live.journal import JournalNotWritten
 from engine.live.measures import measure
 from engine.live.metrics import CONTENT_TYPE, Exporter
+from engine.live.runner import Runner
 from engine.live.view import View
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -42,6 +43,9 @@ COMMANDS: Final[Mapping[str, frozenset[str]]] = {
 """What may be commanded, each with the arguments it takes; all of them are text, optional but for contests."""
 
 OPEN_TO_ANY_HOST: Final = frozenset({"/health", "/ready", "/metrics"})
+
+MOST_WAITING: Final = 64
+"""Answers that wait for a slow disk at a time."""
 
 ASSETS: Final = {
     "/": ("index.html", "text/html"),
@@ -117,7 +121,7 @@ class HttpServer:
         Raises:
             HttpError: the port is taken, may not be used, or the host is not of this machine.
         """
-        app = web.Application(middlewares=[_guarded(self._hosts, self._view.runner.commit)], client_max_size=MAX_BODY)
+        app = web.Application(middlewares=[_guarded(self._hosts, self._view.runner)], client_max_size=MAX_BODY)
         app.on_response_prepare.append(_add_headers)
         app.add_routes(self._routes())
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_S)
@@ -250,8 +254,23 @@ def is_trusted(host: str, hosts: Collection[str] = ()) -> bool:
         return False
 
 
-def _guarded(hosts: Collection[str], commit: Callable[[], None]) -> Middleware:
-    """Ask who is asked and by whom, and answer every error as one line of JSON; write down what is to be shown."""
+def _guarded(hosts: Collection[str], runner: Runner) -> Middleware:
+    """Ask who is asked and by whom, answer every error as one line of JSON, and let no answer out before what it says
+    is written down. Only assets and ``/health`` say nothing of the run's facts."""
+    waiting = 0
+
+    async def settled(response: web.StreamResponse) -> web.StreamResponse:
+        nonlocal waiting
+        if waiting >= MOST_WAITING:
+            raise Refused(
+                503, f"expected at most {MOST_WAITING} answers that wait for the disk, found it behind; later"
+            )
+        waiting += 1
+        try:
+            await runner.settled()
+        finally:
+            waiting -= 1
+        return response
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -260,8 +279,10 @@ def _guarded(hosts: Collection[str], commit: Callable[[], None]) -> Middleware:
                 raise Refused(403, "expected a Host of this machine, found another: use 127.0.0.1 or localhost")
             if request.method not in ("GET", "HEAD"):
                 _refuse_foreign(request)
-            commit()
-            return await handler(request)
+            if request.path in ASSETS or request.path == "/health":
+                return await handler(request)
+            runner.commit()
+            return await settled(await handler(request))
         except JournalNotWritten as error:
             return _json({"error": str(error)}, status=503)
         except Refused as refused:

@@ -57,6 +57,8 @@ def _daemon(view: View, values: Values) -> None:
         "batches_total": runner.batches_processed,
         "batches_missed_total": runner.missed,
         "records_total": runner.engine.seq,
+        "facts_held": len(runner.held),
+        "facts_untold_total": runner.held.dropped,
         "bus_depth": len(bus),
         "bus_capacity": bus.capacity,
         "bus_overflows_total": bus.overflows,

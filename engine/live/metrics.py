@@ -92,6 +92,8 @@ TABLE: Final[tuple[Metric, ...]] = (
     Metric("away_seconds", "gauge", (), "From the last input of the session before to this start."),
     Metric("journal_bytes_total", "counter", (), "Bytes written to the journal in this session."),
     Metric("journal_unsynced_bytes", "gauge", (), "Bytes of it that a loss of power would take."),
+    Metric("facts_held", "gauge", (), "Facts that wait for an fsync before they are told, with fsync = always."),
+    Metric("facts_untold_total", "counter", (), "Facts that were not told because the disk was too far behind."),
     Metric("journal_fsync_seconds", "gauge", (), "The longest fsync of the journal in this session."),
     Metric("snapshots_total", "counter", (), "Snapshots stored in this session."),
     Metric("snapshots_failed_total", "counter", (), "Snapshots or compactions that failed; the log says why."),

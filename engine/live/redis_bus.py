@@ -140,12 +140,20 @@ class RedisStats(msgspec.Struct):
 class RedisPublisher:
     """Publishes a run to Redis and takes commands from it; ``run`` until ``stop``.
 
-    With a ``fence`` nothing of it has an effect any more when another process owns the shard.
+    With a ``fence`` nothing of it has an effect any more when another process owns the shard. A command is answered
+    when ``settled`` returns: it is written down as safely as a fact that is shown.
     """
 
-    def __init__(self, settings: RedisSettings, take_command: TakeCommand, fence: Fence | None = None) -> None:
+    def __init__(
+        self,
+        settings: RedisSettings,
+        take_command: TakeCommand,
+        fence: Fence | None = None,
+        settled: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self.settings = settings
         self._fence = fence
+        self._settled = settled
         self.stats = RedisStats()
         self._take_command = take_command
         self._outbox: deque[Record] = deque()
@@ -334,6 +342,8 @@ class RedisPublisher:
         if (int(millis), int(sequence)) > self._obeyed:
             refusal = await self._too_old(client, int(millis)) or self._take(name, fields.get("args", "{}"))
             self._obeyed = (int(millis), int(sequence))
+        if self._settled is not None:
+            await self._settled()
         self.stats.refused += bool(refusal)
         self.stats.commands += not refusal
         self._log.info("redis_command", id=entry_id, name=name[:32], refused=refusal)

@@ -64,7 +64,7 @@ class View:
         self.remembered: Callable[[], dict[str, Any]] = dict
         self.heard = Heard()
         self.history: deque[Sample] = deque(maxlen=HISTORY)
-        runner.sinks.append(self.heard)
+        runner.inside.append(self.heard)
 
     def sample(self) -> None:
         """Remember this moment; called once a second."""
@@ -169,6 +169,7 @@ class View:
                 "overflows": runner.bus.overflows,
                 "refused": runner.bus.refused,
             },
+            "held": {"facts": len(runner.held), "dropped": runner.held.dropped},
             "inputs": runner.processed,
             "longest_turn_ms": round(runner.longest_turn_ns / 1e6, 3),
             "venue_latency": self.latencies(),

@@ -46,8 +46,8 @@ Measured = Callable[[str, int, int], None]
 class Reader:
     """Reads the streams of one venue's symbols and acknowledges what was written down.
 
-    ``committed`` is to be called when all frames that were taken are in the journal. ``hop`` are the times from the
-    feed's receipt of a frame to here, by the two machines' clocks.
+    ``committed`` is to be called when all frames that were taken are in the journal, and what it returns when that is
+    safe. ``hop`` are the times from the feed's receipt of a frame to here, by the two machines' clocks.
     """
 
     def __init__(
@@ -147,12 +147,15 @@ class Reader:
             self._taken.setdefault(self._popped[0], []).append(self._popped[1])
             self._popped = None
 
-    def committed(self) -> None:
-        """All that was taken is in the journal for good."""
-        if self._taken:
-            for stream, numbers in self._taken.items():
+    def committed(self) -> Callable[[], None]:
+        """All that was taken is in the journal; it is acknowledged once what is returned was called."""
+        taken, self._taken = self._taken, {}
+
+        def safe() -> None:
+            for stream, numbers in taken.items():
                 self._written.setdefault(stream, []).extend(numbers)
-            self._taken = {}
+
+        return safe
 
     async def acknowledge(self) -> None:
         """Tell Redis what is written down, until cancelled.
