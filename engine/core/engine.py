@@ -17,6 +17,7 @@ from engine.core.account.ledger import Ledger
 from engine.core.account.treasury import Treasury
 from engine.core.agenda import Agenda
 from engine.core.book import DOUBT, IS_READY, Book
+from engine.core.changes import Reader, unreadable
 from engine.core.checksums import Checksum, Checksums
 from engine.core.commands import Commands
 from engine.core.context import Symbols
@@ -83,6 +84,7 @@ class Engine:
 
     ``frames_tap`` sees every frame (the array is written again afterwards: copy what you keep). ``doubted`` lists the
     symbols whose book the last ``process`` found wrong by itself: the driver asks the venue to resynchronise them.
+    ``changes`` reads what a ``configure`` command brings.
     """
 
     def __init__(
@@ -93,9 +95,11 @@ class Engine:
         learning: Learning | None = None,
         frames_tap: Callable[[Frames], None] | None = None,
         checksums: Mapping[int, Checksum] | None = None,
+        changes: Reader = unreadable,
     ) -> None:
         self.instruments = tuple(instruments)
         self.settings = settings
+        self.changes = changes
         self.now_ns = self.seq = 0
         self.doubted: list[int] = []
         self._state = State(

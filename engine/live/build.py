@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ import msgspec
 
 from adapters.contract import Venue
 from adapters.registry import UnknownVenue, venue_class
+from engine.core.changes import Changes
 from engine.core.context import Symbols, UnknownSymbol
 from engine.core.desk.risk import RiskSettings
 from engine.core.engine import Engine
@@ -22,7 +24,7 @@ from engine.learn.contest import ContestSettings
 from engine.learn.contract import ModelError, ModelSettings
 from engine.learn.models import Models
 from engine.learn.targets import LabelError
-from engine.live.config import AppConfig, ConfigError, InstrumentSection, ModelSection, StrategySection
+from engine.live.config import AppConfig, ConfigError, InstrumentSection, ModelSection, StrategySection, parse_config
 from engine.live.config_gate import unknown_gates
 from engine.live.config_labels import label_values, taker_rate
 from engine.live.config_paper import PaperSection, paper_settings, unknown_money
@@ -50,6 +52,11 @@ class StrategyFactory:
         self._own = _ENCODER.encode(dict(own))
         self._where = where
         self._calls = 0
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Which strategy it builds and with which settings, however they are written."""
+        return self.use, json.dumps(json.loads(self._own), sort_keys=True)
 
     def config(self, kind: type[Strategy[Any]]) -> Config:
         """The strategy's own settings, checked.
@@ -102,7 +109,35 @@ def build_engine(
         for index, instrument in enumerate(instruments)
         if (venue := (venues or {}).get(instrument.venue)) is not None and venue.checksum is not None
     }
-    return Built(Engine(instruments, factories, settings, learning, frames_tap, rules), models)
+    reader = ConfigReader(config, instruments, factories)
+    return Built(Engine(instruments, factories, settings, learning, frames_tap, rules, reader), models)
+
+
+class ConfigReader:
+    """Reads the configuration that a ``configure`` command brings; ``config`` is the one in force, plain, as JSON."""
+
+    def __init__(
+        self, config: AppConfig, instruments: Sequence[Instrument], factories: Mapping[str, StrategyFactory]
+    ) -> None:
+        self.config = json.dumps(config.plain())
+        self._instruments = tuple(instruments)
+        self._known = {name: factory.identity for name, factory in factories.items()}
+
+    def __call__(self, args: Mapping[str, Any]) -> Changes:
+        """What is other than before; from here on it is in force.
+
+        Raises:
+            ConfigError: a configuration that cannot be used; it was checked before it became a command.
+        """
+        config = parse_config(args["config"], "the configuration of the session")
+        factories = strategy_factories(config, self._instruments)
+        known = self._known
+        built = {name: factory for name, factory in factories.items() if factory.identity != known.get(name)}
+        anew = frozenset(name for name, factory in built.items() if known.get(name, ("", ""))[0] != factory.use)
+        gone = tuple(name for name in known if name not in factories)
+        self.config = json.dumps(config.plain())
+        self._known = {name: factory.identity for name, factory in factories.items()}
+        return Changes(risk_settings(config), built, anew, gone)
 
 
 def _families(config: AppConfig, venues: Mapping[str, type[Venue]]) -> dict[str, str]:
