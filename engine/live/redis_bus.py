@@ -36,6 +36,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from engine.core.records import Record, Signal
 from engine.live.bus import BusFull
+from engine.live.redis_channels import Channels
 from engine.live.redis_fence import Fence, Words, fenced
 
 COMMANDS: Final = frozenset({"halt", "resume", "reload", "flatten"})
@@ -159,6 +160,7 @@ class RedisPublisher:
         self._outbox: deque[Record] = deque()
         self._status: RedisStatus | None = None
         self._signals: dict[str, str] = {}
+        self._channels = Channels(settings.key)
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._encode = msgspec.json.Encoder().encode
@@ -273,6 +275,8 @@ class RedisPublisher:
                 self._status = self._status or status
                 self._trim()
         self.stats.published += len(batch)
+        if status is not None:
+            self._channels.taken()
 
     async def _do(self, client: Client, commands: list[Words], *, is_whole: bool) -> None:
         """Run commands in one round trip; ``is_whole``: all of them or none."""
@@ -301,9 +305,10 @@ class RedisPublisher:
             words = _flat(values)
             commands += [("HSET", key(name), *words[at : at + WORDS]) for at in range(0, len(words), WORDS)]
         health = {"state": "running", **status.health, "redis_dropped": str(self.stats.dropped)}
+        books = {f"book:{symbol}": best for symbol, best in status.books.items()}
         commands.append(("HSET", key("health"), *_flat(health)))
         commands.append(("PEXPIRE", key("health"), round(self.settings.health_ttl_s * 1000)))
-        return commands
+        return commands + self._channels.commands({**books, **hashes, "health": health})
 
     async def _farewell(self, client: Client) -> None:
         await self._do(client, [("HSET", self.settings.key("health"), "state", "stopped")], is_whole=False)
