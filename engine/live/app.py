@@ -168,6 +168,8 @@ class App:
         self._view = View(runner, built.models, feeds, config.run.name, started_ns)
         keeper, past, watch = self._memory.keeper, self._memory.past, self._watch
         self._view.remembered = lambda: remembered(keeper, past, started_ns, watch)
+        if self._shard is not None:
+            self._view.shard = self._shard.plain
         if config.http.enabled:
             pack = self._watch.ask if self._watch is not None else None
             self._http = HttpServer(self._view, runner.command, config.http.host, config.http.port, pack=pack)

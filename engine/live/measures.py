@@ -8,6 +8,7 @@ from importlib.metadata import version
 from engine.core.engine import Engine
 from engine.live.measures_memory import memory
 from engine.live.measures_models import contests, models
+from engine.live.measures_shard import shard
 from engine.live.measures_truth import truth
 from engine.live.metrics import Snapshot
 from engine.live.training import FAILURES
@@ -28,6 +29,7 @@ def measure(view: View) -> Snapshot:
     models(view.model_summaries(), values)
     contests(view.contests(), values)
     memory(view.remembered(), view.runner.engine.digest, values)
+    shard(view.shard(), values)
     runner = view.runner
     return Snapshot(
         values,

@@ -50,7 +50,8 @@ class Sample(NamedTuple):
 class View:
     """Reads the runner, its engine, the models and the feeds. Call it on the loop; what it returns is its caller's.
 
-    ``remembered`` gives what is shown of journal, recovery and black boxes; a run without a journal has nothing.
+    ``remembered`` gives what is shown of journal, recovery and black boxes, and ``shard`` of the ties to Redis; a run
+    without a journal, or that is no shard, has nothing of it.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class View:
         self.run_name = run_name
         self.started_ns = started_ns
         self.remembered: Callable[[], dict[str, Any]] = dict
+        self.shard: Callable[[], dict[str, Any]] = dict
         self.heard = Heard()
         self.history: deque[Sample] = deque(maxlen=HISTORY)
         runner.inside.append(self.heard)

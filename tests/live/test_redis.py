@@ -122,6 +122,25 @@ async def test_records_and_status_reach_streams_and_hashes(server: Server) -> No
         assert client.hget("papertape:t:health", "state") == "stopped"
 
 
+async def test_a_command_is_answered_when_it_is_written_down(server: Server) -> None:
+    written, taken = asyncio.Event(), asyncio.Event()
+
+    async def settled() -> None:
+        taken.set()
+        await written.wait()
+
+    publisher = RedisPublisher(settings(server), ignore, settled=settled)
+    with server.client() as client:
+        async with running(publisher):
+            await until(lambda: publisher.stats.connected)
+            client.xadd("papertape:t:commands", {"name": "halt"})
+            await taken.wait()
+            assert client.xlen("papertape:t:replies") == 0 and publisher.stats.commands == 0
+            written.set()
+            await until(lambda: publisher.stats.commands == 1)
+            await until(lambda: client.xlen("papertape:t:replies") == 1)
+
+
 async def test_who_subscribes_hears_what_changed_once(server: Server) -> None:
     with server.client() as client, client.pubsub(ignore_subscribe_messages=True) as heard:
         heard.psubscribe("papertape:t:changed:*")

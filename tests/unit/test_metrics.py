@@ -60,8 +60,18 @@ def traded() -> Watched:
     watched.runner.measured("v", 3 * MS)
     watched.runner.drain(1)
     watched.view.remembered = lambda: KEPT
+    watched.view.shard = lambda: SHARD
     return watched
 
+
+SHARD: dict[str, Any] = {
+    "shard": "shard-0-of-2",
+    "owned": True,
+    "token": 3,
+    "lease_seconds": 0.5,
+    "venues": {"v": {"waiting": 2, "unacknowledged": 7, "claims_total": 1}},
+}
+"""As ``Shard.plain`` gives it; a test of shards holds its keys to that."""
 
 KEPT: dict[str, Any] = {
     "journal": {

@@ -5,22 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from functools import partial
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.binance import BinanceSpot
 from engine.core.book import Book
 from engine.core.desk.order_terms import Trail, TrailBy, Trigger, TriggerBy, TriggerKind
 from engine.core.engine import Engine
 from engine.core.events import Command
 from engine.core.order_facts import Assumed, Cancelled, Expired, Rejected, Triggered
+from engine.core.prints import BOOK_VENUE_NS
 from engine.core.records import Fill
 from engine.core.settings import EngineSettings
 from engine.core.strategy import Config, Context, Strategy
 from engine.core.types import Side
 from engine.live.recovery.codec import freeze, thaw
+from engine.live.recovery.missed import ask_missed
+from engine.live.venues import Reached
 from tests.market import BTC, LOOSE, NO_LATENCY, Script, snapshot
 
 S = 1_000_000_000
@@ -236,3 +241,26 @@ def test_whatever_traded_it_fills_once_whole_and_between_its_alternatives(waitin
     assert sorted(fill[0] for fill in away.fills) == sorted(one.order for one in away.facts(Assumed))
     filled = {number for number, _, _ in away.fills}
     assert filled | set(away.engine.desk.orders) == set(sizes)
+
+
+class Answers:
+    """A venue's REST side that has nothing to tell, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def get(self, url: str, timeout_s: float) -> bytes:
+        self.asked.append(url)
+        return b"[]"
+
+
+async def test_the_venue_is_asked_for_symbols_on_which_orders_only_wait() -> None:
+    for begins, is_asked in (([order(SELL, 5, trigger=stop(9_990))], True), ([], False)):
+        away, transport = Away(*begins), Answers()
+        away.engine.books.top[0, BOOK_VENUE_NS] = START
+        kept: Any = SimpleNamespace(engine=away.engine)
+        past: Any = SimpleNamespace(kept=kept, last_ns=START + S)
+        reached: Any = Reached("v", BinanceSpot, cast(Any, transport), "", "https://x", {BTC.symbol: BTC})
+        found = await ask_missed([reached], past, START + 60 * S)
+        assert bool(transport.asked) == is_asked
+        assert [one["symbol"] for one in found] == ([BTC.name] if is_asked else [])

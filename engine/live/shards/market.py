@@ -56,6 +56,10 @@ class Reader:
         self.venue = venue
         self.hop = Latency()
         self.waiting: deque[tuple[str, bytes, bytes]] = deque()  # stream, entry's id, frame
+        self.claims = 0
+        """Frames given out before, to us or an owner before us, and claimed."""
+        self.unacknowledged = 0
+        """Frames taken that Redis was not told of yet."""
         self.measured: Measured | None = None
         self._link = link
         self._lease = lease
@@ -82,6 +86,7 @@ class Reader:
                     *("XAUTOCLAIM", stream, self._lease.what, self._me, 0, start, "COUNT", READ, "JUSTID")
                 )
                 start = answer[0]
+                self.claims += len(answer[1])
                 if start == b"0-0":
                     break
             for consumer in await self._link.do("XINFO", "CONSUMERS", stream, self._lease.what):
@@ -145,6 +150,7 @@ class Reader:
         """The frame of the last ``pop`` was written down, though not yet for good."""
         if self._popped is not None:
             self._taken.setdefault(self._popped[0], []).append(self._popped[1])
+            self.unacknowledged += 1
             self._popped = None
 
     def committed(self) -> Callable[[], None]:
@@ -183,6 +189,7 @@ class Reader:
             return
         try:
             await self._link.fenced(self._lease, commands)
+            self.unacknowledged -= sum(len(numbers) for numbers in written.values())
         except AWAY:
             for stream, numbers in self._written.items():
                 written.setdefault(stream, []).extend(numbers)
