@@ -257,6 +257,7 @@ class Answers:
 async def test_the_venue_is_asked_for_symbols_on_which_orders_only_wait() -> None:
     for begins, is_asked in (([order(SELL, 5, trigger=stop(9_990))], True), ([], False)):
         away, transport = Away(*begins), Answers()
+        away.engine.process(snapshot(START + 2, BIDS, ASKS))  # before it the order was on its way
         away.engine.books.top[0, BOOK_VENUE_NS] = START
         kept: Any = SimpleNamespace(engine=away.engine)
         past: Any = SimpleNamespace(kept=kept, last_ns=START + S)
