@@ -115,7 +115,7 @@ class Life:
         self.digests: list[str] = []
         """Of the run after each input of this session."""
         if past is not None:
-            for entry in farewells(past, self.now_ns):
+            for entry in farewells(past, self.config, self.now_ns):
                 self.apply(entry)
             heal(self.state, past)
             self.keeper.is_healed = True

@@ -1,4 +1,4 @@
-"""What users and risk limits do to a run: start, stop, away, halt, resume, flatten, reload; stop-loss, drawdown."""
+"""What is done to a run: start, stop, away, halt, resume, flatten, reload, configure; stop-loss and drawdown."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from engine.core.types import OrderKind, TimeInForce
 
 if TYPE_CHECKING:
     from engine.core.engine import Engine
+    from engine.core.roster import Factory
 
 WATCH_NS = 100_000_000
 """How often positions are valued and held against the limits, engine time."""
@@ -37,8 +38,9 @@ class Commands:
         action = COMMANDS.get(command.name)
         if action is None:
             raise UnknownCommand(f"expected one of {', '.join(COMMANDS)}, found {command.name!r}")
-        # A list may be as long as a day; the input on the tape holds it.
+        # A list may be as long as a day, and a configuration is long too; the input on the tape holds it.
         shown = {key: len(value) if isinstance(value, list) else value for key, value in command.args.items()}
+        shown.pop("config", None)
         engine.emit(Commanded(command.name, shown))
         action(self, command)
 
@@ -124,6 +126,37 @@ class Commands:
             slot = engine.roster.slots[name]
             if "on_start" in slot.hears:
                 engine.call(slot, slot.hears["on_start"])
+
+    def _configure(self, command: Command) -> None:
+        """The configuration changed between two sessions: other limits, strategies that came, changed or went.
+
+        Who went has its orders taken back and keeps its positions; who changed keeps its orders where it still listens.
+        What cannot be built under its new settings is stopped, as it must not go on under the old ones.
+        """
+        engine = self._engine
+        changes = engine.changes(command.args)
+        engine.risk.change(changes.risk)
+        for name in changes.gone:
+            engine.roster.remove(name)
+            engine.desk.cancel_all(name, engine.now_ns, "removed")
+        for name, factory in changes.built.items():
+            self._put(name, factory, takes_over=name not in changes.anew)
+        engine.subscribe()
+        for name in changes.built:
+            slot = engine.roster.slots[name]
+            if self.is_running and name not in engine.roster.stopped and "on_start" in slot.hears:
+                engine.call(slot, slot.hears["on_start"])
+
+    def _put(self, name: str, factory: Factory, *, takes_over: bool) -> None:
+        engine = self._engine
+        problem = engine.roster.put(name, factory, takes_over=takes_over)
+        if problem is not None:
+            engine.stop_strategy(name, f"configure: {problem}")
+            return
+        listens = engine.roster.slots[name].symbols
+        for order in list(engine.desk.of(name)):
+            if not takes_over or order.intent.symbol not in listens:
+                engine.desk.cancel(order.intent.order, name, engine.now_ns, "reconfigured")
 
     def flatten(self, strategy: str, symbol: int | None = None) -> None:
         """Take a strategy's orders back and close its positions at the market, on one symbol or on all."""
@@ -245,6 +278,7 @@ COMMANDS = {
     "resume": Commands._resume,
     "flatten": Commands._flatten,
     "reload": Commands._reload,
+    "configure": Commands._configure,
     "promote": Commands._promote,
     "rollback": Commands._promote,
     "retrain": Commands._retrain,

@@ -17,6 +17,7 @@ from engine.core.account.ledger import Ledger
 from engine.core.account.treasury import Treasury
 from engine.core.agenda import Agenda
 from engine.core.book import DOUBT, IS_READY, Book
+from engine.core.changes import Reader, unreadable
 from engine.core.checksums import Checksum, Checksums
 from engine.core.commands import Commands
 from engine.core.context import Symbols
@@ -32,6 +33,7 @@ from engine.core.events import (
     CROSSED,
     NEGATIVE,
     REASONS,
+    ROW_STRIDES,
     TRADE,
     Batch,
     Command,
@@ -78,14 +80,12 @@ from engine.core.strategy import Gap, Trade
 from engine.core.timers import MAX_INSTANT, Instant, Timers, owner_of
 from engine.core.types import NEVER_NS, Instrument
 
-ROW_STRIDES = (BATCH.itemsize,)
-
 
 class Engine:
     """All state of a run.
 
-    ``frames_tap`` sees every frame (the array is written again afterwards: copy what you keep). ``doubted`` lists the
-    symbols whose book the last ``process`` found wrong by itself: the driver asks the venue to resynchronise them.
+    ``frames_tap`` sees every frame (the array is written again afterwards: copy what you keep), ``changes`` reads what
+    a ``configure`` command brings. ``doubted`` lists the symbols whose book the last ``process`` found wrong by itself.
     """
 
     def __init__(
@@ -97,9 +97,11 @@ class Engine:
         frames_tap: Callable[[Frames], None] | None = None,
         checksums: Mapping[int, Checksum] | None = None,
         streams: Sequence[SideStream] = (),
+        changes: Reader = unreadable,
     ) -> None:
         self.instruments = tuple(instruments)
         self.settings = settings
+        self.changes = changes
         self.now_ns = self.seq = 0
         self.doubted: list[int] = []
         self._state = State(
@@ -383,8 +385,6 @@ class Engine:
         for symbol in range(len(self.instruments)):
             self.books.top[symbol, HEARS_BOOK] = bool(self.roster.listeners("on_book")[symbol])
             self.books.top[symbol, HEARS_TRADE] = bool(self.roster.listeners("on_trade")[symbol])
-
-    # What owners are told.
 
     def _tell_order(self, order: Working, reason: str) -> None:
         slot = self.roster.slots.get(order.intent.strategy)

@@ -25,6 +25,9 @@ BATCH = np.dtype(
         ("id", "i8"),  # LEVEL, QUOTE, MARK, READY: the frame's last update id; TRADE: its own
     ]
 )
+
+ROW_STRIDES = (BATCH.itemsize,)
+"""Of a batch whose rows lie one behind the other, as kernels take them."""
 """One row of market data, 48 bytes."""
 
 Batch: TypeAlias = npt.NDArray[np.void]

@@ -150,7 +150,8 @@ class Assumed(Fact, frozen=True, tag=True):
 
     ``size`` was booked, as fills whose cause and grade are ``assumed``. The optimist (nobody in front) would have had
     ``optimistic``, the pessimist (only what went through the price) ``pessimistic``; sizes in units. ``basis``: from
-    ``prints`` or from ``bars``.
+    ``prints`` or from ``bars``. Of an order that waited for its trigger all was booked at ``price``, and the prices
+    ``best`` and ``worst`` are what the optimist and the pessimist would have had; 0: it rested.
     """
 
     order: int
@@ -164,3 +165,5 @@ class Assumed(Fact, frozen=True, tag=True):
     basis: str
     since_ns: int
     until_ns: int
+    best: int = 0
+    worst: int = 0

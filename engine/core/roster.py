@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from engine.core.context import Host, Saying, StrategyContext, Symbols
-from engine.core.strategy import Strategy
+from engine.core.strategy import Config, Strategy
 
 Factory = Callable[[], Strategy[Any]]
 
@@ -22,6 +22,13 @@ HANDLERS = (
     "on_stop",
 )
 """All that a strategy may override."""
+
+
+REMOVED = "removed from the configuration"
+
+
+class Removed(Strategy[Config]):
+    """Stands where a strategy was that is not in the configuration any more, or could not be built."""
 
 
 class Slot:
@@ -53,6 +60,7 @@ class Roster:
         self._symbols = symbols
         self.slots: dict[str, Slot] = {}
         self.stopped: dict[str, str] = {}
+        self.removed: set[str] = set()
         self.failed: list[tuple[str, str]] = []
         for name, factory in self._factories.items():
             self.slots[name] = self._slot(name, factory())
@@ -113,12 +121,32 @@ class Roster:
 
         On failure the old strategy goes on.
         """
+        if name in self.removed:
+            return f"expected a strategy of the configuration, found one {REMOVED}"
+        before = self.slots[name].strategy
         try:
             fresh = self._slot(name, self._factories[name]())
-            fresh.strategy.load(self.slots[name].strategy.save())
+            if not isinstance(before, Removed):
+                fresh.strategy.load(before.save())
         except Exception as error:  # noqa: BLE001 - the wall to users' code: told to the user, the old one goes on
             return f"{type(error).__name__}: {error}"
         self.slots[name] = fresh
         self.stopped.pop(name, None)
         self._rebuild()
         return None
+
+    def put(self, name: str, factory: Factory, *, takes_over: bool) -> str | None:
+        """Have another strategy decide under a name from here on; as ``reload``, but its caller stops what fails."""
+        self._factories[name] = factory
+        self.removed.discard(name)
+        self.stopped.pop(name, None)
+        if not takes_over:
+            self.slots[name] = self._slot(name, Removed(Config()))
+        return self.reload(name)
+
+    def remove(self, name: str) -> None:
+        """Have nobody decide under a name any more; what it holds stays booked there."""
+        del self._factories[name]
+        self.slots[name] = self._slot(name, Removed(Config()))
+        self.removed.add(name)
+        self.stop(name, REMOVED)

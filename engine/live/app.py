@@ -55,13 +55,16 @@ PACK_S = 20.0
 
 
 class App:
-    """A daemon; ``run`` returns its exit code, ``view`` its picture. As a ``shard`` it reaches no venue itself."""
+    """A daemon; ``run`` returns its exit code, ``view`` its picture. As a ``shard`` it reaches no venue itself.
+
+    ``on_second`` takes a picture of the view and returns how it is shown, which is done when it may be.
+    """
 
     def __init__(
         self,
         config: AppConfig,
         state: StateDir,
-        on_second: Callable[[View], None] | None = None,
+        on_second: Callable[[View], Callable[[], None] | None] | None = None,
         shard: Shard | None = None,
     ) -> None:
         self.config = config
@@ -174,6 +177,8 @@ class App:
         self._view.remembered = lambda: remembered(keeper, past, started_ns, watch)
         sides = Sides(config, sources, runner, self.state.path)
         self._view.side = sides.plain
+        if self._shard is not None:
+            self._view.shard = self._shard.plain
         if config.http.enabled:
             pack = self._watch.ask if self._watch is not None else None
             where, card = (config.http.host, config.http.port), self._registry.card
@@ -190,7 +195,8 @@ class App:
         for name, work in sides.work():
             self._spawn(work, name)
         self._spawn(self._registry.run(), "registry")
-        self._spawn(self._each_second(), "second")
+        self._spawn(self._sampling(), "samples")
+        self._spawn(self._showing(runner), "second")
         self._spawn(self._notify.run(self._view), "service manager")
         # What lives now lives for the whole run: the collector need not look at it again, which keeps its pauses short.
         gc.collect()
@@ -244,12 +250,13 @@ class App:
         if not self.config.redis.url:
             return
         if self._shard is not None:
-            publisher = RedisPublisher(self._shard.settings(), runner.command, self._shard.lease)
+            publisher = RedisPublisher(self._shard.settings(), runner.command, self._shard.lease, runner.settled)
             for name, work in self._shard.work():
                 self._spawn(work, name)
         else:
             redis, run = self.config.redis, self.config.run.name
-            publisher = RedisPublisher(RedisSettings(url=redis.url, prefix=redis.prefix, run=run), runner.command)
+            settings = RedisSettings(url=redis.url, prefix=redis.prefix, run=run)
+            publisher = RedisPublisher(settings, runner.command, settled=runner.settled)
         self._redis = publisher
         runner.sinks.append(lambda records: publisher.publish(records, None))
         self._redis_task = self._spawn(publisher.run(), "redis")
@@ -260,14 +267,22 @@ class App:
         except AdapterError as error:
             log.error("venue stopped for good", venue=connection.feed.name, error=str(error))
 
-    async def _each_second(self) -> None:
+    async def _sampling(self) -> None:
         while True:
             await asyncio.sleep(1.0)
             self.view.sample()
-            if self._redis is not None:
-                self._redis.publish((), redis_status(self.view.state()))
-            if self._on_second is not None:
-                self._on_second(self.view)
+
+    async def _showing(self, runner: Runner) -> None:
+        """Show the present each second, or as often as the disk allows."""
+        while True:
+            await asyncio.sleep(1.0)
+            status = redis_status(self.view.state()) if self._redis is not None else None
+            show = self._on_second(self.view) if self._on_second is not None else None
+            await runner.settled()
+            if self._redis is not None and status is not None:
+                self._redis.publish((), status)
+            if show is not None:
+                show()
 
     def _spawn(self, work: Awaitable[None], name: str) -> asyncio.Task[None]:
         task = asyncio.ensure_future(work)
@@ -331,7 +346,7 @@ class App:
         if not self._is_disowned and (self.failed is None or not self.failed.startswith("runner")):
             runner.command("stop")
             runner.drain(1_000_000)
-            runner.commit()
+            await runner.settled()
 
     async def _write_summary(self) -> None:
         self.state.write("run.json", json.dumps(self.summary(), indent=1))

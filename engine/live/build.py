@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
 
 from adapters.contract import Venue
 from adapters.registry import UnknownVenue, venue_class
+from engine.core.changes import Changes
 from engine.core.context import Symbols, UnknownSymbol
 from engine.core.desk.risk import RiskSettings
 from engine.core.engine import Engine
@@ -17,13 +18,20 @@ from engine.core.events import Frames
 from engine.core.settings import EngineSettings
 from engine.core.side import SideStream
 from engine.core.strategy import Config, Strategy
-from engine.core.types import Filters, Instrument, UnitsError
+from engine.core.types import Instrument
 from engine.core.venue.venue_families import ADAPTERS
 from engine.learn.contest import ContestSettings
 from engine.learn.contract import ModelError, ModelSettings
 from engine.learn.models import Models
 from engine.learn.targets import LabelError
-from engine.live.config import AppConfig, ConfigError, InstrumentSection, ModelSection, StrategySection, numbers
+from engine.live.config import (
+    AppConfig,
+    ConfigError,
+    ModelSection,
+    StrategySection,
+    numbers,
+    parse_config,
+)
 from engine.live.config_drift import drift_settings
 from engine.live.config_gate import unknown_gates
 from engine.live.config_labels import label_values, taker_rate
@@ -54,6 +62,11 @@ class StrategyFactory:
         self._own = _ENCODER.encode(dict(own))
         self._where = where
         self._calls = 0
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Which strategy it builds and with which settings, however they are written."""
+        return self.use, json.dumps(json.loads(self._own), sort_keys=True)
 
     def config(self, kind: type[Strategy[Any]]) -> Config:
         """The strategy's own settings, checked.
@@ -106,11 +119,41 @@ def build_engine(
         for index, instrument in enumerate(instruments)
         if (venue := (venues or {}).get(instrument.venue)) is not None and venue.checksum is not None
     }
-    return Built(Engine(instruments, factories, settings, learning, frames_tap, rules, _streams(config)), models)
+    reader = ConfigReader(config, instruments, factories)
+    return Built(
+        Engine(instruments, factories, settings, learning, frames_tap, rules, _streams(config), reader), models
+    )
 
 
 def _streams(config: AppConfig) -> list[SideStream]:
     return [section.schema_of().stream() for section in config.side]
+
+
+class ConfigReader:
+    """Reads the configuration that a ``configure`` command brings; ``config`` is the one in force, plain, as JSON."""
+
+    def __init__(
+        self, config: AppConfig, instruments: Sequence[Instrument], factories: Mapping[str, StrategyFactory]
+    ) -> None:
+        self.config = json.dumps(config.plain())
+        self._instruments = tuple(instruments)
+        self._known = {name: factory.identity for name, factory in factories.items()}
+
+    def __call__(self, args: Mapping[str, Any]) -> Changes:
+        """What is other than before; from here on it is in force.
+
+        Raises:
+            ConfigError: a configuration that cannot be used; it was checked before it became a command.
+        """
+        config = parse_config(args["config"], "the configuration of the session")
+        factories = strategy_factories(config, self._instruments)
+        known = self._known
+        built = {name: factory for name, factory in factories.items() if factory.identity != known.get(name)}
+        anew = frozenset(name for name, factory in built.items() if known.get(name, ("", ""))[0] != factory.use)
+        gone = tuple(name for name in known if name not in factories)
+        self.config = json.dumps(config.plain())
+        self._known = {name: factory.identity for name, factory in factories.items()}
+        return Changes(risk_settings(config), built, anew, gone)
 
 
 def _families(config: AppConfig, venues: Mapping[str, type[Venue]]) -> dict[str, str]:
@@ -332,51 +375,3 @@ def _model_settings(
         )
         for one in (instruments if is_all else [instruments[symbols.index(section.symbol)]])
     ]
-
-
-def override(instrument: Instrument, section: InstrumentSection | None, where: str) -> Instrument:
-    """An instrument as the config wants it.
-
-    Raises:
-        ConfigError: a tick or lot that the decimals cannot hold.
-    """
-    if section is None:
-        return instrument
-    told = section.model_dump(exclude_none=True)
-    price_decimals = told.get("price_decimals", instrument.price_decimals)
-    size_decimals = told.get("size_decimals", instrument.size_decimals)
-    named = ("base", "quote", "contract_size", "kind", "settle_in")
-    changes: dict[str, Any] = {key: told[key] for key in named if key in told}
-    changes |= {"price_decimals": price_decimals, "size_decimals": size_decimals, "source": "config"}
-    scale_price = _scale(instrument.price_decimals, price_decimals)
-    scale_size = _scale(instrument.size_decimals, size_decimals)
-    try:
-        changes["tick"] = _units(told.get("tick"), price_decimals) or instrument.tick * scale_price or 1
-        changes["lot"] = _units(told.get("lot"), size_decimals) or instrument.lot * scale_size or 1
-    except UnitsError as error:
-        raise ConfigError([f"{where}: {error}"]) from error
-    changes["filters"] = _rescaled(instrument.filters, scale_price, scale_size)
-    changes["min_size"] = instrument.min_size * scale_size
-    changes["max_size"] = instrument.max_size * scale_size
-    return msgspec.structs.replace(instrument, **changes)
-
-
-def _rescaled(filters: Filters, price: int, size: int) -> Filters:
-    """The venue's filters in other units; what coarser units cannot hold is not known any more."""
-    prices = {name: getattr(filters, name) * price for name in ("min_price", "max_price")}
-    sizes = {name: getattr(filters, name) * size for name in ("market_lot", "market_min_size", "market_max_size")}
-    return msgspec.structs.replace(filters, **prices, **sizes)
-
-
-def _scale(before: int, after: int) -> int:
-    """From units of 1e-before to units of 1e-after; 0 where coarser units cannot hold the old values."""
-    return int(10 ** (after - before)) if after >= before else 0
-
-
-def _units(value: Decimal | None, decimals: int) -> int:
-    if value is None:
-        return 0
-    scaled = value.scaleb(decimals)
-    if scaled != scaled.to_integral_value():
-        raise UnitsError(f"expected at most {decimals} decimals, found {value}")
-    return int(scaled)

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -247,13 +248,12 @@ def _serve(
     screen = Live(console=console, auto_refresh=False, screen=False) if watched else None
     ticks = 0
 
-    def each_second(view: View) -> None:
+    def each_second(view: View) -> Callable[[], None] | None:
         nonlocal ticks
         ticks += 1
         if screen is not None:
-            screen.update(status.render(view.state(), app.url), refresh=True)
-        elif ticks % LOG_EVERY == 0:
-            log.info("status", **status.line(view.state()))
+            return partial(screen.update, status.render(view.state(), app.url), refresh=True)
+        return partial(log.info, "status", **status.line(view.state())) if ticks % LOG_EVERY == 0 else None
 
     app = App(config, state, each_second, shard)
     first = "the first start on a machine compiles, up to a minute"

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
-import json
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from importlib.resources import files
 from typing import Any, Final
@@ -26,28 +25,22 @@ from aiohttp.typedefs import Middleware
 from adapters.side.sources.webhook import SIGNATURE, Webhook
 from engine.live.blackbox.index import BoxError
 from engine.live.bus import BusFull
+from engine.live.commanding import COMMANDS, Refused, arguments, check
 from engine.live.journal import JournalNotWritten
 from engine.live.measures import measure
 from engine.live.metrics import CONTENT_TYPE, Exporter
 from engine.live.registry.shelf import RegistryError
+from engine.live.runner import Runner
 from engine.live.view import View
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-COMMANDS: Final[Mapping[str, frozenset[str]]] = {
-    "halt": frozenset({"reason"}),
-    "resume": frozenset(),
-    "flatten": frozenset({"strategy"}),
-    "reload": frozenset({"strategy"}),
-    "promote": frozenset({"contest", "model"}),
-    "rollback": frozenset({"contest"}),
-    "retrain": frozenset({"model"}),
-}
-"""What may be commanded, each with its arguments; all of them are text, optional but for contests and models."""
-
 OPEN_TO_ANY_HOST: Final = frozenset({"/health", "/ready", "/metrics"})
 SIGNED: Final = "/side/"
 """Paths below it are open to any host and origin: a signature is asked for."""
+
+MOST_WAITING: Final = 64
+"""Answers that wait for a slow disk at a time."""
 
 ASSETS: Final = {
     "/": ("index.html", "text/html"),
@@ -129,7 +122,7 @@ class HttpServer:
         Raises:
             HttpError: the port is taken, may not be used, or the host is not of this machine.
         """
-        app = web.Application(middlewares=[_guarded(self._hosts, self._view.runner.commit)], client_max_size=MAX_BODY)
+        app = web.Application(middlewares=[_guarded(self._hosts, self._view.runner)], client_max_size=MAX_BODY)
         app.on_response_prepare.append(_add_headers)
         app.add_routes(self._routes())
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_S)
@@ -210,14 +203,8 @@ class HttpServer:
         name = request.match_info["name"]
         if name not in COMMANDS:
             raise Refused(404, f"expected one of the commands {', '.join(COMMANDS)}, found {name[:40]!r}")
-        args = _arguments(name, await request.read(), COMMANDS[name])
-        known = self._view.runner.engine.roster.slots
-        if (strategy := args.get("strategy")) is not None and strategy not in known:
-            raise Refused(400, f"strategy: expected one of {', '.join(known)}, found {strategy[:80]!r}")
-        if name in ("promote", "rollback"):
-            self._check_contest(args)
-        if name == "retrain":
-            self._check_trained(args)
+        args = arguments(name, await request.read(), COMMANDS[name])
+        check(name, args, self._view)
         since_ns = self._view.runner.clock.now_ns()  # the engine's clock passes this when it has obeyed
         try:
             self._command(name, args)
@@ -226,29 +213,11 @@ class HttpServer:
             raise Refused(503, str(error)) from error
         return _json({"taken": name, "args": args, "ns": since_ns}, status=202)
 
-    def _check_trained(self, args: Mapping[str, str]) -> None:
-        """Refuse a model that the run does not have, or that is never trained, while the one who asks still listens."""
-        models = self._view.models
-        trained = [name for name in models.names if models.slot(name).model.is_trained] if models is not None else []
-        if args.get("model") not in trained:
-            known = ", ".join(trained) or "none that is trained on a window"
-            raise Refused(400, f"model: expected one of {known}, found {args.get('model', '')[:80]!r}")
-
-    def _check_contest(self, args: Mapping[str, str]) -> None:
-        """Refuse a contest or model that the run does not have, while the one who asks still listens."""
-        contests = self._view.models.contests if self._view.models is not None else {}
-        contest = contests.get(args.get("contest", ""))
-        if contest is None:
-            known = ", ".join(contests) or "none"
-            raise Refused(400, f"contest: expected one of {known}, found {args.get('contest', '')[:80]!r}")
-        if (model := args.get("model")) is not None and model not in contest.others:
-            raise Refused(400, f"model: expected one of {', '.join(contest.others)}, found {model[:80]!r}")
-
     async def _packed(self, request: web.Request) -> web.Response:
         """Pack a black box, which takes seconds; its path."""
         if self._pack is None:
             raise Refused(404, "expected a daemon with a journal, found journal.enabled = false")
-        args = _arguments("blackbox", await request.read(), frozenset({"reason"}))
+        args = arguments("blackbox", await request.read(), frozenset({"reason"}))
         try:
             return _json({"path": await self._pack(args.get("reason", "asked for"))})
         except BoxError as error:
@@ -275,14 +244,6 @@ TOLD: Final = {
 }
 
 
-class Refused(Exception):
-    """A request that is answered with a status other than 200 and one line that says why."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
-
-
 def is_trusted(host: str, hosts: Collection[str] = ()) -> bool:
     """Whether a ``Host`` header names this server: loopback, or one of ``hosts``.
 
@@ -303,8 +264,23 @@ def is_trusted(host: str, hosts: Collection[str] = ()) -> bool:
         return False
 
 
-def _guarded(hosts: Collection[str], commit: Callable[[], None]) -> Middleware:
-    """Ask who is asked and by whom, and answer every error as one line of JSON; write down what is to be shown."""
+def _guarded(hosts: Collection[str], runner: Runner) -> Middleware:
+    """Ask who is asked and by whom, answer every error as one line of JSON, and let no answer out before what it says
+    is written down. Only assets and ``/health`` say nothing of the run's facts."""
+    waiting = 0
+
+    async def settled(response: web.StreamResponse) -> web.StreamResponse:
+        nonlocal waiting
+        if waiting >= MOST_WAITING:
+            raise Refused(
+                503, f"expected at most {MOST_WAITING} answers that wait for the disk, found it behind; later"
+            )
+        waiting += 1
+        try:
+            await runner.settled()
+        finally:
+            waiting -= 1
+        return response
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -315,8 +291,10 @@ def _guarded(hosts: Collection[str], commit: Callable[[], None]) -> Middleware:
                 raise Refused(403, "expected a Host of this machine, found another: use 127.0.0.1 or localhost")
             if request.method not in ("GET", "HEAD") and not is_signed:
                 _refuse_foreign(request)
-            commit()
-            return await handler(request)
+            if request.path in ASSETS or request.path == "/health":
+                return await handler(request)
+            runner.commit()
+            return await settled(await handler(request))
         except JournalNotWritten as error:
             return _json({"error": str(error)}, status=503)
         except Refused as refused:
@@ -337,23 +315,6 @@ def _refuse_foreign(request: web.Request) -> None:
         raise Refused(403, "expected a request of the daemon's own page, found another Origin")
     if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
         raise Refused(403, "expected a request of the daemon's own page, found one across sites")
-
-
-def _arguments(name: str, body: bytes, known: Collection[str]) -> dict[str, str]:
-    """A command's arguments from its body; an empty body has none."""
-    try:
-        args = json.loads(body) if body.strip() else {}
-    except ValueError as error:
-        raise Refused(400, f"expected a JSON object, found a mistake: {error}") from error
-    if not isinstance(args, dict):
-        raise Refused(400, f"expected a JSON object of arguments, found {type(args).__name__}")
-    for key, value in args.items():
-        if key not in known:
-            expected = " or ".join(sorted(known)) or "no argument"
-            raise Refused(400, f"{name}: expected {expected}, found {key[:40]!r}")
-        if not isinstance(value, str) or len(value) > 200:
-            raise Refused(400, f"{name}: {key}: expected text of at most 200 characters")
-    return args
 
 
 def _answering(read: Callable[[], Any]) -> Handler:

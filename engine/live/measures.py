@@ -8,6 +8,7 @@ from importlib.metadata import version
 from engine.core.engine import Engine
 from engine.live.measures_memory import memory
 from engine.live.measures_models import contests, models
+from engine.live.measures_shard import shard
 from engine.live.measures_side import side_streams
 from engine.live.measures_truth import truth
 from engine.live.metrics import Snapshot
@@ -30,6 +31,7 @@ def measure(view: View) -> Snapshot:
     contests(view.contests(), values)
     side_streams(view.side(), values)
     memory(view.remembered(), view.runner.engine.digest, values)
+    shard(view.shard(), values)
     runner = view.runner
     return Snapshot(
         values,
@@ -59,6 +61,8 @@ def _daemon(view: View, values: Values) -> None:
         "batches_total": runner.batches_processed,
         "batches_missed_total": runner.missed,
         "records_total": runner.engine.seq,
+        "facts_held": len(runner.held),
+        "facts_untold_total": runner.held.dropped,
         "bus_depth": len(bus),
         "bus_capacity": bus.capacity,
         "bus_overflows_total": bus.overflows,

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
+from engine.live.journal import JournalNotWritten
 from engine.live.view import LAG_NS, View
 
 STATUS_S: Final = 5.0
@@ -43,8 +44,8 @@ class Notify:
         return cls(environment.get("NOTIFY_SOCKET", ""), every)
 
     def say(self, *words: str) -> None:
-        """Send words such as ``READY=1``; a manager that does not listen is none of our business."""
-        if not self._address:
+        """Send words such as ``READY=1``, none after ``stopping``; a manager that is deaf is none of our business."""
+        if not self._address or self._is_stopping:
             return
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
             out.setblocking(False)  # the loop does not wait for it
@@ -53,32 +54,42 @@ class Notify:
     def stopping(self, why: str) -> None:
         """The stop begins; from here on its stages have their own limits, and the watchdog is not told any more."""
         if not self._is_stopping:
-            self._is_stopping = True
             self.say("STOPPING=1", f"STATUS=stopping: {_line(why)}")
+            self._is_stopping = True
 
     async def run(self, view: View) -> None:
-        """Tell readiness once, the line now and then, and that the daemon lives while it does: this task turns only
-        with the loop, and says nothing when the engine has not looked at the bus.
+        """Tell readiness once, the line now and then, and that the daemon lives while it does: these tasks turn only
+        with the loop, and say nothing of life when the engine has not looked at the bus.
         """
-        if not self._address:
-            return
-        every = min(LOOK_S, self.watchdog_s / 2) if self.watchdog_s is not None else LOOK_S
+        if self._address:
+            await asyncio.gather(self._tell(view), self._live(view))
+
+    async def _tell(self, view: View) -> None:
+        """Readiness and the line: what they rest on is written down first, however slow the disk."""
         loop = asyncio.get_running_loop()
-        next_status = next_dog = loop.time()
+        next_status = loop.time()
         while not self._is_stopping:
-            now = loop.time()
             is_ready, problems = view.ready()
-            if is_ready and not self._is_ready:
-                self._is_ready = True
-                next_status = now
-                self.say("READY=1")
-            if self.watchdog_s is not None and now >= next_dog and view.lag_ns() < LAG_NS:
-                next_dog = now + self.watchdog_s / 2
+            is_new = is_ready and not self._is_ready
+            if is_new or loop.time() >= next_status:
+                next_status = loop.time() + STATUS_S
+                line = _line(status(view, problems))
+                try:
+                    await view.runner.settled()
+                except JournalNotWritten:
+                    return  # which ends the daemon, and that is told
+                if is_new:
+                    self._is_ready = True
+                    self.say("READY=1")
+                self.say(f"STATUS={line}")
+            await asyncio.sleep(LOOK_S)
+
+    async def _live(self, view: View) -> None:
+        """The watchdog waits for no disk."""
+        while self.watchdog_s is not None and not self._is_stopping:
+            if view.lag_ns() < LAG_NS:
                 self.say("WATCHDOG=1")
-            if now >= next_status:
-                next_status = now + STATUS_S
-                self.say(f"STATUS={_line(status(view, problems))}")
-            await asyncio.sleep(every)
+            await asyncio.sleep(min(LOOK_S, self.watchdog_s / 2))
 
 
 def status(view: View, problems: list[str]) -> str:

@@ -36,6 +36,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from engine.core.records import Record, Signal
 from engine.live.bus import BusFull
+from engine.live.redis_channels import Channels
 from engine.live.redis_fence import Fence, Words, fenced
 
 COMMANDS: Final = frozenset({"halt", "resume", "reload", "flatten"})
@@ -140,17 +141,26 @@ class RedisStats(msgspec.Struct):
 class RedisPublisher:
     """Publishes a run to Redis and takes commands from it; ``run`` until ``stop``.
 
-    With a ``fence`` nothing of it has an effect any more when another process owns the shard.
+    With a ``fence`` nothing of it has an effect any more when another process owns the shard. A command is answered
+    when ``settled`` returns: it is written down as safely as a fact that is shown.
     """
 
-    def __init__(self, settings: RedisSettings, take_command: TakeCommand, fence: Fence | None = None) -> None:
+    def __init__(
+        self,
+        settings: RedisSettings,
+        take_command: TakeCommand,
+        fence: Fence | None = None,
+        settled: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self.settings = settings
         self._fence = fence
+        self._settled = settled
         self.stats = RedisStats()
         self._take_command = take_command
         self._outbox: deque[Record] = deque()
         self._status: RedisStatus | None = None
         self._signals: dict[str, str] = {}
+        self._channels = Channels(settings.key)
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._encode = msgspec.json.Encoder().encode
@@ -265,6 +275,8 @@ class RedisPublisher:
                 self._status = self._status or status
                 self._trim()
         self.stats.published += len(batch)
+        if status is not None:
+            self._channels.taken()
 
     async def _do(self, client: Client, commands: list[Words], *, is_whole: bool) -> None:
         """Run commands in one round trip; ``is_whole``: all of them or none."""
@@ -293,9 +305,10 @@ class RedisPublisher:
             words = _flat(values)
             commands += [("HSET", key(name), *words[at : at + WORDS]) for at in range(0, len(words), WORDS)]
         health = {"state": "running", **status.health, "redis_dropped": str(self.stats.dropped)}
+        books = {f"book:{symbol}": best for symbol, best in status.books.items()}
         commands.append(("HSET", key("health"), *_flat(health)))
         commands.append(("PEXPIRE", key("health"), round(self.settings.health_ttl_s * 1000)))
-        return commands
+        return commands + self._channels.commands({**books, **hashes, "health": health})
 
     async def _farewell(self, client: Client) -> None:
         await self._do(client, [("HSET", self.settings.key("health"), "state", "stopped")], is_whole=False)
@@ -334,6 +347,8 @@ class RedisPublisher:
         if (int(millis), int(sequence)) > self._obeyed:
             refusal = await self._too_old(client, int(millis)) or self._take(name, fields.get("args", "{}"))
             self._obeyed = (int(millis), int(sequence))
+        if self._settled is not None:
+            await self._settled()
         self.stats.refused += bool(refusal)
         self.stats.commands += not refusal
         self._log.info("redis_command", id=entry_id, name=name[:32], refused=refusal)

@@ -14,41 +14,21 @@ import structlog
 from adapters.connection import Connection
 from adapters.entry import Entry, EntryKind
 from adapters.side.taped import to_entry
-from engine.core.drift_facts import AlarmGraded, AnswerEnded, RegimeTold, Trial
 from engine.core.engine import Engine
 from engine.core.events import CLOCK, Batch, Command, Judged, Measured, ModelReady, Observed, row
-from engine.core.money_facts import (
-    Dividend,
-    Funding,
-    Interest,
-    Liquidated,
-    MarginCall,
-    Settled,
-    ShortFee,
-    Split,
-)
 from engine.core.records import (
-    AnyFact,
     Commanded,
-    DriftAlarm,
-    FeedState,
     Fill,
-    ModelRefused,
-    ModelSwapped,
     Note,
-    Promoted,
     Record,
     Regraded,
-    Rejected,
     RetrainRequested,
-    RiskAction,
     Sent,
-    StrategyStopped,
 )
-from engine.core.side import GOOD
-from engine.core.side_facts import SideChanged
 from engine.live.bus import Bus, BusFull, Item
 from engine.live.clock import Clock
+from engine.live.held import Held
+from engine.live.importance import LOGGED, LOUD, is_loss, rank
 from engine.live.journal import JournalNotWritten
 from engine.live.latency import Latency
 from engine.live.recovery.keeper import Keeper
@@ -65,32 +45,16 @@ TURN = 256
 KEPT = 500
 """Recent fills and notable facts kept for the page."""
 
-MONEY = (Funding, Interest, MarginCall, Liquidated, Dividend, Split, ShortFee, Settled)
-
-DRIFT = (DriftAlarm, AlarmGraded, AnswerEnded, RegimeTold, Trial)
-
-MODELS = (*DRIFT, ModelSwapped, ModelRefused, Promoted)
-
-LOGGED = (FeedState, *MODELS, RiskAction, StrategyStopped, SideChanged, Rejected, *MONEY)
-
-LOUD = {
-    StrategyStopped: "error",
-    Liquidated: "error",
-    ModelRefused: "warning",
-    DriftAlarm: "warning",
-    RiskAction: "warning",
-    MarginCall: "warning",
-}
-"""Facts that a person must act on, or should look at, and the level of their log line; the rest is information."""
-
 Sink = Callable[[Sequence[Record]], None]
 
 
 class Runner:
     """Owns the order of inputs: whatever the engine sees goes to the tape and the journal first, at the same place.
 
-    With a ``keeper`` nobody hears of a fact before it is in the journal; without one at once. ``committed`` are told
-    when all inputs so far are there.
+    With a ``keeper`` nobody outside hears of a fact before it is in the journal, and with ``fsync = "always"`` not
+    before that fsync is over, while the engine goes on; without one at once. ``sinks`` tell facts to the outside,
+    ``inside`` are parts of the picture that ``settled`` guards. ``committed`` are called at each commit, and what they
+    return when all inputs until then are as safe as facts that are shown.
     """
 
     def __init__(
@@ -107,7 +71,9 @@ class Runner:
         self.training: Training | None = None
         self.connections: Mapping[str, Connection] = {}
         self.sinks: list[Sink] = []
-        self.committed: list[Callable[[], None]] = []
+        self.inside: list[Sink] = []
+        self.committed: list[Callable[[], Callable[[], None]]] = []
+        self.held = Held(rank)
         self.processed = 0
         self.batches_taken = 0
         self.batches_processed = 0
@@ -124,6 +90,7 @@ class Runner:
         self._keeper = keeper
         self._untold: list[Sequence[Record]] = []
         self._failure: JournalNotWritten | None = None
+        self._is_waiting = False
 
     def take(self, batch: Batch, recv_ns: int) -> bool:
         """Market data from a connection; False when the engine fell behind.
@@ -229,7 +196,8 @@ class Runner:
                 connection.doubt(symbol)
         if records:
             if self._keeper is None:
-                self._hand_on(records)
+                self._hear(records)
+                self._tell(records)
                 return
             self._keeper.facts(records)
             if not self._untold and self.is_serving:
@@ -237,32 +205,93 @@ class Runner:
             self._untold.append(records)
 
     def commit(self) -> None:
-        """Write down all that happened, then tell it; whoever shows the engine's state calls this first.
+        """Write down all that happened, then tell it, or hold it back until the disk has it: see ``settled``.
 
         Raises:
             JournalNotWritten: the disk refuses.
         """
-        if self._keeper is None:
+        keeper = self._keeper
+        if keeper is None:
             return
         if self._failure is not None:
             raise self._failure
         try:
-            self._keeper.commit()
+            keeper.commit()
         except JournalNotWritten as error:
             self._failure = error
             raise
-        for hear in self.committed:
-            hear()
+        then = [hear() for hear in self.committed]
         untold, self._untold = self._untold, []
         for records in untold:
-            self._hand_on(records)
+            self._hear(records)
+        if not keeper.waits_for_disk:
+            self._tell_all(untold, then)
+        elif untold or then:
+            self.held.put(keeper.journal.position, untold, then)
+            self._wait_for_disk()
+
+    @property
+    def waits_for_disk(self) -> bool:
+        """Whether ``settled`` may take as long as the disk does."""
+        return self._keeper is not None and self._keeper.waits_for_disk
+
+    async def settled(self) -> None:
+        """Wait until what happened so far may be shown. Whoever shows the engine's state takes the picture, awaits
+        this, and then shows it: what comes meanwhile is not in the picture.
+
+        Raises:
+            JournalNotWritten: the disk refuses: it must not be shown.
+        """
+        self.commit()
+        if self._keeper is not None and self._keeper.waits_for_disk:
+            await self._keeper.journal.wait_durable()
+            self._release()
+
+    def _wait_for_disk(self) -> None:
+        """Have the oldest of what is held back told when the disk has it; one question at a time."""
+        assert self._keeper is not None
+        if not self._is_waiting and (oldest := self.held.oldest) is not None:
+            self._is_waiting = True
+            self._keeper.journal.when_durable(oldest, self._durable)
+
+    def _durable(self) -> None:
+        self._is_waiting = False
+        self._release()
+
+    def _release(self) -> None:
+        """Tell what is safe by now; after a refusal nothing more ever is, and the next commit says so."""
+        assert self._keeper is not None
+        if self._keeper.journal.failure is None:
+            for commit in self.held.take(self._keeper.journal.durable):
+                self._tell_all(commit.facts, commit.then)
+            self._wait_for_disk()
+
+    def _tell_all(self, facts: Sequence[Sequence[Record]], then: Sequence[Callable[[], None]]) -> None:
+        for call in then:
+            call()
+        for records in facts:
+            self._tell(records)
 
     def _commit_soon(self) -> None:
         """All facts of one turn of the loop in one write; ``run`` ends with what the disk refuses."""
         with suppress(JournalNotWritten):
             self.commit()
 
-    def _hand_on(self, records: Sequence[Record]) -> None:
+    def _hear(self, records: Sequence[Record]) -> None:
+        """What the daemon itself does with facts that are written down; nobody outside sees it."""
+        for record in records:
+            fact = record.fact
+            if isinstance(fact, Commanded) and fact.name == "reload" and self._keeper is not None:
+                failed = {one.fact.strategy for one in records if isinstance(one.fact, Note)}
+                only = fact.args.get("strategy")
+                named = self.engine.roster.slots if only is None else [str(only)]
+                self._keeper.reloaded(name for name in named if name not in failed)
+        self.remember(records)
+        for hear in self.inside:
+            hear(records)
+
+    def _tell(self, records: Sequence[Record]) -> None:
+        """Tell the outside."""
         for record in records:
             fact = record.fact
             if isinstance(fact, RetrainRequested):
@@ -271,16 +300,10 @@ class Runner:
                     self.training.start(fact.model)
             elif isinstance(fact, LOGGED):
                 words = {name: getattr(fact, name) for name in fact.__struct_fields__}
-                level = "warning" if _is_loss(fact) else LOUD.get(type(fact), "info")
+                level = "warning" if is_loss(fact) else LOUD.get(type(fact), "info")
                 getattr(log, level)(type(fact).__name__, **words)
             elif isinstance(fact, Commanded):
                 log.info("Commanded", name=fact.name, args=fact.args)
-                if fact.name == "reload" and self._keeper is not None:
-                    failed = {one.fact.strategy for one in records if isinstance(one.fact, Note)}
-                    only = fact.args.get("strategy")
-                    named = self.engine.roster.slots if only is None else [str(only)]
-                    self._keeper.reloaded(name for name in named if name not in failed)
-        self.remember(records)
         for sink in self.sinks:
             sink(records)
 
@@ -326,10 +349,3 @@ class Runner:
             if (fill["order"], fill["number"]) == (fact.order, fact.number):
                 fill["grade"], fill["graded"] = fact.grade, fact.reason
                 return
-
-
-def _is_loss(fact: AnyFact) -> bool:
-    """A book or a side stream that cannot be used any more."""
-    if isinstance(fact, FeedState):
-        return not fact.ready
-    return isinstance(fact, SideChanged) and fact.state != GOOD

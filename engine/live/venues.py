@@ -14,7 +14,7 @@ from adapters.contract import AdapterError, Venue
 from adapters.registry import UnknownVenue, venue_class
 from adapters.transport import AiohttpTransport, Transport, TransportError, WebsocketsTransport
 from engine.core.types import Instrument
-from engine.live.build import override
+from engine.live.build_instruments import override
 from engine.live.config import AppConfig, ConfigError, VenueSection
 
 log = structlog.get_logger("papertape.venues")

@@ -51,7 +51,8 @@ class View:
     """Reads the runner, its engine, the models and the feeds. Call it on the loop; what it returns is its caller's.
 
     ``side`` gives the side streams, with their validation where they are live; ``remembered`` what is shown of journal,
-    recovery and black boxes, and nothing in a run without a journal.
+    recovery and black boxes, and ``shard`` of the ties to Redis; a run without a journal, or that is no shard, has
+    nothing of it.
     """
 
     def __init__(
@@ -64,9 +65,10 @@ class View:
         self.started_ns = started_ns
         self.remembered: Callable[[], dict[str, Any]] = dict
         self.side: Callable[[], list[dict[str, Any]]] = runner.engine.side.plain
+        self.shard: Callable[[], dict[str, Any]] = dict
         self.heard = Heard()
         self.history: deque[Sample] = deque(maxlen=HISTORY)
-        runner.sinks.append(self.heard)
+        runner.inside.append(self.heard)
 
     def sample(self) -> None:
         """Remember this moment; called once a second."""
@@ -171,6 +173,7 @@ class View:
                 "overflows": runner.bus.overflows,
                 "refused": runner.bus.refused,
             },
+            "held": {"facts": len(runner.held), "dropped": runner.held.dropped},
             "inputs": runner.processed,
             "longest_turn_ms": round(runner.longest_turn_ns / 1e6, 3),
             "venue_latency": self.latencies(),

@@ -18,7 +18,7 @@ from adapters.feed import Feed
 from adapters.registry import venue_class
 from adapters.tape import TapeHeader, read_tape, read_tapes
 from engine.core.types import Instrument
-from engine.live.build import override
+from engine.live.build_instruments import override
 from engine.live.config import AppConfig, load_config, parse_config
 from engine.research.scan import VenueScan, scan
 

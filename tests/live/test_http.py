@@ -10,7 +10,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from engine.live.http import ASSETS, COMMANDS, HttpError, HttpServer, is_trusted
+from engine.live.commanding import COMMANDS
+from engine.live.http import ASSETS, HttpError, HttpServer, is_trusted
 from engine.live.registry.registry import Registry
 from engine.live.registry.store import content_name
 from tests.data import ROOT
@@ -74,7 +75,7 @@ async def test_what_may_be_read(served: Served) -> None:
     assert [position["size"] for position in answers["/positions"]] == ["1.000"]
     assert [model["name"] for model in answers["/models"]] == ["m"]
     assert (await served.get("/summary"))[1]["fills"] == 1
-    assert set((await served.get("/why"))[1]) == {"reasons", "strategies"}
+    assert set((await served.get("/why"))[1]) == {"reasons", "strategies", "drift"}
 
 
 async def test_the_card_of_a_version(tmp_path: Path) -> None:

@@ -122,6 +122,56 @@ async def test_records_and_status_reach_streams_and_hashes(server: Server) -> No
         assert client.hget("papertape:t:health", "state") == "stopped"
 
 
+async def test_a_command_is_answered_when_it_is_written_down(server: Server) -> None:
+    written, taken = asyncio.Event(), asyncio.Event()
+
+    async def settled() -> None:
+        taken.set()
+        await written.wait()
+
+    publisher = RedisPublisher(settings(server), ignore, settled=settled)
+    with server.client() as client:
+        async with running(publisher):
+            await until(lambda: publisher.stats.connected)
+            client.xadd("papertape:t:commands", {"name": "halt"})
+            await taken.wait()
+            assert client.xlen("papertape:t:replies") == 0 and publisher.stats.commands == 0
+            written.set()
+            await until(lambda: publisher.stats.commands == 1)
+            await until(lambda: client.xlen("papertape:t:replies") == 1)
+
+
+async def test_who_subscribes_hears_what_changed_once(server: Server) -> None:
+    with server.client() as client, client.pubsub(ignore_subscribe_messages=True) as heard:
+        heard.psubscribe("papertape:t:changed:*")
+        assert heard.get_message(timeout=10) is None, "the word that it subscribed"
+
+        def told() -> tuple[str, dict[str, Any]]:
+            while (message := heard.get_message(timeout=10)) is None:
+                pass
+            return message["channel"].removeprefix("papertape:t:changed:"), msgspec.json.decode(message["data"])
+
+        publisher = RedisPublisher(settings(server), ignore)
+        async with running(publisher):
+            publisher.publish([Record(1, 10, Signal("v:X", "m", "m", 0.5))], STATUS)
+            first = dict([await asyncio.to_thread(told) for _ in range(4)])
+            assert first == {
+                "book:sim:BTCUSDT": STATUS.books["sim:BTCUSDT"],
+                "positions": STATUS.positions,
+                "signals": {"v:X m": "0.5"},
+                "health": {"state": "ready", "redis_dropped": "0"},
+            }
+            publisher.publish([note(2)], msgspec.structs.replace(STATUS, positions={}, orders={"4": '{"id":4}'}))
+            second = dict([await asyncio.to_thread(told) for _ in range(2)])
+            assert second == {"positions": {"sim:BTCUSDT": None}, "orders": {"4": '{"id":4}'}}
+            server.kill()
+            server.start()
+            publisher.publish([note(3)], msgspec.structs.replace(STATUS, orders={"4": '{"id":4}'}))
+            await until(lambda: publisher.stats.published == 3)
+            with server.client() as again:
+                assert again.hgetall("papertape:t:positions") == STATUS.positions
+
+
 async def test_a_position_that_is_closed_leaves_the_hash(server: Server) -> None:
     publisher = RedisPublisher(settings(server), ignore)
     async with running(publisher):

@@ -281,12 +281,12 @@ def test_a_torn_state_is_not_kept(tmp_path: Path) -> None:
 
 def test_a_refused_start_is_packed_once(tmp_path: Path) -> None:
     run = stopped(tmp_path)
-    changed = config(strategy=RAISES, risk={**CONFIG["risk"], "allow_short": False})
+    changed = config(strategy=RAISES, paper={**CONFIG["paper"], "out": "6ms"})
     with pytest.raises(RecoveryError) as caught:
         Life(tmp_path, changed)
     box = pack_refused(run, changed, caught.value)
     assert box is not None and "refused" in box.name
-    assert "risk.allow_short: was True, is False" in read_index(box).detail
+    assert "paper.out: was '5ms', is '6ms'" in read_index(box).detail
     assert rerun(box).is_same, "under the configuration that it had"
     assert pack_refused(run, changed, caught.value) is None
     os.utime(box, (0, 0))

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from engine.features.set import FeatureSet
-from engine.live.build import build_engine, offline_problems, override, strategy_factories
+from engine.live.build import build_engine, offline_problems, strategy_factories
+from engine.live.build_instruments import override
 from engine.live.config import ConfigError, InstrumentSection, parse_config
 from strategies.learner import Learner, LearnerConfig
 from tests.market import BTC, ETH

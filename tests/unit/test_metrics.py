@@ -67,6 +67,7 @@ def traded() -> Watched:
     watched.runner.drain(1)
     watched.view.remembered = lambda: KEPT
     watched.view.side = lambda: [SIDE]
+    watched.view.shard = lambda: SHARD
     return watched
 
 
@@ -91,6 +92,15 @@ SIDE: dict[str, Any] = {
 }
 """A side stream as ``Sides.plain`` gives it; a test below holds its keys to that."""
 
+
+SHARD: dict[str, Any] = {
+    "shard": "shard-0-of-2",
+    "owned": True,
+    "token": 3,
+    "lease_seconds": 0.5,
+    "venues": {"v": {"waiting": 2, "unacknowledged": 7, "claims_total": 1}},
+}
+"""As ``Shard.plain`` gives it; a test of shards holds its keys to that."""
 
 KEPT: dict[str, Any] = {
     "journal": {

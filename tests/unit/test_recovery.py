@@ -262,11 +262,13 @@ def tree(place: Path) -> dict[str, bytes]:
 
 def test_another_configuration_is_refused_with_each_key(tmp_path: Path) -> None:
     place, _, _ = killed(tmp_path)
-    changed = config(risk={**CONFIG["risk"], "allow_short": False}, http={"port": 1})
+    paper = {**CONFIG["paper"], "out": "6ms"}
+    changed = config(paper=paper, run={"name": "r", "seed": 2}, risk={"allow_short": False}, http={"port": 1}, model=[])
     with pytest.raises(RecoveryError) as caught:
         Life(place, changed)
-    assert "risk.allow_short: was True, is False" in str(caught.value)
-    assert "http" not in str(caught.value)
+    assert "paper.out: was '5ms', is '6ms' (account, fees" in str(caught.value)
+    assert "run.seed: was 1, is 2 (" in str(caught.value) and "model.linear.use: was " in str(caught.value)
+    assert "http" not in str(caught.value) and "risk." not in str(caught.value)
     assert "--fresh" in str(caught.value)
 
 

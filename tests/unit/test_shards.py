@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -10,8 +10,11 @@ from engine.core.types import Instrument
 from engine.live.build import build_engine
 from engine.live.config import AppConfig, ConfigError, parse_config
 from engine.live.shards.feed import Listed
-from engine.live.shards.names import Share
+from engine.live.shards.market import Reader
+from engine.live.shards.names import Keys, Share
+from engine.live.shards.shard import Shard
 from engine.live.shards.share import family, share_of
+from tests.unit.test_metrics import SHARD
 
 NAMES = ("BTCUSDT", "ETHUSDT", "XRPUSDT", "DOGEUSDT")
 
@@ -82,3 +85,43 @@ def test_the_rules_of_a_venue_are_those_that_its_adapter_names() -> None:
     assert [family(section) for section in told.venue.values()] == ["binance-futures", "plain"]
     told = config(venue={"s": {"use": "binance-spot", "symbols": ["X"], "market": {}}})
     assert family(told.venue["s"]) == "plain"
+
+
+class Acks:
+    """A Redis that takes acknowledgements, unless it is away."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[object, ...]] = []
+        self.is_away = False
+
+    async def fenced(self, lease: object, commands: list[tuple[object, ...]]) -> None:
+        if self.is_away:
+            raise ConnectionError("away")
+        self.heard += commands
+
+
+async def test_what_a_shard_is_behind_is_counted_until_redis_knows() -> None:
+    run = config(redis={"url": "redis://127.0.0.1:1/0"})
+    shard = Shard(run, run, Share(0, 2), {}, "me", 3)
+    acks = Acks()
+    link = cast(Any, acks)
+    reader = shard.readers["v"] = Reader(link, shard.lease, Keys("p", "r"), "v", ["BTC"], lambda: 0)
+    reader.waiting.extend([("s", b"1-0", b""), ("s", b"2-0", b""), ("s", b"3-0", b"")])
+    for _ in range(2):
+        reader.pop()
+        reader.taken()
+    told = shard.plain()
+    assert set(told) == set(SHARD) and set(told["venues"]["v"]) == set(SHARD["venues"]["v"])
+    assert (told["shard"], told["owned"], told["token"]) == ("shard-0-of-2", True, 3)
+    assert told["venues"]["v"] == {"waiting": 1, "unacknowledged": 2, "claims_total": 0}
+    safe = reader.committed()
+    await reader.flush()
+    assert acks.heard == [], "written down, and not safe yet"
+    safe()
+    acks.is_away = True
+    await reader.flush()
+    assert shard.plain()["venues"]["v"]["unacknowledged"] == 2
+    acks.is_away = False
+    await reader.flush()
+    assert acks.heard == [("XACK", "s", "shard-0-of-2", b"1-0", b"2-0")]
+    assert shard.plain()["venues"]["v"]["unacknowledged"] == 0

@@ -15,7 +15,7 @@ from engine.core.types import ContractKind, Filters, TimeInForce
 from engine.core.venue.paper_settings import PaperSettings
 from engine.core.venue.venue_families import ADAPTERS, FAMILIES
 from engine.core.venue.venue_rules import REASONS, VenueRules
-from engine.live.build import override
+from engine.live.build_instruments import override
 from engine.live.config import ConfigError, InstrumentSection, parse_config
 from engine.live.config_rules import RulesSection, unknown_rules, venue_rules
 from tests.market import LOOSE, MS, NO_LATENCY, S, clock, trade

@@ -53,6 +53,7 @@ from engine.core.venue.lines import Lines
 from engine.core.venue.paper import PaperVenue
 from engine.core.venue.paper_settings import PaperSettings
 from engine.core.venue.resting import Match
+from engine.core.venue.triggers import Armed as Waiting
 
 Told = Match | AnyFact
 
@@ -103,7 +104,7 @@ class Desk:
         self._again: set[int] = set()  # orders that the engine asks back once more
         self.requests = Requests(self, instruments, state.books.views)
         self._names = tuple(instrument.name for instrument in instruments)
-        self.missed = Missed(self, self._names, emit, schedule)
+        self.missed = Missed(self, self._names, [one.tick for one in instruments], emit, schedule)
         self._ledger = ledger
         self._books = state.books.views
         self._fees = fees
@@ -265,6 +266,14 @@ class Desk:
         """A resting order is judged to have traded while nobody listened."""
         match = self.venue.resting.assume(order, size, chance)
         self._answer(self._exchange.matched([match], now_ns), now_ns)
+
+    def woken_unseen(self, symbol: int, low: int, high: int) -> list[tuple[Waiting, int]]:
+        """Waiting orders that a print or a bar woke while nobody listened, each with the price that did, twice."""
+        return self._exchange.triggers.missed(symbol, low, high)
+
+    def assume_woken(self, armed: Waiting, seen2: int, price: int, now_ns: int) -> None:
+        """A waiting order is judged to have woken and traded while nobody listened."""
+        self._answer(self._exchange.assumed(armed.order, armed.stop, seen2, price, now_ns), now_ns)
 
     def queues_before(self, order: Working) -> Sequence[int]:
         """The possible public sizes in front of a resting order, smallest first."""

@@ -59,6 +59,10 @@ class Watch:
     def __init__(self, settings: RiskSettings, ledger: Ledger) -> None:
         self._ledger = ledger
         self._peaks: dict[tuple[str | None, str], int] = {}
+        self.change(settings)
+
+    def change(self, settings: RiskSettings) -> None:
+        """Other limits from here on; the peaks stay."""
         self._stop_loss_bps = settings.stop_loss_bps
         self._stop_loss = _amounts(settings.stop_loss)
         self._account = _amounts(settings.drawdown), ratio(settings.drawdown_fraction)

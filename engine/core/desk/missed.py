@@ -1,4 +1,4 @@
-"""Resting orders judged by what traded while nobody listened: the daemon was away, the orders were not.
+"""Orders at the venue judged by what traded while nobody listened: the daemon was away, the orders were not.
 
 A venue tells afterwards what traded (its recent trades, or bars). Each print is applied at its own time to the orders
 that still rest then, so that one that expired or was taken back in between has nothing of what came later:
@@ -7,6 +7,12 @@ that still rest then, so that one that expired or was taken back in between has 
 * at its price, by the other side: the queue in front of it, as it was when the market was last seen, goes first, for
   who cancelled meanwhile nobody knows;
 * a bar whose range went through the price fills it; one that only touched it says nothing by itself.
+
+A stop or take-profit whose trigger was reached (see ``Triggers.missed``) trades all that is left at once, at an assumed
+price: of a print the worse of trigger and print, of a bar, which does not say where it went first, the middle between
+the trigger and its far end; a stop-limit only where that is no worse than its limit. Beside it stand the better of
+trigger and print, and the worst price of the second that follows. What woke and could not trade at its limit goes on
+waiting, and trades at it once a print goes through it; if none does, its trigger is judged anew by the next book.
 
 Such a fill has the cause and the grade ``assumed``. Beside it stands what the optimist (nobody in front) and the
 pessimist (only what went through) would have had. Own orders share a print, the older first.
@@ -22,9 +28,13 @@ import msgspec
 from engine.core.desk.orders import Working
 from engine.core.due import Handler
 from engine.core.order_facts import Assumed
+from engine.core.venue.triggers import Armed
 
 MOST_PRINTS: Final = 200_000
 """Prints of one absence that are judged; a longer list is for bars."""
+
+SLIP_NS: Final = 1_000_000_000
+"""For so long after a trigger the worst price counts for the pessimist, engine time."""
 
 PRINT: Final = "missed"
 OVER: Final = "missed_over"
@@ -39,6 +49,10 @@ class Market(Protocol):
 
     def assume(self, order: Working, size: int, chance: int, now_ns: int) -> None: ...
 
+    def woken_unseen(self, symbol: int, low: int, high: int) -> list[tuple[Armed, int]]: ...
+
+    def assume_woken(self, armed: Armed, seen2: int, price: int, now_ns: int) -> None: ...
+
 
 class Track(msgspec.Struct):
     """One order's part in what was missed; sizes in units. ``ahead``: the possible queues in front, smallest first."""
@@ -51,6 +65,17 @@ class Track(msgspec.Struct):
     touched: int = 0
 
 
+class Woken(msgspec.Struct):
+    """What became of an order that waited for its trigger; prices in units, size what it traded at ``price``."""
+
+    order: Working
+    size: int
+    price: int
+    best: int
+    worst: int
+    ns: int
+
+
 class Missed:
     """Prints come in with ``hear`` and are judged through ``schedule``."""
 
@@ -58,6 +83,7 @@ class Missed:
         self,
         market: Market,
         names: Sequence[str],
+        ticks: Sequence[int],
         emit: Callable[[Assumed], None],
         schedule: Callable[[int, str, object], None],
     ) -> None:
@@ -65,7 +91,10 @@ class Missed:
         self._names = {name: index for index, name in enumerate(names)}
         self._emit = emit
         self._schedule = schedule
+        self._ticks = tuple(ticks)
         self._tracks: dict[int, tuple[Working, Track]] = {}
+        self._woken: dict[int, Woken] = {}
+        self._late: dict[int, tuple[Armed, int]] = {}  # woke, by which price, and could not trade at their limit yet
         self.handlers: dict[str, Handler] = {PRINT: self._judge, OVER: self._over}
 
     def hear(self, args: dict[str, Any], now_ns: int) -> str:
@@ -114,6 +143,49 @@ class Missed:
             elif not size and (price == low if buys else price == high):
                 track.touched += 1
                 track.optimistic += order.venue_left
+        self._wake(symbol, low, high, is_bar=not size, now_ns=now_ns)
+
+    def _wake(self, symbol: int, low: int, high: int, *, is_bar: bool, now_ns: int) -> None:
+        """Let those trade that waited for their trigger."""
+        for one in self._woken.values():
+            if one.order.intent.symbol == symbol and now_ns - one.ns <= SLIP_NS:
+                one.worst = _worse(one.order.intent.side, one.worst, low if one.order.intent.side < 0 else high)
+                one.worst = self._bounded(one.order, one.worst)
+        for armed, seen2 in list(self._late.values()):
+            limit = armed.order.intent.price
+            is_through = high > limit if armed.order.intent.side < 0 else low < limit
+            if armed.order.intent.symbol == symbol and not armed.order.ended and is_through:
+                self._trade(armed, seen2, limit, limit, limit, now_ns)
+        for armed, seen2 in self._market.woken_unseen(symbol, low, high):
+            order = armed.order
+            side, limit = order.intent.side, order.intent.price
+            if order.ended or order.intent.order in self._late:
+                continue  # the other of its pair woke with this print, or it woke before
+            trigger = min(max(armed.stop // 2, low), high) if is_bar else armed.stop // 2
+            far = (low if side < 0 else high) if is_bar else seen2 // 2
+            price = self._middle(symbol, side, trigger, far) if is_bar else _worse(side, trigger, far)
+            if limit and (limit - price) * side < 0:  # beyond what it would pay
+                self._late[order.intent.order] = armed, seen2
+                continue
+            best, worst = -_worse(side, -trigger, -far), self._bounded(order, _worse(side, trigger, far))
+            self._trade(armed, seen2, price, best, worst, now_ns)
+
+    def _trade(self, armed: Armed, seen2: int, price: int, best: int, worst: int, now_ns: int) -> None:
+        order = armed.order
+        number = order.intent.order
+        self._late.pop(number, None)
+        self._woken[number] = Woken(order, order.venue_left, price, best, worst, now_ns)
+        self._market.assume_woken(armed, seen2, price, now_ns)
+
+    def _middle(self, symbol: int, side: int, one: int, other: int) -> int:
+        """Between two prices, on the tick at the worse side."""
+        tick = self._ticks[symbol]
+        return (one + other) // 2 // tick * tick if side < 0 else -(-(one + other) // (2 * tick)) * tick
+
+    def _bounded(self, order: Working, price: int) -> int:
+        """A price no worse than the order's limit."""
+        limit, side = order.intent.price, order.intent.side
+        return price if not limit or (limit - price) * side >= 0 else limit
 
     def _fill(self, order: Working, track: Track, size: int, chance: int, pool: int | None, now_ns: int) -> int | None:
         """Let an order trade; what is left of the print."""
@@ -151,7 +223,8 @@ class Missed:
 
     def _over(self, subject: tuple[int, str, int], now_ns: int) -> None:
         """Nothing more was missed: tell what each order was judged to have had."""
-        symbol, basis, since_ns = subject
+        symbol = subject[0]
+        self._late = {number: one for number, one in self._late.items() if one[0].order.intent.symbol != symbol}
         for number, (order, track) in list(self._tracks.items()):
             if order.intent.symbol != symbol:
                 continue
@@ -159,18 +232,45 @@ class Missed:
             whole = order.venue_left + track.traded
             if not (track.traded or track.optimistic):
                 continue
-            self._emit(
-                Assumed(
-                    order=number,
-                    strategy=order.intent.strategy,
-                    symbol=list(self._names)[symbol],
-                    side=order.intent.side,
-                    price=order.price,
-                    size=track.traded,
-                    optimistic=min(whole, track.optimistic),
-                    pessimistic=min(whole, track.through),
-                    basis=basis,
-                    since_ns=since_ns,
-                    until_ns=now_ns,
-                )
+            optimistic, pessimistic = min(whole, track.optimistic), min(whole, track.through)
+            self._tell(order, order.price, track.traded, (optimistic, pessimistic), (0, 0), subject, now_ns)
+        for number, one in list(self._woken.items()):
+            if one.order.intent.symbol == symbol:
+                del self._woken[number]
+                done = one.size - one.order.lost  # what the venue let stand of it
+                if done:
+                    self._tell(one.order, one.price, done, (done, done), (one.best, one.worst), subject, now_ns)
+
+    def _tell(
+        self,
+        order: Working,
+        price: int,
+        size: int,
+        sizes: tuple[int, int],
+        prices: tuple[int, int],
+        subject: tuple[int, str, int],
+        now_ns: int,
+    ) -> None:
+        symbol, basis, since_ns = subject
+        self._emit(
+            Assumed(
+                order=order.intent.order,
+                strategy=order.intent.strategy,
+                symbol=list(self._names)[symbol],
+                side=order.intent.side,
+                price=price,
+                size=size,
+                optimistic=sizes[0],
+                pessimistic=sizes[1],
+                basis=basis,
+                since_ns=since_ns,
+                until_ns=now_ns,
+                best=prices[0],
+                worst=prices[1],
             )
+        )
+
+
+def _worse(side: int, one: int, other: int) -> int:
+    """The price that is worse for an order: the higher one for a buy."""
+    return max(one, other) if side > 0 else min(one, other)

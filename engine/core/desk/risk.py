@@ -94,8 +94,7 @@ class Risk:
 
     ``working_of(symbol)`` answers with the sizes working to buy and to sell of the other symbols for the total; without
     it the total counts their positions only. ``promised_of(currency)``: money that working buys would take; without it
-    only those of the order's own symbol count, at its price.
-    """
+    only those of the order's own symbol count, at its price."""
 
     def __init__(
         self,
@@ -105,7 +104,6 @@ class Risk:
         working_of: Callable[[int], tuple[int, int]] | None = None,
         promised_of: Callable[[str], int] | None = None,
     ) -> None:
-        self.settings = settings
         self._books = books
         self._ledger = ledger
         self._working_of = working_of
@@ -114,18 +112,23 @@ class Risk:
         self._instruments = books.instruments
         self._halted: str | None = None
         self._blocks: dict[tuple[str | None, int | None], tuple[str, int]] = {}
-        self._sent_ns: deque[int] = deque(maxlen=settings.max_orders_per_window or 1)
-        self._order_notional = amount(settings.max_order_notional)
-        self._position_notional = amount(settings.max_position_notional)
-        self._total_notional = amount(settings.max_total_notional)
-        self._order_size = tuple(
-            int(settings.max_order_size.scaleb(instrument.size_decimals)) for instrument in self._instruments
-        )
-        self._min_notional = tuple(amount(instrument.min_notional) for instrument in self._instruments)
-        self._size_one = tuple(amount(Decimal(1).scaleb(-instrument.size_decimals)) for instrument in self._instruments)
+        self._sent_ns: deque[int] = deque()
+        self._min_notional = tuple(amount(one.min_notional) for one in self._instruments)
+        self._size_one = tuple(amount(Decimal(1).scaleb(-one.size_decimals)) for one in self._instruments)
         self._watch = Watch(settings, ledger)
         self.lacking_margin: Callable[[Intent, int, int], str] = lambda *_: ""  # see liquidation.py
         self.spendable: Callable[[str], int] = ledger.balance_of  # see corporate.py
+        self.change(settings)
+
+    def change(self, settings: RiskSettings) -> None:
+        """Hold to other limits; blocks, the kill switch, peaks and the orders of the window stay."""
+        self.settings = settings
+        self._sent_ns = deque(self._sent_ns, maxlen=settings.max_orders_per_window or 1)
+        self._order_notional = amount(settings.max_order_notional)
+        self._position_notional = amount(settings.max_position_notional)
+        self._total_notional = amount(settings.max_total_notional)
+        self._order_size = tuple(int(settings.max_order_size.scaleb(one.size_decimals)) for one in self._instruments)
+        self._watch.change(settings)
 
     @property
     def halted(self) -> bool:

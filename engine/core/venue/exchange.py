@@ -35,7 +35,7 @@ from engine.core.venue.lists import IN, OUT, WAITS, Lists
 from engine.core.venue.paper import PaperVenue
 from engine.core.venue.places import Places
 from engine.core.venue.reducing import Reducing
-from engine.core.venue.resting import Match
+from engine.core.venue.resting import ASSUMED, Match
 from engine.core.venue.rule_book import RuleBook
 from engine.core.venue.self_trade import Entrance
 from engine.core.venue.triggers import Triggers
@@ -160,6 +160,14 @@ class Exchange:
         """Resting orders traded: what the venue makes of it."""
         self._now_ns = now_ns
         return self._follow(list(matches))
+
+    def assumed(self, order: Working, stop2: int, seen2: int, price: int, now_ns: int) -> list[Told]:
+        """A waiting order woke while nobody listened, and all of it is judged to have traded at a price."""
+        self._now_ns = now_ns
+        self.triggers.disarm(order)
+        size, order.venue_left, order.ended = order.venue_left, 0, True
+        woken = Triggered(order.intent.order, stop2 // 2, seen2 // 2)
+        return self._follow([woken, Match(order.intent.order, price, size, False, 0, cause=ASSUMED)])
 
     def looked(self, symbol: int, trades: Iterable[int], now_ns: int) -> list[Told]:
         """A frame of a watched symbol was applied: who wakes, and which pegged orders move."""

@@ -195,6 +195,25 @@ class Triggers:
         self._publish(symbol)
         return woken
 
+    def missed(self, symbol: int, low: int, high: int) -> list[tuple[Armed, int]]:
+        """Orders that what traded while nobody listened woke, oldest first, each with the price that did, twice.
+
+        The last price reaches a trigger; mid and best are judged by what traded through it, and of the mark price a
+        trade says nothing. A trigger is held against the far end of a range before it follows the near one. Who woke
+        is still armed: see ``Exchange.assumed``.
+        """
+        woken: list[tuple[Armed, int]] = []
+        for armed in self._armed[symbol]:
+            far2, near2 = (2 * high, 2 * low) if armed.is_above else (2 * low, 2 * high)
+            if armed.by is TriggerBy.MARK:
+                continue
+            if armed.is_reached(far2) and (armed.by is TriggerBy.LAST or far2 != armed.stop):
+                woken.append((armed, far2))
+            elif armed.trail is not None:
+                self._trail(armed, armed.trail, near2)
+        self._publish(symbol)
+        return woken
+
     def _trail(self, armed: Armed, trail: Trail, price2: int) -> None:
         """Follow a price that is more favourable than all before; the trigger never moves back."""
         sign = -1 if armed.is_above else 1  # a sell follows the price up, a buy down

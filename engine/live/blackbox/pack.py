@@ -37,8 +37,7 @@ from engine.live.blackbox.pieces import (
 from engine.live.config import parse_config
 from engine.live.journal import Position, decode_record
 from engine.live.journal.words import words
-from engine.live.recovery.code_print import module_file
-from engine.live.recovery.session import modules_of
+from engine.live.recovery.code_print import module_file, modules_of
 from engine.live.recovery.snapshots import Head
 from engine.live.registry.store import model_path
 

@@ -27,11 +27,10 @@ from engine.live.config import AppConfig, parse_config
 from engine.live.journal import JournalDamaged, Kind, decode_mark, decode_record, read
 from engine.live.journal.words import words
 from engine.live.plugins import PluginError, look_beside, strategy_class
-from engine.live.recovery.code_print import code_print, module_file
+from engine.live.recovery.code_print import code_print, module_file, modules_of
 from engine.live.recovery.codec import StateError, thaw
 from engine.live.recovery.inputs import SESSION, SessionMark, count_inputs, journal_inputs, lines_after, tape_inputs
-from engine.live.recovery.recover import Past, from_start
-from engine.live.recovery.session import modules_of
+from engine.live.recovery.recover import Past, earlier, from_start, made_of
 from engine.live.recovery.snapshots import SnapshotUnusable, unpack
 from engine.live.recovery.state import Kept, RecoveryError
 from engine.research.player import Player
@@ -171,7 +170,17 @@ def _find_modules(index: Index, folder: Path, config: AppConfig, trust: bool) ->
         if str(folder / "source") not in sys.path:
             sys.path.append(str(folder / "source"))
         notes.append(f"{module}: the box's own source")
-    try:  # what is named must be of its kind: only then may the snapshot build what is beside it
+    _check_kinds(config)
+    return notes
+
+
+def _check_kinds(config: AppConfig) -> None:
+    """What is named must be of its kind: only then may the snapshot build what is beside it.
+
+    Raises:
+        BoxError: it is not, or is not here.
+    """
+    try:
         for strategy in config.strategy:
             strategy_class(strategy.use)
         for venue in config.venue.values():
@@ -180,7 +189,6 @@ def _find_modules(index: Index, folder: Path, config: AppConfig, trust: bool) ->
             model_class(model.use)
     except (PluginError, UnknownVenue, ModelError) as error:
         raise BoxError(f"config.json: {error}") from error
-    return notes
 
 
 class _Begin:
@@ -191,9 +199,7 @@ class _Begin:
         self._index = index
         self._folder = folder
         self._config = config
-        modules = modules_of(config)
-        self._packages = tuple({module.partition(".")[0] for module in modules})
-        self._code = code_print(modules)
+        self._code = code_print(modules_of(config))
 
     def state(self, notes: list[str]) -> tuple[Kept, Iterator[Entry]]:
         """A state, and the inputs that came after it.
@@ -205,7 +211,7 @@ class _Begin:
         if self._index.snapshot:
             try:
                 return self._thawed(), journal_inputs(self._folder / "journal", None)
-            except (SnapshotUnusable, StateError) as error:
+            except (SnapshotUnusable, StateError, RecoveryError) as error:
                 why = str(error).replace(f"{self._folder}/", "")
                 notes.append(why)
         if self._index.has_start:
@@ -218,12 +224,14 @@ class _Begin:
     def _thawed(self) -> Kept:
         path = self._folder / self._index.snapshot
         head, body = unpack(path)
-        now = self._code
+        then = earlier(head.config)  # its session's, which may be one before the box's last
+        _check_kinds(then)
+        now, packages = made_of(then, Past(self._config, [], {}, self._code))
         if other := [part for part in sorted({*head.code, *now}) if head.code.get(part) != now.get(part)]:
             raise SnapshotUnusable(
                 f"{path}: expected the state of today's program, found changes in {', '.join(other)}"
             )
-        kept = Kept(*thaw(body, self._packages))
+        kept = Kept(*thaw(body, packages))
         self.words = f"the snapshot behind fact {head.seq:,}"
         return kept
 
@@ -246,7 +254,7 @@ class _Begin:
 
     def _new(self, mark: SessionMark) -> Kept:
         venues = {name: venue_class(section.use) for name, section in self._config.venue.items()}
-        now = Past(self._config, [], venues, self._code, self._packages)
+        now = Past(self._config, [], venues, self._code)
         return from_start(now, mark, "").kept
 
 

@@ -222,17 +222,21 @@ class Journal:
         Raises:
             JournalNotWritten: it never will.
         """
-        loop = asyncio.get_running_loop()
         done = asyncio.Event()
-
-        def call() -> None:
-            with suppress(RuntimeError):  # the loop is over: nobody waits any more
-                loop.call_soon_threadsafe(done.set)
-
-        self._syncer.when_durable(position or self.position, call)
+        self.when_durable(position or self.position, done.set)
         await done.wait()
         if self._syncer.failure is not None:
             raise self._syncer.failure
+
+    def when_durable(self, position: Position, call: Callable[[], None]) -> None:
+        """Have the running loop call when a position survives a loss of power, or never will: see ``failure``."""
+        loop = asyncio.get_running_loop()
+
+        def soon() -> None:
+            with suppress(RuntimeError):  # the loop is over: nobody waits any more
+                loop.call_soon_threadsafe(call)
+
+        self._syncer.when_durable(position, soon)
 
     def sync(self) -> None:
         """The same for a thread that may wait.

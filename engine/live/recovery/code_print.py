@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Final
 
 import engine
+from engine.live.config import AppConfig
+from engine.live.plugins import PluginError, look_beside, target
 
 PURE: Final = ("engine/core", "engine/features", "engine/learn", "adapters")
 """Folders whose code decides what follows from an input."""
@@ -30,6 +32,32 @@ def code_print(modules: Iterable[str] = ()) -> dict[str, str]:
         prints[module] = module_print(module)
     prints |= {library: version(library) for library in LIBRARIES}
     return prints | {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
+
+
+def modules_of(config: AppConfig) -> list[str]:
+    """The modules of the strategies, venues and models that the config names; those beside the config too."""
+    look_beside()
+    found = []
+    for group, sections in (
+        ("strategies", [section.use for section in config.strategy]),
+        ("venues", [section.use for section in config.venue.values()]),
+        ("models", [section.use for section in config.model]),
+    ):
+        for use in sections:
+            try:
+                found.append(target(group, use).partition(":")[0])
+            except PluginError:
+                continue  # not a plug-in by this name: a kind of our own
+    return [module for module in found if module not in ("river", "sklearn")]
+
+
+def packages_of(modules: Iterable[str]) -> tuple[str, ...]:
+    """The packages that modules are of.
+
+    >>> packages_of(["mine.one", "mine.two", "other"])
+    ('mine', 'other')
+    """
+    return tuple(sorted({module.partition(".")[0] for module in modules}))
 
 
 def module_file(module: str) -> Path | None:

@@ -98,6 +98,11 @@ class Keeper:
             self._segment = self.journal.position.segment
             self._mark_place()
 
+    @property
+    def waits_for_disk(self) -> bool:
+        """Whether a fact may be shown only when it survives a loss of power too: ``fsync = "always"``."""
+        return self.journal.settings.sync_every_ns == 0
+
     def _mark_place(self, snapshot: str = "") -> None:
         place = PlaceMark(session=self._session.number, tape_entries=self.tape_entries, snapshot=snapshot)
         self.journal.mark(msgspec.to_builtins(place))

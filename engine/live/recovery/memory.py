@@ -128,7 +128,7 @@ class Memory:
             runner.recent_fills.extend(fills)
             runner.notable.extend(notable)
             runner.remember(past.recent)
-            for entry in farewells(past, self.clock.now_ns(), self._missed):
+            for entry in farewells(past, self._config, self.clock.now_ns(), self._missed):
                 self.write(entry)
                 if entry.kind is EntryKind.LOST:
                     for batch in feeds[entry.source].apply(entry):

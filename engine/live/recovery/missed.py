@@ -25,12 +25,14 @@ BAR_PAGES: Final = 50
 
 
 async def ask_missed(reached: Sequence[Reached], past: Recovered, now_ns: int) -> list[dict[str, Any]]:
-    """The arguments of a ``missed`` command for each symbol on which orders rest; what cannot be had is logged.
+    """The arguments of a ``missed`` command for each symbol on which orders rest or wait for a trigger.
 
+    What cannot be had is logged.
     A venue's clock is not ours: what it says is placed by how long after the last book that we saw of it it was.
     """
     engine = past.kept.engine
     resting = {order.intent.symbol for order in engine.desk.orders.values() if order.at_venue and not order.ended}
+    resting |= {index for index in range(len(engine.instruments)) if engine.desk.watches(index)}
     found = []
     for index in sorted(resting):
         instrument = engine.instruments[index]
@@ -42,7 +44,7 @@ async def ask_missed(reached: Sequence[Reached], past: Recovered, now_ns: int) -
             page = await _pages(venue, instrument, since_ns, since_ns + now_ns - past.last_ns)
         except (TransportError, AdapterError) as error:
             log.warning(
-                "what was missed cannot be had: orders that rested stay as they were",
+                "what was missed cannot be had: orders that rested or waited stay as they were",
                 symbol=instrument.name,
                 error=str(error),
             )

@@ -18,15 +18,17 @@ import msgspec
 from adapters.contract import Venue
 from adapters.entry import Entry
 from adapters.feed import Feed
+from engine.core.engine import Engine
 from engine.core.records import Record, encode
 from engine.core.types import Instrument
-from engine.live.build import build_engine
-from engine.live.config import AppConfig
+from engine.live.build import ConfigReader, build_engine, strategy_factories
+from engine.live.config import AppConfig, ConfigError, parse_config
 from engine.live.journal import Journal, Kind, Position, decode_header, decode_mark, decode_record, read
+from engine.live.recovery.code_print import module_print, modules_of, packages_of
 from engine.live.recovery.codec import StateError, thaw
 from engine.live.recovery.inputs import SESSION, SessionMark, journal_inputs, tape_inputs
 from engine.live.recovery.snapshots import SnapshotUnusable, newest, unpack
-from engine.live.recovery.state import FRESH, Kept, Recovered, RecoveryError, Told, differences
+from engine.live.recovery.state import FRESH, Kept, Recovered, RecoveryError, Told, differences, refused
 from engine.live.statedir import StateDir
 from engine.research.player import Player
 from engine.research.replay import ModelStore
@@ -56,7 +58,6 @@ class Past(NamedTuple):
     instruments: Sequence[Instrument]
     venues: Mapping[str, type[Venue]]
     code: Mapping[str, str]
-    packages: tuple[str, ...]
 
 
 def recover(state: StateDir, journal: Journal, now: Past) -> Recovered | None:
@@ -100,6 +101,7 @@ def recover(state: StateDir, journal: Journal, now: Past) -> Recovered | None:
     )
     player.play(sessions.counted(entries))
     check.end(engine.seq)
+    strategy_factories(now.config, engine.instruments)  # what goes on must be there
     told = Told(
         snapshot=begin.source,
         inputs=player.entries,
@@ -107,6 +109,7 @@ def recover(state: StateDir, journal: Journal, now: Past) -> Recovered | None:
         completed=len(check.missing),
         seconds=time.perf_counter() - started,
         remarks=remarks,
+        changed=differences(json.loads(in_force(engine)), now.config),
     )
     last, count = sessions.last, sessions.count
     return Recovered(
@@ -118,6 +121,7 @@ def recover(state: StateDir, journal: Journal, now: Past) -> Recovered | None:
         missing=check.missing,
         recent=list(check.recent),
         told=told,
+        changes=told.changed,
     )
 
 
@@ -179,16 +183,14 @@ def _from_snapshot(state: StateDir, journal: Journal, now: Past, remarks: list[s
                 raise SnapshotUnusable(
                     f"{path}: expected a journal that reaches {head.position}, found that it ends at {journal.position}"
                 )
-            if changed := differences(json.loads(head.config), now.config):
-                raise RecoveryError(
-                    f"{state.path}: expected the configuration that this run began with, found other values; set them "
-                    f"back, {FRESH}:\n" + "\n".join(changed)
-                )
-            if other := [part for part in sorted({*head.code, *now.code}) if head.code.get(part) != now.code.get(part)]:
+            then = earlier(head.config)
+            _refuse(then, now.config)
+            code, packages = made_of(then, now)
+            if other := [part for part in sorted({*head.code, *code}) if head.code.get(part) != code.get(part)]:
                 raise SnapshotUnusable(
                     f"{path}: expected the state of today's program, found changes in {', '.join(other)}"
                 )
-            kept = Kept(*thaw(body, now.packages))
+            kept = Kept(*thaw(body, packages))
         except (SnapshotUnusable, StateError) as error:
             remarks.append(str(error))
             continue
@@ -198,18 +200,55 @@ def _from_snapshot(state: StateDir, journal: Journal, now: Past, remarks: list[s
 
 def from_start(now: Past, first: SessionMark, why: str) -> Begin:
     """An engine that knows nothing yet, to be told everything again."""
-    if changed := differences(json.loads(first.config), now.config):
-        raise RecoveryError(
-            f"expected the configuration that this run began with, found other values; set them back, {FRESH}:\n"
-            + "\n".join(changed)
-        )
+    config = earlier(first.config)
+    _refuse(config, now.config)
     instruments = msgspec.json.decode(first.instruments, type=list[Instrument])
-    built = build_engine(now.config, instruments, inline_training=False, venues=now.venues)
+    try:
+        built = build_engine(config, instruments, inline_training=False, venues=now.venues)
+    except ConfigError as error:
+        raise RecoveryError(
+            f"expected the parts that this run began with, found: {error}; bring them back, {FRESH}"
+        ) from error
     feeds = {}
     for name, venue in now.venues.items():
         mine = {one.symbol: (at, one) for at, one in enumerate(instruments) if one.venue == name}
         feeds[name] = Feed(name, venue, mine)
     return Begin(Kept(built.engine, built.models, feeds, ([], [])), None, first.number, first.tape, 0, "")
+
+
+def made_of(then: AppConfig, now: Past) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Today's print of the code that a state under an earlier configuration is made of, and its packages."""
+    modules = modules_of(then)
+    others = {*modules_of(now.config)} - {*modules}
+    code = {part: value for part, value in now.code.items() if part not in others}
+    return code | {one: module_print(one) for one in modules if one not in code}, packages_of(modules)
+
+
+def in_force(engine: Engine) -> str:
+    """The configuration that an engine of ours decides by, plain, as JSON."""
+    reader = engine.changes
+    assert isinstance(reader, ConfigReader)
+    return reader.config
+
+
+def earlier(plain: str) -> AppConfig:
+    """The configuration of an earlier session, as it was written down.
+
+    Raises:
+        RecoveryError: today's program does not understand it.
+    """
+    try:
+        return parse_config(json.loads(plain), "the configuration of an earlier session")
+    except ConfigError as error:
+        raise RecoveryError(f"{error}: run the version that wrote it, {FRESH}") from error
+
+
+def _refuse(then: AppConfig, now: AppConfig) -> None:
+    if changed := refused(then.plain(), now):
+        raise RecoveryError(
+            f"expected these as the run began, found other values; set them back, give the other run another run.name, "
+            f"{FRESH}:\n" + "\n".join(changed)
+        )
 
 
 def _sessions(folder: Path) -> list[SessionMark]:

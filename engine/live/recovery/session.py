@@ -18,10 +18,9 @@ from adapters.tape import has_end, read_tape
 from adapters.tape_heal import heal_tape
 from adapters.tape_types import TapeError
 from engine.core.types import Instrument
-from engine.live.config import AppConfig
+from engine.live.config import AppConfig, ConfigError
 from engine.live.journal import Journal, JournalDamaged
-from engine.live.plugins import PluginError, look_beside, target
-from engine.live.recovery.code_print import code_print
+from engine.live.recovery.code_print import code_print, modules_of
 from engine.live.recovery.inputs import SessionMark, count_inputs, lines_after
 from engine.live.recovery.recover import Past, recover
 from engine.live.recovery.state import Recovered, RecoveryError
@@ -62,14 +61,14 @@ def open_past(
     Raises:
         JournalDamaged, JournalNotWritten: see there.
         RecoveryError: the run cannot go on as it is; the text says what to do.
+        ConfigError: the configuration names what does not exist.
     """
-    modules = modules_of(config)
-    code = code_print(modules)
-    now = Past(config, instruments, venues, code, tuple({module.partition(".")[0] for module in modules}))
+    code = code_print(modules_of(config))
+    now = Past(config, instruments, venues, code)
     journal = Journal.open(state.journal, config.journal.settings(), run=config.run.name)
     try:
         past = recover(state, journal, now)
-    except (RecoveryError, JournalDamaged):
+    except (RecoveryError, JournalDamaged, ConfigError):
         journal.close()
         raise
     if past is not None:
@@ -79,27 +78,12 @@ def open_past(
     return Opened(journal, past, code)
 
 
-def modules_of(config: AppConfig) -> list[str]:
-    """The modules of the strategies, venues and models that the config names; those beside the config too."""
-    look_beside()
-    found = []
-    for group, sections in (
-        ("strategies", [section.use for section in config.strategy]),
-        ("venues", [section.use for section in config.venue.values()]),
-        ("models", [section.use for section in config.model]),
-    ):
-        for use in sections:
-            try:
-                found.append(target(group, use).partition(":")[0])
-            except PluginError:
-                continue  # not a plug-in by this name: a kind of our own
-    return [module for module in found if module not in ("river", "sklearn")]
-
-
 def _tell(past: Recovered) -> None:
     told = past.told
     for remark in told.remarks:
         log.warning("recovery", found=remark)
+    for change in told.changed:
+        log.warning("the configuration changed, and the run goes on with it", key=change)
     orders = past.kept.engine.desk.orders
     log.info(
         "recovered",
@@ -113,10 +97,13 @@ def _tell(past: Recovered) -> None:
     )
 
 
-def farewells(past: Recovered, now_ns: int, missed: Sequence[Mapping[str, Any]] = ()) -> Iterator[Entry]:
+def farewells(
+    past: Recovered, config: AppConfig, now_ns: int, missed: Sequence[Mapping[str, Any]] = ()
+) -> Iterator[Entry]:
     """What goes on the tape first: every connection ended with the process, and nobody was here until ``now_ns``.
 
-    ``missed``: what the venues tell of the time in between, see ``ask_missed``.
+    ``missed``: what the venues tell of the time in between, see ``ask_missed``. A configuration that changed holds from
+    then on: what was missed is judged under the old one.
     """
     for name, feed in past.kept.feeds.items():
         if feed.is_open:
@@ -124,6 +111,10 @@ def farewells(past: Recovered, now_ns: int, missed: Sequence[Mapping[str, Any]] 
     for told in missed:
         yield Entry(EntryKind.COMMAND, past.last_ns, "", "missed", json.dumps(told).encode())
     yield Entry(EntryKind.COMMAND, past.last_ns, "", "away", b'{"until_ns":%d}' % now_ns)
+    if past.changes:
+        told = {"config": config.plain(), "changed": "; ".join(past.changes)}
+        # A strategy that went is not called any more for what it wanted to be woken for meanwhile.
+        yield Entry(EntryKind.COMMAND, max(past.last_ns, now_ns - 1), "", "configure", json.dumps(told).encode())
 
 
 def lost_trainings(past: Recovered) -> list[tuple[str, str, bytes]]:

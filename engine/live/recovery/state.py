@@ -30,10 +30,14 @@ class Told(NamedTuple):
     completed: int
     seconds: float
     remarks: list[str]
+    changed: list[str]
 
 
 class Recovered(NamedTuple):
-    """A run as it was when the last input was written down, and the facts that were not written down any more."""
+    """A run as it was when the last input was written down, and the facts that were not written down any more.
+
+    ``changes``: what the configuration of the session that begins says otherwise, see ``carried``.
+    """
 
     kept: Kept
     session: int
@@ -43,6 +47,7 @@ class Recovered(NamedTuple):
     missing: list[Record]
     recent: list[Record]
     told: Told
+    changes: list[str]
 
 
 class RecoveryError(Exception):
@@ -68,6 +73,35 @@ def differences(old: Mapping[str, Any], new: AppConfig) -> list[str]:
     ]
 
 
+CARRIED: Final = ("risk.", "strategy.")
+"""Keys that may change between two sessions: the new one begins with a ``configure`` command that says so."""
+
+KEPT_BY: Final = {
+    "venue.": "books and orders are of the venues and symbols that the run began with",
+    "paper.": "account, fees, latencies and queues so far follow from it",
+    "model.": "what a model learned is of the settings that it learned under",
+    "contest.": "the evidence so far is of the models and limits that it was gathered under",
+    "side.": "what models learned of a stream is of what its rows meant",
+    "run.": "every draw of chance so far follows from it",
+}
+"""Why keys of a section cannot change within a run."""
+
+
+def refused(old: Mapping[str, Any], new: AppConfig) -> list[str]:
+    """Of ``differences`` those with which the run cannot go on, each with its reason.
+
+    >>> from engine.live.config import parse_config
+    >>> was = parse_config({"paper": {"cash": {"USDT": "10"}}, "risk": {"allow_short": True}}, "test").plain()
+    >>> refused(was, parse_config({"paper": {"cash": {"USDT": "20"}}}, "test"))
+    ["paper.cash.USDT: was '10', is '20' (account, fees, latencies and queues so far follow from it)"]
+    """
+    return [
+        f"{line} ({next(why for section, why in KEPT_BY.items() if line.startswith(section))})"
+        for line in differences(old, new)
+        if not line.startswith(CARRIED)
+    ]
+
+
 _SECTIONS: Final = ("venue", "paper", "risk", "strategy", "model", "contest", "side")
 _OF_SIDE: Final = ("format", "rows", "fields", "time", "text", "key", "stale", "oldest")
 """Keys of a side stream that decide what its values mean; its limits may change."""
@@ -77,7 +111,7 @@ _ELSEWHERE: Final = ("ws_url", "rest_url", "transport", "market")
 
 
 def _deciding(plain: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"run.seed": plain.get("run", {}).get("seed")}
     for section in _SECTIONS:
         _flatten(section, plain.get(section), found)
     return {key: value for key, value in found.items() if _decides(key.split("."))}

@@ -68,6 +68,9 @@ class Lease:
         self.token = token
         self.ttl_ms = ttl_ms
         self.owner = owner
+        self.is_lost = False
+        self.renewed_s = time.monotonic()
+        """When Redis last said that it is ours; by the clock of ``time.monotonic``, which measures spans."""
         self._link = link
 
     async def acquire(self, patience_s: float) -> None:
@@ -114,8 +117,10 @@ class Lease:
                 on_contact(False)
                 continue
             if words:
+                self.is_lost = True
                 newer = words.decode() if isinstance(words, bytes) else str(words)
                 raise LeaseLost(f"{self.what} of this run is owned by {newer} now; this process stops")
+            self.renewed_s = time.monotonic()
             on_contact(True)
 
     async def release(self) -> None:

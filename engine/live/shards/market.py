@@ -46,8 +46,8 @@ Measured = Callable[[str, int, int], None]
 class Reader:
     """Reads the streams of one venue's symbols and acknowledges what was written down.
 
-    ``committed`` is to be called when all frames that were taken are in the journal. ``hop`` are the times from the
-    feed's receipt of a frame to here, by the two machines' clocks.
+    ``committed`` is to be called when all frames that were taken are in the journal, and what it returns when that is
+    safe. ``hop`` are the times from the feed's receipt of a frame to here, by the two machines' clocks.
     """
 
     def __init__(
@@ -56,6 +56,10 @@ class Reader:
         self.venue = venue
         self.hop = Latency()
         self.waiting: deque[tuple[str, bytes, bytes]] = deque()  # stream, entry's id, frame
+        self.claims = 0
+        """Frames given out before, to us or an owner before us, and claimed."""
+        self.unacknowledged = 0
+        """Frames taken that Redis was not told of yet."""
         self.measured: Measured | None = None
         self._link = link
         self._lease = lease
@@ -82,6 +86,7 @@ class Reader:
                     *("XAUTOCLAIM", stream, self._lease.what, self._me, 0, start, "COUNT", READ, "JUSTID")
                 )
                 start = answer[0]
+                self.claims += len(answer[1])
                 if start == b"0-0":
                     break
             for consumer in await self._link.do("XINFO", "CONSUMERS", stream, self._lease.what):
@@ -145,14 +150,18 @@ class Reader:
         """The frame of the last ``pop`` was written down, though not yet for good."""
         if self._popped is not None:
             self._taken.setdefault(self._popped[0], []).append(self._popped[1])
+            self.unacknowledged += 1
             self._popped = None
 
-    def committed(self) -> None:
-        """All that was taken is in the journal for good."""
-        if self._taken:
-            for stream, numbers in self._taken.items():
+    def committed(self) -> Callable[[], None]:
+        """All that was taken is in the journal; it is acknowledged once what is returned was called."""
+        taken, self._taken = self._taken, {}
+
+        def safe() -> None:
+            for stream, numbers in taken.items():
                 self._written.setdefault(stream, []).extend(numbers)
-            self._taken = {}
+
+        return safe
 
     async def acknowledge(self) -> None:
         """Tell Redis what is written down, until cancelled.
@@ -180,6 +189,7 @@ class Reader:
             return
         try:
             await self._link.fenced(self._lease, commands)
+            self.unacknowledged -= sum(len(numbers) for numbers in written.values())
         except AWAY:
             for stream, numbers in self._written.items():
                 written.setdefault(stream, []).extend(numbers)

@@ -62,6 +62,8 @@ class Portfolio:
         self._limit = format(limit, "f")
         self._last: bool | None = None
         self._expected: bool | None = None
+        self._told: tuple[bool, dict[str, str]] | None = None
+        self._settling: asyncio.Task[tuple[bool, dict[str, str]]] | None = None
 
     def expect(self, *, halted: bool) -> None:
         """The engine is being halted for a reason of this shard alone: the others need not."""
@@ -85,9 +87,9 @@ class Portfolio:
     async def tell(self, runner: Runner) -> None:
         """Once: say what we hold and whether we are halted, and obey what holds for all."""
         engine = runner.engine
-        halted = engine.halted
+        halted, what = await self._shown(runner)
         word = self._changed(halted)
-        held = [text for pair in gross(engine).items() for text in pair]
+        held = [text for pair in what.items() for text in pair]
         reason = f"{self._lease.what} is halted"
         answer = await self._link.script(
             TELL, self._keys, self._lease.token, self._lease.what, self._limit, word, reason, int(halted), *held
@@ -105,6 +107,18 @@ class Portfolio:
                 runner.command("resume")
             self._expected = wanted
 
+    async def _shown(self, runner: Runner) -> tuple[bool, dict[str, str]]:
+        """Whether we are halted and what we hold: the newest that may be shown. A slow disk delays it, and not the
+        word of the others, which is heard all the same."""
+        if not runner.waits_for_disk:
+            runner.commit()
+            return runner.engine.halted, gross(runner.engine)
+        if self._settling is None:
+            self._settling = asyncio.create_task(_settled(runner), name="portfolio waits for the disk")
+        if self._told is None or self._settling.done():
+            self._told, self._settling = await self._settling, None
+        return self._told
+
     def _changed(self, halted: bool) -> str:
         """What the others must hear: that somebody halted or resumed this engine."""
         if self._expected is not None:
@@ -114,6 +128,12 @@ class Portfolio:
         if self._last is None or halted == self._last:
             return ""
         return "halt" if halted else "resume"
+
+
+async def _settled(runner: Runner) -> tuple[bool, dict[str, str]]:
+    picture = runner.engine.halted, gross(runner.engine)
+    await runner.settled()
+    return picture
 
 
 def gross(engine: Engine) -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import structlog
 
@@ -83,6 +85,23 @@ class Shard:
         """An input went to the tape and the journal."""
         if entry.kind is EntryKind.RECEIVED and (reader := self.readers.get(entry.source)) is not None:
             reader.taken()
+
+    def plain(self) -> dict[str, Any]:
+        """Whose the shard is, and how far behind the market streams; for the metrics."""
+        return {
+            "shard": self.share.name,
+            "owned": not self.lease.is_lost,
+            "token": self.lease.token,
+            "lease_seconds": time.monotonic() - self.lease.renewed_s,
+            "venues": {
+                name: {
+                    "waiting": len(reader.waiting),
+                    "unacknowledged": reader.unacknowledged,
+                    "claims_total": reader.claims,
+                }
+                for name, reader in self.readers.items()
+            },
+        }
 
     def settings(self) -> RedisSettings:
         """Where this shard publishes: below its own name."""
