@@ -21,6 +21,7 @@ from engine.core.venue.venue_families import ADAPTERS
 from engine.learn.contest import ContestSettings
 from engine.learn.contract import ModelError, ModelSettings
 from engine.learn.models import Models
+from engine.learn.shadows import ShadowedEngine
 from engine.learn.targets import LabelError
 from engine.live.config import AppConfig, ConfigError, InstrumentSection, ModelSection, StrategySection, numbers
 from engine.live.config_drift import drift_settings
@@ -103,7 +104,29 @@ def build_engine(
         for index, instrument in enumerate(instruments)
         if (venue := (venues or {}).get(instrument.venue)) is not None and venue.checksum is not None
     }
-    return Built(Engine(instruments, factories, settings, learning, frames_tap, rules), models)
+    if not any(one.settings.accounts for one in models.contests.values()):
+        return Built(Engine(instruments, factories, settings, learning, frames_tap, rules), models)
+
+    def listeners(contest: str) -> Mapping[str, StrategyFactory]:
+        return listening(strategy_factories(config, instruments), contest)
+
+    return Built(ShadowedEngine(instruments, factories, settings, models, listeners, frames_tap, rules), models)
+
+
+def listening(factories: Mapping[str, StrategyFactory], contest: str) -> dict[str, StrategyFactory]:
+    """The strategies whose settings name a contest, as those do that trade on its signals.
+
+    Raises:
+        ConfigError: there is none, so that accounts of the contest would stay empty.
+    """
+    found = {
+        name: factory
+        for name, factory in factories.items()
+        if contest in msgspec.to_builtins(factory.config(strategy_class(factory.use))).values()
+    }
+    if not found:
+        raise ConfigError([f"contest {contest}: accounts: expected a strategy that listens to it, found none"])
+    return found
 
 
 def _families(config: AppConfig, venues: Mapping[str, type[Venue]]) -> dict[str, str]:
@@ -196,6 +219,18 @@ def offline_problems(config: AppConfig) -> list[str]:
             part(config, guessed)
         except ConfigError as error:
             problems.extend(error.problems)
+    return problems or _without_listeners(config, guessed)
+
+
+def _without_listeners(config: AppConfig, guessed: Sequence[Instrument]) -> list[str]:
+    factories = strategy_factories(config, guessed)
+    problems = []
+    for name, one in build_models(config, guessed, inline_training=False).contests.items():
+        try:
+            if one.settings.accounts:
+                listening(factories, name)
+        except ConfigError as error:
+            problems.extend(error.problems)
     return problems
 
 
@@ -268,6 +303,7 @@ def _contests(config: AppConfig, models: Sequence[ModelSettings]) -> list[Contes
                     horizon_ns=one.horizon_ns,
                     alpha=section.alpha,
                     by=section.by,
+                    accounts=section.accounts,
                     rollback_alpha=section.rollback_alpha,
                     probation=section.probation,
                     taker_fee_bps=one.taker_fee_bps,
