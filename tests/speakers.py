@@ -1,4 +1,4 @@
-"""Models for contests in tests: one that says noise, loudly, and one that says so little that nothing is traded."""
+"""A model for contests in tests: it says noise, loudly, so that who follows it trades and pays."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from engine.learn.contract import Model, ModelSettings
 
 
 class Loud(Model):
-    """A pseudo-random number up to 20 bps either way; the same at each sample for all that share a seed."""
+    """A pseudo-random number up to 20 bps either way, the same for all at the same sample."""
 
     features = "standard"
 
     def __init__(self, settings: ModelSettings, names: Sequence[str]) -> None:
         super().__init__(settings, names)
-        self._state = 1 + self.settings.seed
+        self._state = 1
 
     def predict_one(self, x: Vector) -> float | None:
         del x

@@ -7,7 +7,7 @@ challenger is better, on labels that do not overlap: neighbouring ones are nearl
           log-likelihood.
 ``net``   what following the challenger earned less what following the champion earned, after spread and fees, bps.
 ``account``  what the challenger's shadow account (shadows.py) gained in a period of the horizon less what the
-          champion's did, in the currency that the symbol settles in. A period in which both gained the same says nothing.
+          champion's did, in the currency that the symbol settles in. Where both gained the same nothing is said.
 
 A challenger is promoted when its bet on the deciding measure reaches 1 / alpha, alpha shared among the challengers, and
 no bet says that it is worse by the other one (``net`` beside ``loss``, else ``loss``). So in a reign in which none is
@@ -17,7 +17,7 @@ anew. For ``probation`` labels after a promotion the predecessor needs only ``ro
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -98,7 +98,7 @@ class Contest:
         self.promotions = self.rollbacks = 0
         self.currency = ""  # of the accounts
         self.worth = dict.fromkeys(self.models, 0) if settings.accounts else {}  # gained so far, at 1e-30
-        self.out: frozenset[str] = frozenset()  # whose account may not trade
+        self.out: dict[str, str] = {}  # whose account may not trade, and why
         self._crowned = dict(self.worth)  # what they had gained when this reign began
         self._duels = {name: Duel.new() for name in self.others}
         self._heard: dict[str, Matured] = {}
@@ -134,12 +134,12 @@ class Contest:
                 self._duels[name].update(self._differences(mine, theirs))
         return self._promote() if self.settings.by != "account" else []
 
-    def accounted(self, worth: Mapping[str, int | None], currency: str, out: Collection[str] = ()) -> list[AnyFact]:
+    def accounted(self, worth: Mapping[str, int | None], currency: str, out: Mapping[str, str]) -> list[AnyFact]:
         """A period of the accounts ended: compare what they gained in it, and promote whom that bears.
 
         ``worth``: by model, what its account gained since the start, at 1e-30 of ``currency``; None where no price
-        tells. ``out``: whose account may not trade any more (halted, or a strategy stopped): as long as it is so,
-        nothing speaks for it.
+        tells. ``out``: whose account may not trade, and why (halted, a strategy stopped): as long as it is so, nothing
+        speaks for it.
         """
         self.currency = currency
         known = {model: value for model, value in worth.items() if value is not None}
@@ -156,7 +156,7 @@ class Contest:
             for name in self.others:
                 if name in gained and name not in self.out and gained[name] != gained[self.champion]:
                     self._duels[name].update({"account": (gained[name] - gained[self.champion]) / ONE})
-        self.out = frozenset(out)
+        self.out = dict(out)
         return facts + self._promote() if settings.by == "account" else facts
 
     def _differences(self, mine: Matured, theirs: Matured) -> dict[str, float]:
@@ -306,7 +306,7 @@ class Contest:
                     "currency": self.currency,
                     "gained": to_text(worth),
                     "in_reign": self._gained(name),
-                    "out": name in self.out,
+                    "out": self.out.get(name, ""),
                 }
                 for name, worth in self.worth.items()
             ],

@@ -212,8 +212,8 @@ class ShadowedEngine(Engine):
         currency = self.instruments[self.symbols.index(contest.settings.symbol)].settle
         mine = [one for one in self.shadows if one.relay.contest is contest]
         worth = {one.relay.model: self._worth(one.engine.ledger, currency) for one in mine}
-        out = [one.relay.model for one in mine if one.engine.halted or one.engine.roster.stopped]
-        return contest.accounted(worth, currency, out)
+        stopped = {one.relay.model: _stopped(one.engine) for one in mine}
+        return contest.accounted(worth, currency, {model: why for model, why in stopped.items() if why})
 
     def _worth(self, ledger: Ledger, currency: str) -> int | None:
         """What an account gained since its start at the mids now; None where no mid leads to its currency."""
@@ -239,3 +239,10 @@ class ShadowedEngine(Engine):
 
     def _mid2(self, symbol: int) -> int:
         return self._mids2[symbol]
+
+
+def _stopped(engine: Engine) -> str:
+    """Why an engine's strategies, or one of them, may not trade; empty where all may."""
+    for name, reason in engine.roster.stopped.items():
+        return f"{name} stopped: {reason}"
+    return "halted" if engine.halted else ""
