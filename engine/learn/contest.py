@@ -76,7 +76,8 @@ class Duel(msgspec.Struct):
 
     @classmethod
     def new(cls) -> Duel:
-        return cls({measure: Bet() for measure in MEASURES}, {measure: Bet() for measure in MEASURES})
+        better, worse = ({name: Bet(carries=name == "account") for name in MEASURES} for _ in range(2))
+        return cls(better, worse)
 
     def update(self, differences: Mapping[str, float]) -> None:
         for measure, difference in differences.items():
