@@ -139,6 +139,7 @@ class ShadowedEngine(Engine):
         self._conversions = Conversions(self.instruments, self._mid2)
         self._ends_ns: dict[str, int] = {}  # by contest: when the period that runs ends
         self._next_ns = NEVER_NS
+        self._upcoming_ns = NEVER_NS  # when the models speak next, as the relays know it
         self._begun = False
 
     def process(self, item: Input) -> list[Record]:
@@ -159,6 +160,9 @@ class ShadowedEngine(Engine):
         start, end = 0, len(batch)
         if not self._begun:
             self._begin(int(times[0]))
+        if end == 1 and times[0] < self._next_ns:
+            self._hear(batch, records, doubted)
+            return
         while start < end:
             at = end
             if times[start:].max() >= self._next_ns:
@@ -177,9 +181,12 @@ class ShadowedEngine(Engine):
         records += super().process(item)
         doubted += [symbol for symbol in self.doubted if symbol not in doubted]
         upcoming_ns = self._models.next_due_ns()
-        for engine, relay in self.shadows:
-            relay.upcoming_ns = upcoming_ns
-            engine.signals.arm()
+        if upcoming_ns != self._upcoming_ns:
+            self._upcoming_ns = upcoming_ns
+            for engine, relay in self.shadows:
+                relay.upcoming_ns = upcoming_ns
+                engine.signals.arm()
+        for engine, _ in self.shadows:
             engine.process(item)
 
     def _begin(self, now_ns: int) -> None:
