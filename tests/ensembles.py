@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.features.set import Vector
-from engine.learn.contract import SECOND_NS, Model, ModelError, ModelSettings, TrainJob
+from engine.learn.contract import SECOND_NS, Model, ModelError, ModelSettings
 from engine.learn.ensemble.ensemble import Ensemble
+from engine.learn.jobs import TrainJob
 
 Rows = npt.NDArray[np.float64]
 COMBINERS = ("adahedge", "hedge", "stacking", "mean")

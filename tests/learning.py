@@ -9,8 +9,9 @@ from engine.core.events import Frames
 from engine.core.records import AnyFact
 from engine.core.types import Instrument
 from engine.features.set import Vector
-from engine.learn.contract import Model, ModelError, ModelSettings, TrainJob
+from engine.learn.contract import Model, ModelError, ModelSettings
 from engine.learn.drift.settings import DriftSettings
+from engine.learn.jobs import TrainJob
 from engine.learn.models import Models
 from tests.frames import MS, SECOND
 

@@ -34,13 +34,11 @@ from engine.core.order_facts import (
     Triggered,
 )
 
-__all__ = [  # the facts of orders, drift and contests too: whoever reads records finds every fact here
+__all__ = [  # the facts of orders and contests too: whoever reads records finds them here
     "Accepted",
-    "AlarmGraded",
     "AmendRejected",
     "AmendRequested",
     "Amended",
-    "AnswerEnded",
     "Armed",
     "Assumed",
     "CancelRejected",
@@ -52,12 +50,10 @@ __all__ = [  # the facts of orders, drift and contests too: whoever reads record
     "Pending",
     "Promoted",
     "Refusal",
-    "RegimeTold",
     "Rejected",
     "Request",
     "Sent",
     "ShadowAccount",
-    "Trial",
     "Triggered",
 ]
 

@@ -11,7 +11,8 @@ import numpy as np
 from engine.core.conformance import CardFailed, CardResult, run_cards
 from engine.features.families import select
 from engine.features.set import Vector
-from engine.learn.contract import LABEL_LIMIT, Model, ModelError, ModelSettings, TrainJob
+from engine.learn.contract import LABEL_LIMIT, Model, ModelError, ModelSettings
+from engine.learn.jobs import TrainJob
 
 ROWS = 600
 

@@ -23,7 +23,8 @@ from typing import Any, Final, Literal
 import msgspec
 
 from engine.core.account.money import to_text
-from engine.core.records import AnyFact, Promoted, ShadowAccount, Signal, Trial
+from engine.core.drift_facts import Trial
+from engine.core.records import AnyFact, Promoted, ShadowAccount, Signal
 from engine.learn.betting import Bet
 from engine.learn.contract import ModelError
 from engine.learn.labels import Matured

@@ -1,4 +1,4 @@
-"""What a model is, what it is told at its birth, and what goes to the trainer.
+"""What a model is, and what it is told at its birth.
 
 A model is named in the config by a registered name (``river-linear``, ``mlp``), by an entry point of the group
 ``papertape.models``, or by ``module:Class``.
@@ -10,16 +10,17 @@ import abc
 import importlib
 import importlib.metadata
 from collections.abc import Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from engine.features.set import HELD, WARM_UP_NS, Vector
 from engine.learn.drift.contract import DriftError
 from engine.learn.drift.settings import DriftSettings
 from engine.learn.targets import LabelError, LabelOptions, Target, targets
+
+if TYPE_CHECKING:
+    from engine.learn.jobs import TrainJob
 
 SECOND_NS = 1_000_000_000
 
@@ -101,6 +102,7 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     retrain_every_ns: int = 30 * SECOND_NS
     retrain_timeout_ns: int = 600 * SECOND_NS
     window_rows: int = 6000
+    memory_rows: int = 0
     min_rows: int = 150
     drift: DriftSettings = DriftSettings()
     drift_delta: float = 0.0005
@@ -149,6 +151,7 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         least |= {
             "retrain_every_ns": 0,
             "retrain_timeout_ns": 1,
+            "memory_rows": 0,
             "warm_up_ns": 0,
             "stale_ns": 1,
             "drift_cooldown_ns": 0,
@@ -175,32 +178,6 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             )
 
 
-class TrainJob(msgspec.Struct, frozen=True):
-    """All that a trainer needs, as plain picklable values: the rows are oldest first.
-
-    ``x[i]`` are the features at ``times_ns[i]`` and ``y[i]`` the label from there, by default the return over the
-    horizon in bps; with several labels a row of them, as ``settings.targets`` names them. ``ends_ns`` says when each
-    row's last label was known, ``weights`` how unique it is (1: nothing overlaps); None where that is not told.
-    """
-
-    settings: ModelSettings
-    features: str
-    names: tuple[str, ...]
-    times_ns: npt.NDArray[np.int64]
-    x: npt.NDArray[np.float32]
-    y: npt.NDArray[np.float64]
-    seed: int
-    ends_ns: npt.NDArray[np.int64] | None = None
-    weights: npt.NDArray[np.float64] | None = None
-
-    @property
-    def spans_ns(self) -> npt.NDArray[np.int64]:
-        """When each row's label ends: as told, else the longest horizon after the row."""
-        if self.ends_ns is not None:
-            return self.ends_ns
-        return self.times_ns + max(one.horizon_ns for one in self.settings.targets)
-
-
 class Model(abc.ABC):
     """A model of one symbol's mid return over a horizon, in bps. No clock, no file; chance only from its seed.
 
@@ -213,6 +190,9 @@ class Model(abc.ABC):
 
     needs_whole_rows: ClassVar[bool] = False
     """True: ``fit`` refuses rows with a missing number."""
+
+    needs_neighbours: ClassVar[bool] = False
+    """True: ``fit`` takes each row for the one that followed the row before, so older ones cannot be put in front."""
 
     features: ClassVar[str] = "standard"
     """The feature set that it reads where the settings name none."""
@@ -263,6 +243,14 @@ class Model(abc.ABC):
         """Train on a window and return a payload for ``swap``. Pure: the same job gives the same bytes."""
         raise ModelError(f"model {job.settings.name}: {cls.__name__} learns from each label and is not trained")
 
+    @classmethod
+    def prepare(cls, payload: bytes, features: str) -> None:
+        """Do ahead, beside the loop, what ``swap`` of this payload will need and is slow; by default nothing.
+
+        It changes no answer: a swap without it takes longer. Raises nothing: what is wrong with it ``swap`` will say.
+        """
+        del payload, features
+
     def swap(self, payload: bytes, features: str) -> None:
         """Answer from ``payload`` from now on; ``features`` is the running feature set's hash.
 
@@ -273,6 +261,10 @@ class Model(abc.ABC):
         raise ModelError(
             f"model {self.settings.name}: {type(self).__name__} learns from each label and takes no payload"
         )
+
+    def parent(self) -> bytes:
+        """The payload that the next training may begin from; empty where each begins from nothing, as by default."""
+        return b""
 
     def left_out(self) -> str:
         """Which parts of the payload that ``swap`` took last could not be used, and why; empty where all of it is."""

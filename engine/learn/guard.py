@@ -10,7 +10,8 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from engine.core.records import AlarmGraded, AnswerEnded, AnyFact, DriftAlarm, RegimeTold
+from engine.core.drift_facts import AlarmGraded, AnswerEnded, RegimeTold
+from engine.core.records import AnyFact, DriftAlarm
 from engine.core.types import NEVER_NS
 from engine.features.set import Vector
 from engine.learn.contract import Model, ModelError, ModelSettings

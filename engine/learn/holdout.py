@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from engine.learn.contract import ModelError, TrainJob
+from engine.learn.contract import ModelError
+from engine.learn.jobs import TrainJob
 from engine.learn.purge import overlaps
 from engine.learn.scoring import Scores
 
@@ -13,18 +14,18 @@ VALIDATION = 0.2  # the newest share of the window
 
 
 def split(
-    times_ns: npt.NDArray[np.int64], horizon_ns: int, ends_ns: npt.NDArray[np.int64] | None = None
+    times_ns: npt.NDArray[np.int64], horizon_ns: int, ends_ns: npt.NDArray[np.int64] | None = None, kept: int = 0
 ) -> tuple[int, int]:
     """Where the training rows end and the validation rows begin; ``ends_ns`` of the labels, else the horizon later.
 
-    Between the two, rows are purged from the first on whose label looks into the validation's time: they know its
-    answers.
+    The first ``kept`` rows are of long ago: what is kept from training is a share of the others. Between the two, rows
+    are purged from the first on whose label looks into the validation's time: they know its answers.
 
     >>> split(np.arange(0, 100, 10), horizon_ns=30)
     (6, 8)
     """
     spans_ns = times_ns + horizon_ns if ends_ns is None else ends_ns
-    begins = len(times_ns) - max(1, round(len(times_ns) * VALIDATION))
+    begins = len(times_ns) - max(1, round((len(times_ns) - kept) * VALIDATION))
     from_ns, to_ns = int(times_ns[begins]), int(spans_ns[begins:].max())
     looking = np.flatnonzero(overlaps(times_ns[:begins], spans_ns[:begins], from_ns, to_ns))
     return (int(looking[0]) if len(looking) else begins), begins
@@ -39,7 +40,7 @@ def check_job(job: TrainJob) -> tuple[int, int]:
     name, rows = job.settings.name, len(job.y)
     if rows < 2 or not (np.isfinite(job.x).all() and np.isfinite(job.y).all()):
         raise ModelError(f"model {name}: expected at least 2 rows of finite numbers, found {rows} rows or others")
-    ends, begins = split(job.times_ns, job.settings.horizon_ns, job.spans_ns)
+    ends, begins = split(job.times_ns, job.settings.horizon_ns, job.spans_ns, job.kept)
     if ends < 2:
         raise ModelError(
             f"model {name}: expected at least 2 rows before the validation, found {ends} of {rows}: "

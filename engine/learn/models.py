@@ -10,8 +10,9 @@ from engine.core.records import AnyFact, ModelRefused
 from engine.core.types import NEVER_NS, Instrument
 from engine.features.set import FeatureSet
 from engine.learn.contest import Contest, ContestSettings
-from engine.learn.contract import ModelError, ModelSettings, TrainJob, model_class
+from engine.learn.contract import ModelError, ModelSettings, model_class
 from engine.learn.inputs import Inputs
+from engine.learn.jobs import LentJob, TrainJob
 from engine.learn.slot import Slot
 
 SAVE_VERSION = 3
@@ -87,6 +88,10 @@ class Models:
             if key not in self._features:
                 self._features[key] = FeatureSet.of(instruments, *chosen)
             features = self._features[key]
+            if cls.needs_neighbours and one.memory_rows:
+                raise ValueError(
+                    f"memory_rows: expected 0 for {one.use}, which needs rows in a row, found {one.memory_rows}"
+                )
             if cls.needs_whole_rows and one.prepare == "none":
                 _check_whole(one, features.may_be_missing)
             return Inputs(
@@ -156,6 +161,10 @@ class Models:
     def job(self, model: str) -> TrainJob:
         """What the trainer needs for a model, as of now: a copy, plain and picklable."""
         return self.slot(model).job()
+
+    def lend(self, model: str) -> LentJob:
+        """The same without copying: the rows stay where the model's window lies."""
+        return self.slot(model).lend()
 
     def slot(self, model: str) -> Slot:
         """One model at work, by name."""

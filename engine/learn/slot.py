@@ -10,25 +10,17 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+from engine.core.drift_facts import AlarmGraded, Trial
 from engine.core.events import Frames
-from engine.core.records import (
-    AlarmGraded,
-    AnyFact,
-    DriftAlarm,
-    LabelScored,
-    ModelRefused,
-    ModelSwapped,
-    RetrainRequested,
-    Signal,
-    Trial,
-)
+from engine.core.records import AnyFact, DriftAlarm, LabelScored, ModelRefused, ModelSwapped, RetrainRequested, Signal
 from engine.core.types import NEVER_NS
 from engine.learn.contest import Contest
-from engine.learn.contract import Model, ModelError, ModelSettings, TrainJob, model_class
+from engine.learn.contract import Model, ModelError, ModelSettings, model_class
 from engine.learn.curves import Curves
 from engine.learn.curves import told as curves_told
 from engine.learn.guard import Guard, teach
 from engine.learn.inputs import Inputs
+from engine.learn.jobs import LentJob, TrainJob
 from engine.learn.label_sets import LabelSet
 from engine.learn.labels import Matured
 from engine.learn.scorebook import Scorebook
@@ -74,7 +66,8 @@ class Slot:
         self.labels = LabelSet(
             symbol, self.targets, settings.every_ns, width, settings.label_options, settings.stale_ns
         )
-        self.window = Window(settings.window_rows if self.model.is_trained else 1, width, len(self.targets))
+        rows, older = (settings.window_rows, settings.memory_rows) if self.model.is_trained else (1, 0)
+        self.window = Window(rows, width, len(self.targets), older)
         self.books = [Scorebook(one, settings.every_ns, settings.taker_fee_bps) for one in self.targets]
         self.curves: Curves | None = None
         if self.targets[0].about.is_direction:
@@ -264,13 +257,17 @@ class Slot:
         facts.append(Signal(self.settings.symbol, name, f"{name}/size", size, self.ids, self.settings.horizon_ns))
         return [one if one is None else 0.0 for one in predictions] if self.is_silent else predictions
 
-    def job(self) -> TrainJob:
-        """The window as it stands, with the seed of this training."""
-        times_ns, x, y = self.window.rows()
-        ends_ns, weights = self.window.spans()
+    def lend(self) -> LentJob:
+        """The window as it stands, lent to a trainer, with the seed of this training."""
         text = f"{self.seed}/{self.settings.seed}/{self.settings.name}/{self.retrains}"
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
-        return TrainJob(self.settings, self.features.hash, self.features.names, times_ns, x, y, seed, ends_ns, weights)
+        lent, parent = self.window.lend(), self.model.parent()
+        return LentJob(self.settings, self.features.hash, self.features.names, seed, lent, parent)
+
+    def job(self) -> TrainJob:
+        """The same with copies of the rows."""
+        lent = self.lend()
+        return lent.with_rows(self.window.copy(lent.lent))
 
     def swap(self, version: str, payload: bytes, why: str = "") -> Sequence[AnyFact]:
         """Take a payload or refuse all or parts of it; either way the training under way has ended."""

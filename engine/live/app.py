@@ -33,6 +33,7 @@ from engine.live.recovery.shown import remembered
 from engine.live.recovery.state import Kept
 from engine.live.redis_bus import RedisPublisher, RedisSettings
 from engine.live.redis_view import redis_status
+from engine.live.registry.registry import Registry
 from engine.live.runner import Runner
 from engine.live.shards.shard import DISOWNED, Shard
 from engine.live.statedir import StateDir, StateDirError
@@ -81,6 +82,7 @@ class App:
         self._watch: Watch | None = None
         self._notify = Notify.of(os.environ)
         self._runner: Runner | None = None
+        self._registry = Registry(state.models)
         self._training: Training | None = None
         self._redis: RedisPublisher | None = None
         self._runner_task: asyncio.Task[None] | None = None
@@ -89,6 +91,11 @@ class App:
     @property
     def _clock(self) -> Clock:
         return self._memory.clock
+
+    @property
+    def is_started(self) -> bool:
+        """Whether there is a picture of the run yet."""
+        return self._view is not None
 
     @property
     def view(self) -> View:
@@ -145,17 +152,28 @@ class App:
             self._shard.attach(runner)
         runner.connections = self._connections(runner, feeds)
         self._watch = self._watching(built, runner)
+        past = self._memory.past
+        await asyncio.to_thread(self._registry.enter, built.models, past.recent if past is not None else ())
+        runner.sinks.append(self._registry.heard)
         elsewhere = self._shard.trainers() if self._shard is not None else None
-        self._training = Training(built.models, self.state.models, runner.bus.room, runner.model_ready, elsewhere)
+        self._training = Training(
+            built.models,
+            self._registry,
+            runner.bus.room,
+            runner.model_ready,
+            elsewhere,
+            config.training.settings(),
+        )
         runner.training = self._training
-        if any(section.use == "mlp" for section in config.model):
-            self._training.warm()
+        if any(built.models.slot(name).model.is_trained for name in built.models.names):
+            await self._training.warm()
         self._view = View(runner, built.models, feeds, config.run.name, started_ns)
-        keeper, past, watch = self._memory.keeper, self._memory.past, self._watch
+        keeper, watch = self._memory.keeper, self._watch
         self._view.remembered = lambda: remembered(keeper, past, started_ns, watch)
         if config.http.enabled:
             pack = self._watch.ask if self._watch is not None else None
-            self._http = HttpServer(self._view, runner.command, config.http.host, config.http.port, pack=pack)
+            where, card = (config.http.host, config.http.port), self._registry.card
+            self._http = HttpServer(self._view, runner.command, *where, pack=pack, card=card)
             self.url = await self._http.start()
             log.info("page", url=self.url)
         self.state.write("daemon.json", json.dumps({"pid": os.getpid(), "url": self.url}))
@@ -165,6 +183,7 @@ class App:
         self._runner_task = self._spawn(runner.run(), "runner")
         for connection in runner.connections.values():
             self._spawn(self._keep(connection), f"connection {connection.feed.name}")
+        self._spawn(self._registry.run(), "registry")
         self._spawn(self._each_second(), "second")
         self._spawn(self._notify.run(self._view), "service manager")
         # What lives now lives for the whole run: the collector need not look at it again, which keeps its pauses short.
@@ -284,6 +303,7 @@ class App:
             await self._stage("black box", self._watch.close(), PACK_S)
         if self._training is not None:
             await self._stage("training", self._training.close())
+        await self._stage("registry", self._registry.close())
         if self._redis is not None and self._redis_task is not None:
             self._redis.stop()
             await self._stage("redis", self._redis_task)

@@ -18,11 +18,11 @@ from engine.core.settings import EngineSettings
 from engine.core.strategy import Config, Strategy
 from engine.core.types import Filters, Instrument, UnitsError
 from engine.core.venue.venue_families import ADAPTERS
-from engine.learn.contest import ContestSettings
 from engine.learn.contract import ModelError, ModelSettings
 from engine.learn.models import Models
 from engine.learn.shadows import ShadowedEngine
 from engine.learn.targets import LabelError
+from engine.live.build_contests import contest_settings
 from engine.live.config import AppConfig, ConfigError, InstrumentSection, ModelSection, StrategySection, numbers
 from engine.live.config_drift import drift_settings
 from engine.live.config_gate import unknown_gates
@@ -273,43 +273,10 @@ def build_models(config: AppConfig, instruments: Sequence[Instrument], *, inline
             settings,
             seed=config.run.seed,
             inline_delay_ns=INLINE_DELAY_NS if inline_training else None,
-            contests=_contests(config, settings),
+            contests=contest_settings(config, settings),
         )
     except ModelError as error:
         raise ConfigError([f"model: {error}"]) from error
-
-
-def _contests(config: AppConfig, models: Sequence[ModelSettings]) -> list[ContestSettings]:
-    """The contests of a config; ``symbol = "*"`` makes one for each symbol of the champion's models."""
-    found = []
-    for number, section in enumerate(config.contest):
-        is_all = section.symbol == "*"
-        begins = [
-            one
-            for one in models
-            if one.name == section.champion or (is_all and one.name == f"{section.champion}@{one.symbol}")
-        ]
-        if not begins:
-            known = ", ".join(one.name for one in models)
-            raise ConfigError([f"contest.{number}.champion: expected one of {known}, found {section.champion!r}"])
-        for one in begins:
-            suffix = one.name.removeprefix(section.champion)
-            found.append(
-                ContestSettings(
-                    name=section.name + suffix,
-                    symbol=one.symbol,
-                    champion=one.name,
-                    challengers=tuple(name + suffix for name in section.challengers),
-                    horizon_ns=one.horizon_ns,
-                    alpha=section.alpha,
-                    by=section.by,
-                    accounts=section.accounts,
-                    rollback_alpha=section.rollback_alpha,
-                    probation=section.probation,
-                    taker_fee_bps=one.taker_fee_bps,
-                )
-            )
-    return found
 
 
 def _model_settings(
@@ -321,7 +288,18 @@ def _model_settings(
 ) -> list[ModelSettings]:
     durations = ("every", "warm_up", "stale", "retrain_every", "retrain_timeout", "drift_cooldown")
     inputs = ("features", "trades", "prepare", "masks", "reduce", "components", "reduce_keep")
-    plain = ("use", "drift_delta", "window_rows", "min_rows", "learning_rate", "hidden", "epochs", "batch", "patience")
+    plain = (
+        "use",
+        "drift_delta",
+        "window_rows",
+        "memory_rows",
+        "min_rows",
+        "learning_rate",
+        "hidden",
+        "epochs",
+        "batch",
+        "patience",
+    )
     values: dict[str, Any] = {f"{key}_ns": getattr(section, key) for key in durations}
     values |= {key: getattr(section, key) for key in (*plain, *inputs)}
     values = {key: value for key, value in values.items() if value is not None}

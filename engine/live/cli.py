@@ -14,6 +14,7 @@ from engine.live import (
     commands_import,
     commands_journal,
     commands_live,
+    commands_models,
     commands_plugins,
     commands_research,
     commands_validate,
@@ -30,6 +31,7 @@ app = typer.Typer(
 for module in (
     commands_live,
     commands_ask,
+    commands_models,
     commands_research,
     commands_validate,
     commands_drift,

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
+from urllib.parse import quote
 
 import typer
 
@@ -29,7 +30,7 @@ Only = Annotated[str, typer.Option("--strategy", help="One strategy; all when le
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    for ask in (status, positions, orders, fills, models, truth, why):
+    for ask in (status, positions, orders, fills, truth, why):
         app.command()(ask)
     for tell in (halt, resume, flatten, reload, promote, rollback):
         app.command()(tell)
@@ -61,11 +62,6 @@ def orders(url: Url = "", run: Run = HERE, json_: Json = False) -> None:
 def fills(url: Url = "", run: Run = HERE, json_: Json = False) -> None:
     """Recent fills."""
     _list("fills", _find(url, run), json_)
-
-
-def models(url: Url = "", run: Run = HERE, json_: Json = False) -> None:
-    """Models and their scores."""
-    _list("models", _find(url, run), json_)
 
 
 def truth(url: Url = "", run: Run = HERE, json_: Json = False) -> None:
@@ -208,6 +204,16 @@ def _tell(url: str, name: str, args: dict[str, str], json_: bool, *, quiet: bool
 def tell_slowly(run: Path, name: str, args: dict[str, str]) -> Any:
     """What a daemon answers to a word that takes it a while."""
     return _request(_find("", run), f"/{name}", json.dumps(args).encode(), SLOW_S)
+
+
+def list_models(url: str, run: Path, json_: bool) -> None:
+    """The models that a daemon has at work, and their scores."""
+    _list("models", _find(url, run), json_)
+
+
+def ask_card(url: str, run: Path, text: str) -> Any:
+    """What a daemon tells of a version, or of a model."""
+    return _ask(_find(url, run), f"/models/{quote(text, safe='')}", dict)
 
 
 def _request(url: str, path: str, body: bytes | None = None, timeout_s: float = TIMEOUT_S) -> Any:

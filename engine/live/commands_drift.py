@@ -40,7 +40,11 @@ def drift(
     alarms: Annotated[float, typer.Option(min=0.001, help="Budget: false alarms in 100,000 values.")] = 1.0,
     detectors: Annotated[str, typer.Option(help="Only these, several with commas; else all.")] = "",
     adapting: Annotated[
-        bool, typer.Option("--adapting", help="Also score ways to adapt after a sign flip, over --streams of them.")
+        bool,
+        typer.Option(
+            "--adapting",
+            help="Also score ways to adapt after a flip, after doubled volatility and after nothing, over --streams.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -118,11 +122,11 @@ def _table(found: Comparison, one: Macro) -> Table:
 
 
 def _adapting(ways: list[Adapted]) -> Table:
-    table = Table("symbol", "way", title="the 5,000 samples before and after a sign flip", title_justify="left")
+    table = Table("symbol", "way", "drift", title="the 5,000 samples before and after a drift", title_justify="left")
     table.box, table.pad_edge = None, False
-    for column in ("IC before", "IC after", "R² % before", "R² % after"):
+    for column in ("IC before", "IC after", "R² % before", "R² % after", "kept %"):
         table.add_column(column, justify="right")
     for one in ways:
         scores = (f"{one.ic_before:.3f}", f"{one.ic_after:.3f}", f"{one.r2_before_pct:.1f}", f"{one.r2_after_pct:.1f}")
-        table.add_row(one.symbol, one.way, *scores)
+        table.add_row(one.symbol, one.way, one.drift, *scores, "-" if one.kept_pct is None else f"{one.kept_pct:.0f}")
     return table

@@ -21,6 +21,7 @@ from engine.live.config_labels import LabelSection
 from engine.live.config_paper import PaperSection
 from engine.live.config_redis import RedisSection
 from engine.live.config_section import Money, Section
+from engine.live.config_training import TrainingSection
 from engine.live.durations import Duration, duration_text
 
 
@@ -150,6 +151,7 @@ class ModelSection(Section):
     drift_options: DriftSection = DriftSection()
     drift_delta: float | None = Field(default=None, gt=0, lt=1)
     window_rows: int | None = Field(default=None, ge=8)
+    memory_rows: int | None = Field(default=None, ge=0)
     min_rows: int | None = Field(default=None, ge=8)
     learning_rate: float | None = Field(default=None, ge=0)
     hidden: tuple[int, ...] | None = None
@@ -191,6 +193,7 @@ class AppConfig(Section):
     contest: list[ContestSection] = Field(default=[])
     http: HttpSection = HttpSection()
     record: RecordSection = RecordSection()
+    training: TrainingSection = TrainingSection()
     journal: JournalSection = JournalSection()
     blackbox: BlackBoxSection = BlackBoxSection()
     alerts: AlertsSection = AlertsSection()
@@ -198,7 +201,7 @@ class AppConfig(Section):
 
     def plain(self) -> dict[str, Any]:
         """Plain values for a tape's header: what decides the run, without addresses of services and their secrets."""
-        elsewhere = {"redis", "alerts", "http", "record", "journal", "blackbox"}
+        elsewhere = {"redis", "alerts", "http", "record", "journal", "blackbox", "training"}
         plain = self.model_dump(mode="json", exclude=elsewhere, exclude_none=True)
         for told, strategy in zip(plain["strategy"], self.strategy, strict=True):
             told.update(numbers(strategy.own))

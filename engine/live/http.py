@@ -27,6 +27,7 @@ from engine.live.bus import BusFull
 from engine.live.journal import JournalNotWritten
 from engine.live.measures import measure
 from engine.live.metrics import CONTENT_TYPE, Exporter
+from engine.live.registry.shelf import RegistryError
 from engine.live.view import View
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -84,7 +85,7 @@ class HttpError(RuntimeError):
 class HttpServer:
     """``command(name, args)`` takes a user's word and raises ``BusFull`` when it cannot.
 
-    ``pack`` writes a black box and gives its path.
+    ``pack`` writes a black box and gives its path. ``card`` reads the card of a model's version, or of a model.
 
     ``hosts`` are names and addresses besides loopback and ``host`` by which a browser may call this server. Port 0
     takes a free one; ``start`` says which.
@@ -99,10 +100,12 @@ class HttpServer:
         *,
         hosts: Collection[str] = (),
         pack: Callable[[str], Awaitable[str]] | None = None,
+        card: Callable[[str], Mapping[str, Any]] | None = None,
     ) -> None:
         self._view = view
         self._command = command
         self._pack = pack
+        self._card = card
         self._host = host
         self._port = port
         self._hosts = {name.lower() for name in (host, *hosts)} - ANY_ADDRESS
@@ -156,6 +159,7 @@ class HttpServer:
             web.get("/ready", self._ready),
             web.get("/metrics", self._metrics),
             web.get("/state", self._state),
+            web.get("/models/{version}", self._model),
             web.post("/command/{name}", self._commanded),
             web.post("/blackbox", self._packed),
         ]
@@ -182,6 +186,15 @@ class HttpServer:
         if not (since.isascii() and since.isdigit()) or len(since) > 18:
             raise Refused(400, f"since: expected milliseconds since the epoch, found {since[:40]!r}")
         return _json(self._view.state(int(since)))
+
+    async def _model(self, request: web.Request) -> web.Response:
+        """The card of a version, by the first digits of its hash, or of a model, by its name."""
+        if self._card is None:
+            raise Refused(404, "expected a daemon with a registry of models, found none")
+        try:
+            return _json(await asyncio.to_thread(self._card, request.match_info["version"][:200]))
+        except RegistryError as error:
+            raise Refused(404, str(error)) from error
 
     async def _commanded(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]

@@ -10,6 +10,7 @@ from engine.live.measures_memory import memory
 from engine.live.measures_models import contests, models
 from engine.live.measures_truth import truth
 from engine.live.metrics import Snapshot
+from engine.live.training import FAILURES
 from engine.live.view import View
 
 Values = dict[str, list[tuple[tuple[str, ...], float]]]
@@ -63,9 +64,16 @@ def _daemon(view: View, values: Values) -> None:
         "signals_total": view.heard.signals,
         "trainings_running": training.running if training else 0,
         "trainings_started_total": training.started if training else 0,
-        "trainings_failed_total": training.failed if training else 0,
+        "trainings_late_total": training.late if training else 0,
     }
     values.update({name: _one(value) for name, value in plain.items()})
+    failures, progress, seconds = (
+        (training.failures, training.progress(), training.seconds) if training else ({}, {}, {})
+    )
+    values["trainings_failed_total"] = [((why,), float(failures.get(why, 0))) for why in FAILURES]
+    for model in view.models.names if view.models is not None else ():
+        values.setdefault("model_training_progress", []).append(((model,), progress.get(model, 0.0)))
+        values.setdefault("model_training_seconds", []).append(((model,), seconds.get(model, 0.0)))
 
 
 def _venues(view: View, values: Values) -> None:

@@ -198,7 +198,22 @@ TABLE: Final[tuple[Metric, ...]] = (
     Metric("model_stopped", "gauge", _MODEL, "1 when the model failed and does not predict any more."),
     Metric("trainings_running", "gauge", (), "Trainings under way beside the loop."),
     Metric("trainings_started_total", "counter", (), "Trainings started."),
-    Metric("trainings_failed_total", "counter", (), "Trainings that failed."),
+    Metric(
+        "trainings_failed_total", "counter", ("reason",), "Trainings that failed: died, hung, memory, failed, disk."
+    ),
+    Metric("trainings_late_total", "counter", (), "Trainings that took longer than the time between two of a model."),
+    Metric(
+        "model_training_progress",
+        "gauge",
+        _MODEL,
+        "How much of a training under way is done, as far as it tells, 0 to 1.",
+    ),
+    Metric(
+        "model_training_seconds",
+        "gauge",
+        _MODEL,
+        "How long the last training took, waiting included; 0 before the first.",
+    ),
     Metric("venue_round_trip_seconds", "gauge", _VENUE, "Median of the last websocket pings, there and back."),
     Metric("venue_feed_delay_seconds", "gauge", _VENUE, "What market data lately came later than at best, median."),
     Metric(

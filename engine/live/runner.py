@@ -13,6 +13,7 @@ import structlog
 
 from adapters.connection import Connection
 from adapters.entry import Entry, EntryKind
+from engine.core.drift_facts import AlarmGraded, AnswerEnded, RegimeTold, Trial
 from engine.core.engine import Engine
 from engine.core.events import CLOCK, Batch, Command, Measured, ModelReady, row
 from engine.core.money_facts import (
@@ -26,8 +27,6 @@ from engine.core.money_facts import (
     Split,
 )
 from engine.core.records import (
-    AlarmGraded,
-    AnswerEnded,
     Commanded,
     DriftAlarm,
     FeedState,
@@ -37,14 +36,12 @@ from engine.core.records import (
     Note,
     Promoted,
     Record,
-    RegimeTold,
     Regraded,
     Rejected,
     RetrainRequested,
     RiskAction,
     Sent,
     StrategyStopped,
-    Trial,
 )
 from engine.live.bus import Bus, BusFull, Item
 from engine.live.clock import Clock

@@ -279,11 +279,19 @@ class View:
     def _latency(self) -> dict[str, dict[str, float]]:
         return {"tick_to_decision": self.runner.decision.summary(), "tick_to_order": self.runner.order.summary()}
 
-    def _training(self) -> dict[str, int]:
+    def _training(self) -> dict[str, Any]:
         training = self.runner.training
         if training is None:
             return {"running": 0, "started": 0, "failed": 0}
-        return {"running": training.running, "started": training.started, "failed": training.failed}
+        return {
+            "running": training.running,
+            "started": training.started,
+            "failed": training.failed,
+            "late": training.late,
+            "failures": dict(sorted(training.failures.items())),
+            "progress": {name: round(share, 3) for name, share in training.progress().items()},
+            "seconds": {name: round(took, 2) for name, took in sorted(training.seconds.items())},
+        }
 
     def _history(self, since_ms: int) -> dict[str, Any]:
         """Columns: ``ms``, and by currency, symbol and model a list as long, None where nothing was known."""

@@ -1,7 +1,8 @@
-"""What adapting buys: models that never learn again, learn by the clock, on an alarm, or always, after a sign flip.
+"""What adapting buys: models that never learn again, learn by the clock, on an alarm, or always, after a drift.
 
-Streams of features and labels are drawn from the second half of a tape; from one row on all labels are turned. Each way
-to adapt is scored over the 5,000 samples after that, on labels it has not seen: a label is known a horizon later.
+Streams of features and labels are drawn from the second half of a tape; from one row on the labels drift: all are
+turned, or twice as large, or nothing changes, which is what the other two are compared with. Each way to adapt is
+scored over the 5,000 samples after that, on labels it has not seen: a label is known a horizon later.
 """
 
 from __future__ import annotations
@@ -44,16 +45,24 @@ PENALTY_ROWS: Final = 300
 WAYS: Final = ("frozen", "periodic", "drift-triggered", "clipped-linear", "primary", "primary-anew")
 LEAST_ROWS: Final = 400
 
+DRIFTS: Final = {"none": 1.0, "flip": -1.0, "volatility": 2.0}
+"""By what all labels are multiplied from the row of the drift on."""
+
 
 class Adapted(msgspec.Struct, frozen=True):
-    """One way to adapt, over all streams: correlation and R² against always saying 0, before and after the flip."""
+    """One way to adapt, over all streams: correlation and R² against always saying 0, before and after the drift.
+
+    ``kept_pct`` is the R² after in that of the same way and rows where nothing drifts; None where that is not above 0.
+    """
 
     symbol: str
     way: str
+    drift: str
     ic_before: float
     ic_after: float
     r2_before_pct: float
     r2_after_pct: float
+    kept_pct: float | None
 
 
 def adapt(
@@ -85,17 +94,23 @@ def adapt(
         x, y = built.x[:count], path[ahead : ahead + count] - path[:count]
         settings = ModelSettings(name="m", symbol=instrument.name, horizon_ns=horizon_ns, every_ns=every_ns)
         watcher = _watcher(x[: count // 2], y[: count // 2], judged)
-        said: dict[str, list[Floats]] = {way: [] for way in WAYS}
-        labels = []
+        said: dict[tuple[str, str], list[Floats]] = {(drift, way): [] for drift in DRIFTS for way in WAYS}
+        labels: dict[str, list[Floats]] = {drift: [] for drift in DRIFTS}
         for number in range(streams):
             tell(f"{instrument.name}: adapting, stream {number + 1} of {streams}")
             drawn = count // 2 + bootstrap_rows(count - count // 2, BEFORE + AFTER, seed=800_000 + number)
-            rows, label = x[drawn], y[drawn].copy()
-            label[BEFORE:] *= -1.0
-            labels.append(label)
-            for way, predictions in said.items():
-                predictions.append(_walk(way, rows, label, ahead, settings, built.names, watcher))
-        found += [_scored(instrument.name, way, predictions, labels) for way, predictions in said.items()]
+            for drift, factor in DRIFTS.items():
+                label = y[drawn].copy()
+                label[BEFORE:] *= factor
+                labels[drift].append(label)
+                for way in WAYS:
+                    told_so = _walk(way, x[drawn], label, ahead, settings, built.names, watcher)
+                    said[drift, way].append(told_so)
+        for way in WAYS:
+            still = _scored(instrument.name, way, "none", said["none", way], labels["none"], None)
+            found.append(still)
+            others = (drift for drift in DRIFTS if drift != "none")
+            found += [_scored(instrument.name, way, one, said[one, way], labels[one], still) for one in others]
     return found
 
 
@@ -198,7 +213,9 @@ def _predictions(fitted: tuple[Floats, Floats, Floats], x: Floats) -> Floats:
     return np.asarray(_scaled(x, centre, scale) @ weights, np.float64)
 
 
-def _scored(symbol: str, way: str, said: Sequence[Floats], labels: Sequence[Floats]) -> Adapted:
+def _scored(
+    symbol: str, way: str, drift: str, said: Sequence[Floats], labels: Sequence[Floats], still: Adapted | None
+) -> Adapted:
     def part(begin: int, end: int) -> tuple[float, float]:
         p = np.concatenate([one[begin:end] for one in said])
         y = np.concatenate([one[begin:end] for one in labels])
@@ -207,4 +224,6 @@ def _scored(symbol: str, way: str, said: Sequence[Floats], labels: Sequence[Floa
         return round(pearson(p, y), 4), round(100.0 - 100.0 * float(np.sum((y - p) ** 2) / np.sum(y * y)), 2)
 
     before, after = part(BEFORE - AFTER + 100, BEFORE), part(BEFORE, BEFORE + AFTER)
-    return Adapted(symbol, way, before[0], after[0], before[1], after[1])
+    base = still.r2_after_pct if still is not None else after[1]
+    kept = round(100.0 * after[1] / base, 1) if base > 0.0 else None
+    return Adapted(symbol, way, drift, before[0], after[0], before[1], after[1], kept)

@@ -20,7 +20,7 @@ from adapters.tape import read_tape
 from engine.core.records import Record
 from engine.live.build import Built, build_engine
 from engine.live.config import AppConfig, ConfigError, parse_config
-from engine.live.training import NO_MODEL
+from engine.live.registry.store import NO_MODEL, model_path
 from engine.research.loading import ReplayError, load_tape
 from engine.research.outputs import Outputs
 from engine.research.player import DEFAULT_BLOCK, Player
@@ -230,7 +230,7 @@ class ModelStore:
         if version in ("", NO_MODEL):
             return b""
         for folder in self._folders:
-            path = folder / f"{version}.ptm"
+            path = model_path(folder, version)
             if path.exists():
                 payload = path.read_bytes()
                 found = hashlib.sha256(payload).hexdigest()

@@ -45,7 +45,7 @@ export function showModelScores(table, models, contests) {
   showTable(table, [
     { head: "model", left: true, grow: true, cell: (row) => {
       const [star, words] = standing(row.name, contests);
-      return [star + row.name, row.stopped ? "down" : "", (row.stopped || `${row.use} on ${row.symbol}, ${row.label}\n${row.version ? `version ${row.version.slice(0, 8)}` : "no version"}`) + words];
+      return [star + row.name, row.stopped ? "down" : "", (row.stopped || `${row.use} on ${row.symbol}, ${row.label}\n${row.version ? `version ${row.version.slice(0, 8)}, its card: papertape models ${row.version.slice(0, 8)}` : "no version"}`) + words];
     } },
     { head: "IC", cell: (row) => (row.pairs ? [fixed(row.ic, 3), sureTone(row), `${between(row.ic_low, row.ic_high)}\nby rank ${fixed(row.spearman, 3)}, ${between(row.spearman_low, row.spearman_high)}`] : "–") },
     { head: "± 95 %", cell: (row) => (row.pairs && row.ic_low !== null ? [fixed((row.ic_high - row.ic_low) / 2, 2), "soft", between(row.ic_low, row.ic_high)] : ["–", "soft"]) },

@@ -72,8 +72,8 @@ def test_every_fact_is_in_the_union_of_records() -> None:
     ["engine", "engine/core", "engine/core/account", "engine/core/desk", "engine/core/honesty", "engine/core/queues",
      "engine/core/venue", "engine/features", "engine/learn", "engine/learn/drift", "engine/learn/ensemble",
      "engine/learn/experts", "engine/learn/foreign", "engine/learn/linear", "engine/learn/networks", "engine/live",
-     "engine/live/journal", "engine/live/recovery", "engine/live/blackbox", "engine/live/shards", "engine/research",
-     "adapters", "strategies", "deploy", "tests"],
+     "engine/live/journal", "engine/live/recovery", "engine/live/registry", "engine/live/blackbox",
+     "engine/live/shards", "engine/research", "adapters", "strategies", "deploy", "tests"],
 )  # fmt: skip
 def test_every_folder_says_what_lives_there(folder: str) -> None:
     assert (ROOT / folder / "README.md").read_text().startswith("# ")

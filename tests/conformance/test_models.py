@@ -12,7 +12,8 @@ import pytest
 
 from engine.features.set import Vector
 from engine.learn.conformance import CARDS, check_model
-from engine.learn.contract import BUILT_IN, Model, TrainJob, model_class
+from engine.learn.contract import BUILT_IN, Model, model_class
+from engine.learn.jobs import TrainJob
 
 ROOT = Path(__file__).resolve().parents[2]
 OTHERS = {entry.name for entry in entry_points(group="papertape.models")}

@@ -11,18 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from engine.core.drift_facts import AlarmGraded, AnswerEnded, Trial
 from engine.core.engine import Engine
 from engine.core.events import Batch, Command, ModelReady
-from engine.core.records import (
-    AlarmGraded,
-    AnswerEnded,
-    DriftAlarm,
-    ModelSwapped,
-    Promoted,
-    Record,
-    RetrainRequested,
-    Trial,
-)
+from engine.core.records import DriftAlarm, ModelSwapped, Promoted, Record, RetrainRequested
 from engine.learn.models import Models
 from engine.learn.trainer import fit
 from engine.live.build import build_engine

@@ -17,6 +17,7 @@ from engine.live.cli import app
 from engine.live.listing import LISTS, table
 from engine.live.statedir import StateDir
 from engine.live.status import render
+from engine.live.why import last_alarm
 
 POSITION = {
     "strategy": "maker@sim:BTCUSDT",
@@ -74,7 +75,11 @@ MODEL = {
     "swaps": 1,
     "ic": 0.0,
     "rmse": 0.0,
-    "drift_alarms": 0,
+    "drift_alarms": 1,
+    "drift": {
+        "last": {"number": 1, "signal": "residual", "reason": "scan of residual over 400 labels"},
+        "last_graded": {"alarm": {"number": 1}, "grade": "harmless", "reason": "lost 0.9"},
+    },
     "stopped": "",
     "training": False,
 }
@@ -128,6 +133,15 @@ def test_a_list_is_for_the_eye() -> None:
     assert shown("execution", EXECUTION, 200).splitlines()[1].split()[-2:] == ["3,000", "+0.31"]
     assert shown("positions", POSITION, 200).splitlines()[1].split()[-3:] == ["0.4099", "1.86", "USDT"]
     assert shown("models", MODEL, 200).splitlines()[1].split()[6:8] == ["–", "–"], "nothing was scored"
+    assert "1 residual, harmless active" in " ".join(shown("models", MODEL, 200).split())
+
+
+def test_the_last_alarm_of_a_model_is_told_with_its_grade() -> None:
+    told = "alarm 1, scan of residual over 400 labels"
+    assert last_alarm(MODEL) == f"{told}; harmless: lost 0.9"
+    ungraded = {"last": {"number": 1, "reason": "scan of residual over 400 labels"}, "last_graded": None}
+    assert last_alarm({"drift": ungraded}) == f"{told}; not judged yet"
+    assert last_alarm({"drift": {"last": None, "last_graded": None}}) == ""
 
 
 def test_no_daemon_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:

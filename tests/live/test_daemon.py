@@ -50,9 +50,12 @@ class Daemon:
         self.folder = folder
         self.state = folder / "demo"
         self.log = (folder / "stderr").open("w")
-        words = [*PAPERTAPE, "run", str(config(folder)), "--json"]
+        words = [*PAPERTAPE, "run", str(self.config(folder)), "--json"]
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=self.log, text=True, cwd=ROOT)
         self.url = str(self.wait(lambda: json.loads((self.state / "daemon.json").read_text())["url"]))
+
+    def config(self, folder: Path) -> Path:
+        return config(folder)
 
     def wait(self, look: Any) -> Any:
         """Look until there is an answer; a daemon that ended meanwhile fails the test at once."""

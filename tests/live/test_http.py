@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
 from engine.live.http import ASSETS, COMMANDS, HttpError, HttpServer, is_trusted
+from engine.live.registry.registry import Registry
+from engine.live.registry.store import content_name
 from tests.data import ROOT
+from tests.registry import job, store
 from tests.watched import Watched, buys
 
 JSON = {"Content-Type": "application/json"}
@@ -70,7 +74,28 @@ async def test_what_may_be_read(served: Served) -> None:
     assert [position["size"] for position in answers["/positions"]] == ["1.000"]
     assert [model["name"] for model in answers["/models"]] == ["m"]
     assert (await served.get("/summary"))[1]["fills"] == 1
-    assert set((await served.get("/why"))[1]) == {"reasons", "strategies"}
+    assert set((await served.get("/why"))[1]) == {"reasons", "strategies", "drift"}
+
+
+async def test_the_card_of_a_version(tmp_path: Path) -> None:
+    registry, version = Registry(tmp_path), content_name(b"1.5")
+    store(registry, job("net"), version, b"1.5", 0.1)
+    watched = Watched()
+    server = HttpServer(watched.view, watched.runner.command, port=0, card=registry.card)
+    url = await server.start()
+    async with aiohttp.ClientSession() as client:
+        served = Served(watched, url, client)
+        for asked in (version, version[:8]):
+            status, told = await served.get(f"/models/{asked}")
+            assert (status, told["version"], told["card"]["model"]) == (200, version, "net")
+        status, told = await served.get("/models/zzzz")
+        assert status == 404 and "one of the models net, found 'zzzz'" in told["error"]
+    await server.stop()
+
+
+async def test_without_a_registry_there_is_no_card(served: Served) -> None:
+    status, told = await served.get("/models/abcd")
+    assert status == 404 and "found none" in told["error"]
 
 
 async def test_history_from_a_moment_on(served: Served) -> None:

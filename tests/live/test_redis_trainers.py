@@ -12,13 +12,17 @@ import msgspec
 import numpy as np
 import pytest
 
-from engine.learn.contract import ModelError, ModelSettings, TrainJob
+from engine.learn.contract import ModelError, ModelSettings
+from engine.learn.jobs import TrainJob
+from engine.learn.models import Models
 from engine.live.config import AppConfig, parse_config
 from engine.live.shards.jobs import BadJob, RemoteFit, content_name, decode_job, encode_job
 from engine.live.shards.lease import Lease
 from engine.live.shards.link import Link
 from engine.live.shards.names import Keys
 from engine.live.shards.trainer import GROUP, Trainer
+from tests.learning import INSTRUMENTS
+from tests.learning import settings as learning_settings
 from tests.live.test_redis_shards import Server, server
 
 __all__ = ["server"]  # the fixture
@@ -128,13 +132,16 @@ async def test_without_a_trainer_a_training_fails_in_its_time(server: Server) ->
 
 
 async def test_a_model_is_stored_before_anyone_hears_of_it(server: Server, tmp_path: Path) -> None:
-    from engine.live.training import Training, model_path
+    from engine.live.registry.registry import Registry
+    from engine.live.registry.store import model_path
+    from engine.live.training import Training
 
     heard: list[tuple[str, str, bytes]] = []
 
-    class Models:
-        def job(self, model: str) -> TrainJob:
-            return job(name=model)
+    models = Models(INSTRUMENTS, [learning_settings(USE)])
+    window = models.slot("m").window
+    for at in range(10):
+        window.add(at, np.full(window.width, 1.0), float(at))
 
     async def room() -> None:
         return
@@ -144,11 +151,10 @@ async def test_a_model_is_stored_before_anyone_hears_of_it(server: Server, tmp_p
         heard.append((model, version, payload))
 
     async with remote(server) as (fit, _, _), training(server):
-        made: Any = Models()
-        beside = Training(made, tmp_path, room, deliver, fit)
+        beside = Training(models, Registry(tmp_path), room, deliver, fit)
         beside.start("m")
         async with asyncio.timeout(60):
             while not heard:
                 await asyncio.sleep(0.05)
         await beside.close()
-    assert heard[0][1] == content_name(heard[0][2])
+    assert heard[0][1] == content_name(heard[0][2]) and heard[0][2] == b"4.5"

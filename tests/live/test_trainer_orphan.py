@@ -7,10 +7,9 @@ import sys
 
 PROGRAM = """
 import os, signal
-from engine.learn.trainer import make_pool
+from engine.learn.trainer import Worker
 if __name__ == "__main__":
-    pool = make_pool()
-    print(pool.submit(os.getpid).result(), flush=True)
+    print(Worker().pid, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
 

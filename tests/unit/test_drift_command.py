@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from engine.learn.drift.baselines import Always, Never
 from engine.learn.drift.together import SIGNALS
 from engine.live import commands_drift
+from engine.research.drift_adapting import DRIFTS as ADAPTED
 from engine.research.drift_adapting import WAYS
 from engine.research.drift_inject import DRIFTS, OTHERS, inject
 from engine.research.drift_score import Found, Streams, find, macro_f1
@@ -95,16 +96,17 @@ def test_the_command_when_asked_for_what_is_not_then_it_says_what_there_is(tmp_p
     assert short.exit_code == 1 and "expected at least 400 labels" in short.stderr
 
 
-def test_ways_to_adapt_when_the_sign_flips_then_the_frozen_model_stays_wrong_and_the_alarmed_one_recovers(
-    tmp_path: Path,
-) -> None:
+def test_after_a_flip_the_frozen_model_stays_wrong_and_those_that_notice_recover(tmp_path: Path) -> None:
     found = command(
         *(tape(tmp_path, seconds=1500), "--every", "1s", "--streams", 2, "--judged", 200_000, "--json", "--adapting"),
         *("--detectors", "never"),
     )
     assert found.exit_code == 0
-    ways = {one["way"]: one for one in json.loads(found.stdout.strip().splitlines()[-1])["adapting"]}
-    assert list(ways) == list(WAYS)
-    assert all(one["ic_before"] > 0.5 for one in ways.values())
+    told = json.loads(found.stdout.strip().splitlines()[-1])["adapting"]
+    assert [(one["way"], one["drift"]) for one in told] == [(way, drift) for way in WAYS for drift in ADAPTED]
+    ways = {one["way"]: one for one in told if one["drift"] == "flip"}
+    assert all(one["ic_before"] > 0.5 for one in told)
     assert ways["frozen"]["ic_after"] < -0.5 and ways["drift-triggered"]["ic_after"] > 0.0
     assert ways["primary-anew"]["r2_after_pct"] > ways["frozen"]["r2_after_pct"] + 50
+    assert ways["primary"]["kept_pct"] > 60.0 > 0.0 > ways["frozen"]["kept_pct"]
+    assert all(one["kept_pct"] == 100.0 for one in told if one["drift"] == "none")

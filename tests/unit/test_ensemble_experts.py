@@ -9,8 +9,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from engine.learn.contract import SECOND_NS, ModelError, ModelSettings, TrainJob
+from engine.learn.contract import SECOND_NS, ModelError, ModelSettings
 from engine.learn.ensemble.ensemble import Ensemble
+from engine.learn.jobs import TrainJob
 from tests.ensembles import (
     COMBINERS,
     Broken,

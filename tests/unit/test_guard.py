@@ -9,18 +9,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from engine.core.drift_facts import AlarmGraded, AnswerEnded, Trial
 from engine.core.events import FRAME_READY, Frames, ModelReady
-from engine.core.records import (
-    AlarmGraded,
-    AnswerEnded,
-    AnyFact,
-    DriftAlarm,
-    LabelScored,
-    ModelSwapped,
-    RetrainRequested,
-    Signal,
-    Trial,
-)
+from engine.core.records import AnyFact, DriftAlarm, LabelScored, ModelSwapped, RetrainRequested, Signal
 from engine.learn.contest import ContestSettings
 from engine.learn.contract import ModelError
 from engine.learn.drift.settings import DriftSettings

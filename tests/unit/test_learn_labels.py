@@ -213,7 +213,7 @@ def test_a_row_with_a_hole_is_counted_and_not_trained_on() -> None:
     window.add(1, np.array([1.0, np.nan]), 1.0, 2)
     window.add(2, np.array([1.0, 2.0]), float("nan"), 3)
     window.add(3, np.array([1.0, 2.0]), 1.0, 4, 0.5)
-    assert len(window) == 1 and window.holes == 2 and window.spans()[1].tolist() == [0.5]
+    assert len(window) == 1 and window.holes == 2 and window.rows().weights.tolist() == [0.5]
     models = Models(INSTRUMENTS, [settings("tests.unit.test_learn_labels:Gappy")])
     assert not [fact for _, fact in drive(models, walk(400)) if isinstance(fact, Signal)]
 

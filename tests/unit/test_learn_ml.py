@@ -12,9 +12,10 @@ import pytest
 import safetensors.numpy
 
 from engine.features.set import FeatureSet
-from engine.learn.contract import Model, ModelError, ModelSettings, TrainJob, model_class
+from engine.learn.contract import Model, ModelError, ModelSettings, model_class
 from engine.learn.foreign.lightgbm import LightGbm
 from engine.learn.foreign.trees import NAN, NODE, NOTHING, ZERO, ask, flatten, rebuild
+from engine.learn.jobs import TrainJob
 from engine.learn.networks.payload import unpack
 from engine.learn.trainer import fit
 from tests.frames import MS

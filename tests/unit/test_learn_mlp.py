@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
-from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 import msgspec
@@ -18,15 +16,16 @@ from onnx import TensorProto, helper
 from engine.core.events import ModelReady
 from engine.core.records import ModelRefused, ModelSwapped
 from engine.features.set import HELD, FeatureSet
-from engine.learn.contract import ModelError, ModelSettings, TrainJob
+from engine.learn.contract import ModelError, ModelSettings
 from engine.learn.holdout import split
+from engine.learn.jobs import TrainJob
 from engine.learn.models import Models
 from engine.learn.networks.graph import build_graph, forward
 from engine.learn.networks.mlp import Mlp
 from engine.learn.networks.mlp_fit import MlpNet
-from engine.learn.networks.payload import TOLERANCE, difference, pack, probe, unpack
+from engine.learn.networks.payload import TOLERANCE, Network, difference, pack, probe, unpack
 from engine.learn.networks.session import Session
-from engine.learn.trainer import NICENESS, fit, make_pool
+from engine.learn.trainer import Worker, fit
 from tests.frames import MS, SECOND
 from tests.learning import INSTRUMENTS, settings
 
@@ -149,14 +148,12 @@ def test_the_same_job_gives_the_same_bytes_here_and_in_another_process(job: Trai
     assert fit(job) == payload
     assert torch.get_num_threads() == threads and torch.equal(torch.random.get_rng_state(), before)
     assert fit(msgspec.structs.replace(job, seed=4)) != payload
-    with make_pool() as pool:
-        assert pool.submit(os.nice, 0).result() == NICENESS
-        assert pool.submit(fit, job).result() == payload
+    worker = Worker()
+    assert worker.fit(job, 60.0) == (payload, job.seen)
+    worker.stop()
 
 
-def test_a_trainer_that_dies_or_fails_harms_nobody(job: TrainJob, payload: bytes) -> None:
-    with make_pool() as pool, pytest.raises(BrokenProcessPool):
-        pool.submit(os._exit, 1).result()
+def test_a_training_that_fails_harms_nobody(job: TrainJob, payload: bytes) -> None:
     with pytest.raises(ModelError, match="expected at least 2 rows"):
         fit(planted(rows=12))  # too few before the validation, once the overlapping ones are purged
     models = Models(INSTRUMENTS, [settings("mlp", hidden=(32,))])
@@ -311,3 +308,54 @@ def test_a_model_that_learns_online_is_not_trained() -> None:
     online = ModelSettings(name="m", symbol="sim:X")
     with pytest.raises(ModelError, match="learns from each label and is not trained"):
         fit(msgspec.structs.replace(planted(rows=50), settings=online))
+
+
+def test_a_warm_start_begins_from_the_last_weights_and_an_anchor_holds_them(job: TrainJob, payload: bytes) -> None:
+    """One epoch of a small step from good weights is better than one from nothing; held, it moves less."""
+    short = msgspec.structs.replace(job.settings, epochs=1, learning_rate=1e-3)
+
+    def trained(sign: float = 1.0, **options: Any) -> tuple[Network, bytes]:
+        settings = msgspec.structs.replace(short, options=options)
+        parent = payload if options else b""
+        made = fit(msgspec.structs.replace(job, settings=settings, parent=parent, y=sign * job.y))
+        return unpack(made, FEATURES.hash), made
+
+    before = unpack(payload, FEATURES.hash)
+    cold, _ = trained()
+    warm, made = trained(warm_start=True)
+    moved, _ = trained(-1.0, warm_start=True)
+    anchored, _ = trained(-1.0, warm_start=True, anchor=1e3)
+    assert (cold.card.shape["warm"], warm.card.shape["warm"]) == (0, 1)
+    assert warm.card.validation["r2"] > cold.card.validation["r2"] + 0.05
+    assert 0.0 < apart(anchored, before) < 0.7 * apart(moved, before)
+    model = Mlp(job.settings, job.names)
+    model.swap(made, FEATURES.hash)
+    assert model.parent() == b"", "a model that is not told so begins each training from nothing"
+    told = msgspec.structs.replace(job.settings, options={"warm_start": True})
+    warmed = Mlp(told, job.names)
+    warmed.swap(made, FEATURES.hash)
+    assert warmed.parent() == made
+
+
+def apart(one: Network, other: Network) -> float:
+    return sum(float(((one.weights[name] - other.weights[name]) ** 2).sum()) for name in one.weights if "." in name)
+
+
+def test_weights_that_no_longer_fit_their_inputs_are_not_begun_from(job: TrainJob, payload: bytes) -> None:
+    settings = msgspec.structs.replace(job.settings, epochs=1, options={"warm_start": True})
+    for change in (job.x * 10.0, np.where(np.arange(job.x.shape[1]) == 5, job.x[:, :1], job.x)):
+        other = msgspec.structs.replace(job, settings=settings, parent=payload, x=change.astype(np.float32))
+        assert unpack(fit(other), FEATURES.hash).card.shape["warm"] == 0
+    foreign = msgspec.structs.replace(job, settings=settings, parent=payload[:100])
+    assert unpack(fit(foreign), FEATURES.hash).card.shape["warm"] == 0
+
+
+def test_rows_of_long_ago_are_trained_on_and_never_validated_on() -> None:
+    times_ns = np.arange(100) * 10
+    assert split(times_ns, horizon_ns=30, kept=0) == (78, 80)
+    assert split(times_ns, horizon_ns=30, kept=50) == (88, 90)
+
+
+def test_a_network_that_remembers_rows_takes_none_of_long_ago() -> None:
+    with pytest.raises(ModelError, match="memory_rows: expected 0 for lstm, which needs rows in a row, found 640"):
+        Models(INSTRUMENTS, [settings("lstm", memory_rows=640)])

@@ -15,12 +15,14 @@ from engine.core.events import FRAME, FRAME_READY, Frames
 from engine.core.types import NEVER_NS
 from engine.learn.contract import Model
 from engine.learn.drift.rivers import Adwin
+from engine.learn.keepsakes import chance, place
 from engine.learn.labels import Labels
 from engine.learn.linear.guard import TARGET_BOUND
 from engine.learn.online import SPEAKS_AFTER, RiverLinear
 from engine.learn.scaler import Scaler
 from engine.learn.scoring import Scores
-from engine.learn.window import Window
+from engine.learn.window import Lent, Rows, Window, WindowLost, collect
+from engine.live.recovery.codec import freeze, thaw
 from tests.learning import settings
 
 NUMBERS = st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: round(value, 6))
@@ -209,10 +211,60 @@ def test_the_window_keeps_the_newest() -> None:
     window, other = Window(3, 2), Window(3, 2)
     for i in range(5):
         window.add(i, np.full(2, i), float(i))
-    times, x, y = window.rows()
-    assert times.tolist() == y.tolist() == x[:, 1].tolist() == [2, 3, 4]
+    rows = window.rows()
+    assert rows.times_ns.tolist() == rows.y.tolist() == rows.x[:, 1].tolist() == [2, 3, 4]
     other.load(window.save())
-    assert [part.tolist() for part in other.rows()] == [part.tolist() for part in window.rows()]
+    assert same(other.rows(), rows)
+
+
+def same(some: Rows, others: Rows) -> bool:
+    return all(np.array_equal(getattr(some, name), getattr(others, name)) for name in Rows.__struct_fields__)
+
+
+def test_lent_rows_stay_as_they_were_until_too_many_new_ones_come() -> None:
+    """The ring has room for 80 rows more than the window: a trainer may be so late."""
+    window, shared = Window(20, 2, 2), bytearray(8192)
+    for i in range(33):
+        window.add(i, np.full(2, i), np.full(2, i + 0.5), i + 7, 1.0 / (i + 1))
+    before = window.rows()
+    window.settle(shared, "here")
+    lent = window.lend()
+    assert (lent.name, lent.added) == ("here", 33)
+    for i in range(33, 33 + 79):
+        window.add(i, np.zeros(2), np.zeros(2))
+    assert same(collect(lent, shared), before)
+    window.add(99, np.zeros(2), np.zeros(2))
+    with pytest.raises(WindowLost, match="from 13 on, found that 80 newer"):
+        collect(lent, shared)
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_a_window_in_a_snapshot_goes_on_as_if_nothing_had_happened(is_shared: bool) -> None:
+    window = Window(20, 2, memory_rows=64)
+    if is_shared:
+        window.settle(bytearray(window.size + 100), "here")
+    for i in range(130):
+        window.add(i, np.full(2, i), float(i), i + 7, 0.5)
+    again = thaw(freeze(window))
+    assert again.name == "" and same(again.rows(), window.rows())
+    for one in (window, again):
+        for i in range(130, 260):
+            one.add(i, np.full(2, i), float(i), i + 7, 0.5)
+    assert same(again.rows(), window.rows()) and again.rows().times_ns[-1] == 259
+
+
+def test_rows_whose_labels_end_early_are_put_in_the_order_of_their_samples() -> None:
+    window = Window(8, 1)
+    for time in (3, 1, 2, 5, 4):
+        window.add(time, np.array([float(time)]), 10.0 * time, time + 1)
+    rows = window.rows()
+    assert rows.times_ns.tolist() == rows.x[:, 0].tolist() == [1, 2, 3, 4, 5] and rows.y.tolist() == [
+        10,
+        20,
+        30,
+        40,
+        50,
+    ]
 
 
 def test_a_model_may_be_twenty_lines() -> None:
@@ -224,3 +276,67 @@ def test_a_model_may_be_twenty_lines() -> None:
     model.learn_one(np.ones(1), 1.0)
     model.load(model.save())
     assert model.score(1.0, -1.0) == 2.0 and model.predict_one(np.ones(1)) == 1.0
+
+
+def test_older_rows_are_kept_in_blocks_and_put_in_front_of_the_window() -> None:
+    window, again = Window(100, 1, memory_rows=128), Window(100, 1, memory_rows=128)
+    for i in range(1000):
+        window.add(i, np.array([float(i)]), 2.0 * i, i + 3, 0.5)
+    again.load(window.save())
+    for i in range(1000, 1400):
+        for one in (window, again):
+            one.add(i, np.array([float(i)]), 2.0 * i, i + 3, 0.5)
+    rows = window.rows()
+    assert rows.kept == 128 and rows.times_ns[rows.kept :].tolist() == list(range(1300, 1400))
+    assert np.all(np.diff(rows.times_ns) > 0) and rows.times_ns[0] < 1300 - 64
+    starts = rows.times_ns[: rows.kept : 64]
+    assert np.all(starts % 64 == 0) and rows.times_ns[64] == starts[1]
+    assert np.array_equal(rows.y, 2.0 * rows.times_ns) and np.array_equal(rows.ends_ns, rows.times_ns + 3)
+    assert same(again.rows(), rows)
+
+
+def test_each_block_is_as_likely_to_be_kept_as_any_other() -> None:
+    """Over runs of 40 blocks with room for 4: numbers shifted, as chance depends on them."""
+    kept = np.zeros(40)
+    for run in range(2000):
+        slots: list[int] = [-1] * 4
+        for number in range(40):
+            at = number if number < 4 else chance(1_000_003 * run + number) % (number + 1)
+            if at < 4:
+                slots[at] = number
+        kept[slots] += 1
+    assert np.all(np.abs(kept / 2000 - 0.1) < 0.035)
+    assert [place(number, 4) for number in range(4)] == [0, 1, 2, 3]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["add", "lend", "clear", "collect", "save"]), st.integers(1, 90)), max_size=60)
+)
+def test_lent_rows_are_what_they_were_or_an_error(steps: list[tuple[str, int]]) -> None:
+    """Model-based: a plain list of rows beside the window."""
+    window, memory = Window(30, 1, memory_rows=64), bytearray(1 << 14)
+    window.settle(memory)
+    rows: list[int] = []
+    begun = 0
+    lent: tuple[Lent, list[int]] | None = None
+    for word, count in steps:
+        if word == "add":
+            for _ in range(count):
+                window.add(len(rows), np.array([float(len(rows))]), float(len(rows)))
+                rows.append(len(rows))
+        elif word == "clear":
+            window.clear()
+            begun = len(rows)
+        elif word == "lend":
+            lent = window.lend(), rows[max(begun, len(rows) - 30) :]
+        elif word == "save":
+            window.load(window.save())
+        elif lent is not None:
+            try:
+                found = collect(lent[0], memory)
+            except WindowLost:
+                assert len(rows) - lent[0].added > 64
+            else:
+                assert found.times_ns[found.kept :].tolist() == lent[1]
+                assert not lent[1] or np.all(found.times_ns[: found.kept] < lent[1][0])
+    assert len(window) == min(len(rows) - begun, 30)

@@ -13,7 +13,8 @@ import safetensors.numpy
 import torch
 
 from engine.features.set import FeatureSet
-from engine.learn.contract import ModelError, ModelSettings, TrainJob
+from engine.learn.contract import ModelError, ModelSettings
+from engine.learn.jobs import TrainJob
 from engine.learn.models import Models
 from engine.learn.networks.conv import Conv
 from engine.learn.networks.lstm import Lstm

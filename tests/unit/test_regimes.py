@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from engine.core.records import AlarmGraded, AnyFact, DriftAlarm, RegimeTold
+from engine.core.drift_facts import AlarmGraded, RegimeTold
+from engine.core.records import AnyFact, DriftAlarm
 from engine.learn.contract import Model, ModelSettings, model_class
 from engine.learn.drift.settings import DriftSettings
 from engine.learn.guard import Guard, teach

@@ -32,7 +32,7 @@ REFERENCE: Final = 3000
 LEAST: Final = 500
 """Fewer labels tell no usual."""
 
-DRAWS: Final = 100
+DRAWS: Final = 150
 """One a label."""
 
 USUAL: Final = 0.975

@@ -18,7 +18,8 @@ import msgspec
 import numpy as np
 
 from engine.features.set import Vector
-from engine.learn.contract import LABEL_LIMIT, Model, ModelError, ModelSettings, TrainJob, model_class
+from engine.learn.contract import LABEL_LIMIT, Model, ModelError, ModelSettings, model_class
+from engine.learn.jobs import TrainJob
 
 AtLeast1 = Annotated[int, msgspec.Meta(ge=1)]
 

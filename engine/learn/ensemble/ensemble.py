@@ -9,13 +9,15 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 import numpy as np
 
 from engine.features.set import Vector
-from engine.learn.contract import LABEL_LIMIT, Model, ModelError, ModelSettings, TrainJob, read_options
+from engine.learn.contract import LABEL_LIMIT, Model, ModelError, ModelSettings, read_options
+from engine.learn.ensemble import parcel
 from engine.learn.ensemble.bagging import AtLeast1, ExpertOptions
 from engine.learn.ensemble.combine import SILENCE, Combiner, Hedged, Mean
 from engine.learn.ensemble.hedge import AdaHedge, Hedge
@@ -23,6 +25,8 @@ from engine.learn.ensemble.loss import SquaredLoss
 from engine.learn.ensemble.panel import Answers, Panel, fit_all, said_of
 from engine.learn.ensemble.stacking import Stacking
 from engine.learn.ensemble.width import Width
+from engine.learn.jobs import TrainJob
+from engine.learn.networks.session import open_ahead
 
 EXPERTS: Final = ("clipped-linear", "recursive-least-squares", "rolling-ridge", "mlp")
 _MOST: Final = 0.999 * LABEL_LIMIT
@@ -233,6 +237,12 @@ class Ensemble(Model):
     @classmethod
     def fit(cls, job: TrainJob) -> bytes:
         return fit_all(job, read_options(job.settings, EnsembleOptions).told(job.settings.name))
+
+    @classmethod
+    def prepare(cls, payload: bytes, features: str) -> None:
+        with suppress(ModelError):  # of a parcel that is none: swap says so
+            for entry in parcel.unpack(payload):
+                open_ahead(entry.payload, features)
 
     def swap(self, payload: bytes, features: str) -> None:
         self.panel.swap(payload, features)

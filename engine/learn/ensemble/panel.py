@@ -10,9 +10,10 @@ import msgspec
 import numpy as np
 
 from engine.features.set import Vector
-from engine.learn.contract import ModelError, ModelSettings, TrainJob, model_class
+from engine.learn.contract import ModelError, ModelSettings, model_class
 from engine.learn.ensemble import parcel
 from engine.learn.ensemble.bagging import Bag, ExpertOptions, job_of
+from engine.learn.jobs import TrainJob
 
 SILENCE_NAME = "zero"
 

@@ -16,7 +16,7 @@ import numpy as np
 from engine.core.jit import borrowed, inlined, kernel
 from engine.features.set import Vector
 from engine.learn.contract import LABEL_LIMIT
-from engine.learn.experts import belief, ridge
+from engine.learn.experts import belief, ridge, turning
 from engine.learn.experts.basis import ABSURD, BOUND, INPUTS, RARE, SCALES, Indices, expand, scale
 from engine.learn.experts.basis import learn as learn_scales
 from engine.learn.experts.interval import follow
@@ -28,12 +28,14 @@ SCALE_REACH: Final = 5.0  # root mean squares: how far one label can pull their 
 
 # Places of single numbers: labels taken and how many were not 0; their mean square; the ring's oldest sample and how
 # many wait; the interval's half-width, and what it held; next coordinates; what the factor has learned, and its prior;
-# options; what had to be contained; then those of the belief.
+# options; what had to be contained; then those of the belief and of the turning.
 (LEARNED, MOVED, SQUARE, HEAD, WAITING, WIDTH, WEIGHED, INSIDE, TURN, MIX_TURN) = range(10)
 (FACTOR_SQUARE, FACTOR_PRODUCT, FACTOR_STRENGTH, FACTOR_DECAY, WEIGHT, COVERAGE) = range(10, 16)
 (MISSING, CLIPPED, REFUSED, LABELS_CLIPPED) = range(16, 20)
 BELIEF: Final = 20
-SINGLES: Final = BELIEF + belief.SINGLES
+TURNING: Final = BELIEF + belief.SINGLES
+SINGLES: Final = TURNING + turning.SINGLES
+SIGN: Final = TURNING + turning.SIGN
 
 # Parts of the array, one after the other, as the layout says; the experts and their mixture have parts of their own.
 (BASIS, EXPERTS) = range(2)
@@ -45,8 +47,8 @@ BETA: Final = EXPERTS + ridge.BETA
 MIX_BETA: Final = MIX + ridge.BETA
 
 # The draft: whether it is one, the inputs, and what becomes a row of the ring: what the mixture says, what of it is
-# deserved, and what of that is believed, which is the model's word; from ``SAID`` on what the experts say, then the
-# features.
+# deserved, and what of that is believed, with the sign of now, which is the model's word; from ``SAID`` on what the
+# experts say, then the features.
 VALID, DRAWN = 0, 1
 ROW: Final = DRAWN + INPUTS
 MIXED, DESERVED, WORD, SAID = range(4)
@@ -107,7 +109,7 @@ def speak(x: Vector, columns: Indices, at: Indices, state: Vector, draft: Vector
     mixed = ridge.dot(said, own[at[MIX_BETA] : at[RING]])
     mixed = min(max(mixed, -TARGET_BOUND), TARGET_BOUND)
     row[MIXED], row[DESERVED] = mixed, mixed * _factor(own)
-    row[WORD] = row[DESERVED] * belief.belief(own[BELIEF:SINGLES])
+    row[WORD] = row[DESERVED] * belief.belief(own[BELIEF:TURNING]) * own[SIGN]
     _copy(x, row[row.shape[0] - x.shape[0] :])
     drawn[VALID] = 1.0
     return row[WORD] * math.sqrt(own[SQUARE]) if own[LEARNED] >= SPEAKS_AFTER else math.nan
@@ -131,7 +133,8 @@ def keep(x: Vector, columns: Indices, at: Indices, state: Vector, draft: Vector)
         own[HEAD] = (own[HEAD] + 1.0) % room
     else:
         own[WAITING] += 1.0
-    belief.witness(x[columns[0]], x[columns[belief.MOVE]], own[BELIEF:SINGLES], own[at[LINE] : at[END]])
+    move = x[columns[belief.MOVE]] * own[SIGN]
+    belief.witness(x[columns[0]], move, own[BELIEF:TURNING], own[at[LINE] : at[END]])
 
 
 @inlined
@@ -167,14 +170,15 @@ def _recall(x: Vector, own: Vector, ring: Vector, size: int) -> int:
 
 @inlined
 def _judge(row: Vector, target: float, own: Vector) -> None:
-    """Let interval, belief and factor take a label by what was said to its sample."""
+    """Let interval, belief and factor take a label by what was said to its sample; ``target`` has the sign of now."""
     weight, mixed = own[WEIGHT], row[MIXED]
-    own[WIDTH], outside = follow(own[WIDTH], abs(target - row[WORD]), own[COVERAGE], weight)
-    belief.judge(row[DESERVED], target, weight, own[BELIEF:SINGLES])
+    own[WIDTH], outside = follow(own[WIDTH], abs(target * own[SIGN] - row[WORD]), own[COVERAGE], weight)
+    belief.judge(row[DESERVED], target, weight, own[BELIEF:TURNING])
     own[WEIGHED] += weight
     own[INSIDE] += 0.0 if outside else weight
     own[FACTOR_SQUARE] = own[FACTOR_SQUARE] * own[FACTOR_DECAY] + weight * mixed * mixed
     own[FACTOR_PRODUCT] = own[FACTOR_PRODUCT] * own[FACTOR_DECAY] + weight * mixed * target
+    turning.heed(row[DESERVED], target, weight, own[TURNING:SINGLES])
 
 
 @kernel
@@ -193,6 +197,7 @@ def study(x: Vector, y: float, columns: Indices, at: Indices, state: Vector, dra
     target = _take_label(y, own)
     if target != target:
         return
+    target *= own[SIGN]
     ring, size = own[at[RING] : at[LINE]], draft.shape[0] - ROW
     begin = _recall(x, own, ring, size)
     if begin >= 0:

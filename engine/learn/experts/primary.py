@@ -10,6 +10,7 @@ Three layers of the same regression (``ridge.py``) and one of doubt, each scored
    quickly as labels that do not overlap can tell.
 4. The belief that this is better than silence (``belief.py``), by what it earned and by what the book said of the next
    second. It is a half at first.
+5. A sign, which turns when the opposite of all that was said would have been right (``turning.py``).
 
 An expert's word is kept from the moment it was spoken until its label is known: computed later, with weights that have
 seen overlapping labels, it would look better than it was.
@@ -27,7 +28,7 @@ import numpy as np
 from engine.core.jit import entry_point
 from engine.features.set import Vector
 from engine.learn.contract import SECOND_NS, Model, ModelError, ModelSettings, read_options
-from engine.learn.experts import belief, machine, ridge
+from engine.learn.experts import belief, machine, ridge, turning
 from engine.learn.experts.basis import INPUTS, columns_of
 
 MEMORIES_S: Final = (1e7, 1800.0)  # all there is, and half an hour
@@ -120,6 +121,7 @@ class Primary(Model):
         state[machine.FACTOR_STRENGTH] = FACTOR_STRENGTH
         state[machine.FACTOR_DECAY] = state[self._at[machine.MIX]]
         state[machine.WIDTH] = FIRST_WIDTH
+        turning.begin(state[machine.TURNING : machine.SINGLES])
         state[machine.WEIGHT] = min(1.0, settings.every_ns / settings.horizon_ns)
         state[machine.COVERAGE] = self.coverage
         state[machine.BELIEF + belief.SHARE] = min(1.0, every_s)
@@ -134,6 +136,11 @@ class Primary(Model):
     def scale(self) -> float:
         """The label's running root mean square."""
         return math.sqrt(self.state[machine.SQUARE])
+
+    @property
+    def turns(self) -> int:
+        """How often it found the opposite of what it had said to be right, and went on with that."""
+        return int(self.state[machine.TURNING + turning.TURNS])
 
     @property
     def covered(self) -> float:
@@ -164,6 +171,7 @@ class Primary(Model):
             "inputs_clipped": int(state[machine.CLIPPED]),
             "labels_refused": int(state[machine.REFUSED]),
             "labels_clipped": int(state[machine.LABELS_CLIPPED]),
+            "turns": self.turns,
         }
 
     def save(self) -> dict[str, Any]:

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.features.set import Vector
-from engine.learn.contract import Model, ModelError, ModelSettings, TrainJob, read_options
+from engine.learn.contract import Model, ModelError, ModelSettings, read_options
 from engine.learn.foreign.trees import NODE, ask, flatten, rebuild
 from engine.learn.holdout import borne_out, check_job, columns, scored
+from engine.learn.jobs import TrainJob
 from engine.learn.networks.payload import Weights, card_of, check_card, pack, unpack
 
 TARGET_BOUND = 5.0  # times the label's root mean square

@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.features.set import Vector
-from engine.learn.contract import Model, ModelError, ModelSettings, TrainJob, read_options
+from engine.learn.contract import Model, ModelError, ModelSettings, read_options
 from engine.learn.holdout import borne_out, check_job, columns, scored
+from engine.learn.jobs import TrainJob
 from engine.learn.networks.payload import (
     INPUT_BOUND,
     TOLERANCE,
@@ -31,7 +32,7 @@ from engine.learn.networks.payload import (
     pack,
     unpack,
 )
-from engine.learn.networks.session import Session, standardise
+from engine.learn.networks.session import Session, open_ahead, open_session, standardise
 
 PREFIX = "sklearn:"
 TARGET_BOUND = 5.0  # times the label's root mean square
@@ -126,6 +127,10 @@ class SklearnAny(Model):
     def fit(cls, job: TrainJob) -> bytes:
         return fit_sklearn(job)
 
+    @classmethod
+    def prepare(cls, payload: bytes, features: str) -> None:
+        open_ahead(payload, features)
+
     def swap(self, payload: bytes, features: str) -> None:
         network = unpack(payload, features)
         card, width = network.card, len(self.names)
@@ -134,7 +139,7 @@ class SklearnAny(Model):
             raise ModelError(f"expected a model trained as {self.settings.use}, found {card.use}: train it again")
         shape = {"mean": (width,), "inverse_deviation": (width,), "scale": (card.heads,), "bound": (card.heads,)}
         check_tensors(network.weights, shape)
-        session = Session(network.graph)
+        session = open_session(network.graph)
         if session.width != width:
             raise ModelError(f"expected a graph of {width} features, found {session.width}")
         said = session(np.zeros((1, width), np.float32))

@@ -7,7 +7,7 @@ in one order, and the patience is counted in epochs, not in seconds.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from engine.learn.contract import TrainJob
+from engine.learn import progress
 from engine.learn.holdout import borne_out, columns, scored
+from engine.learn.jobs import TrainJob
 from engine.learn.networks.options import SequenceOptions, TrainingOptions
 from engine.learn.networks.payload import INPUT_BOUND, Weights
 
@@ -50,6 +51,10 @@ class Net(nn.Module):
         """The outputs for raw rows in their order, in bps; one that remembers begins with an empty memory."""
         result: torch.Tensor = (self.scaled(x[None])[0] if self.over_time else self.scaled(x)) * self.label_scale
         return result
+
+    def keyed_parameters(self) -> dict[str, nn.Parameter]:
+        """What is trained, by the names of the payload."""
+        return dict(self.named_parameters())
 
     def weights(self) -> Weights:
         """Everything that the outputs depend on, by the names of the payload."""
@@ -91,8 +96,18 @@ def settle(net: Net, job: TrainJob, ends: int) -> None:
     net.label_scale = torch.from_numpy(np.where(scale > 0.0, scale, 1.0).astype(np.float32))
 
 
-def train(net: Net, job: TrainJob, options: TrainingOptions, ends: int, begins: int) -> Fitted:
-    """Train a settled network on the rows before ``ends``, stop early by those from ``begins`` on, keep the best."""
+def train(
+    net: Net,
+    job: TrainJob,
+    options: TrainingOptions,
+    ends: int,
+    begins: int,
+    pull: Callable[[], torch.Tensor] | None = None,
+) -> Fitted:
+    """Train a settled network on the rows before ``ends``, stop early by those from ``begins`` on, keep the best.
+
+    ``pull`` is added to the loss of each step: what it costs to be where the weights are.
+    """
     settings = job.settings
     x = torch.from_numpy(job.x)
     targets = columns(job) / net.label_scale.numpy().astype(np.float64)
@@ -107,6 +122,7 @@ def train(net: Net, job: TrainJob, options: TrainingOptions, ends: int, begins: 
     first_rate = optimiser.param_groups[0]["lr"]
     best, best_epoch, kept = _validate(net, options, x, y, weight, begins), 0, _copy(net)
     for epoch in range(1, settings.epochs + 1):
+        progress.tell((epoch - 1) / settings.epochs)
         net.train()
         if options.schedule == "cosine":
             share = 0.5 * (1.0 + math.cos(math.pi * (epoch - 1) / settings.epochs))
@@ -116,7 +132,8 @@ def train(net: Net, job: TrainJob, options: TrainingOptions, ends: int, begins: 
             said, heard = net.scaled(x[rows]), rows
             if net.over_time:
                 said, heard = said[:, burn_in:], rows[:, burn_in:]
-            torch.autograd.backward(_loss(options, said, y[heard], weight[heard]))
+            loss = loss_of(options, said, y[heard], weight[heard])
+            torch.autograd.backward(loss if pull is None else loss + pull())
             nn.utils.clip_grad_norm_(net.parameters(), options.gradient_norm, foreach=False)
             optimiser.step()
         found = _validate(net, options, x, y, weight, begins)
@@ -148,7 +165,7 @@ def _lessons(net: Net, options: TrainingOptions, ends: int, batch: int) -> Itera
         yield some[:, None] + torch.arange(steps), burn_in
 
 
-def _loss(options: TrainingOptions, said: torch.Tensor, y: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def loss_of(options: TrainingOptions, said: torch.Tensor, y: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     if options.loss == "squared":
         losses = 0.5 * (said - y) ** 2
     else:
@@ -163,7 +180,7 @@ def _validate(
     with torch.no_grad():
         # One that remembers sees the rows before as well, as it will have in the run.
         said = net.scaled(x[None])[0, begins:] if net.over_time else net.scaled(x[begins:])
-        return float(_loss(options, said, y[begins:], weight[begins:]))
+        return float(loss_of(options, said, y[begins:], weight[begins:]))
 
 
 def _temper(net: Net, job: TrainJob, x: torch.Tensor, begins: int) -> dict[str, float]:

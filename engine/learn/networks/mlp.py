@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.features.set import Vector
-from engine.learn.contract import Model, ModelError, ModelSettings, TrainJob, read_options
+from engine.learn.contract import Model, ModelError, ModelSettings, read_options
+from engine.learn.jobs import TrainJob
 from engine.learn.networks.graph import forward, shapes_of
 from engine.learn.networks.options import MlpOptions
 from engine.learn.networks.payload import TOLERANCE, Network, check_card, check_tensors, difference, probe, unpack
-from engine.learn.networks.session import Session, tidy
+from engine.learn.networks.session import Session, open_ahead, open_session, tidy
 
 
 def open_network(network: Network) -> Session:
@@ -26,7 +27,7 @@ def open_network(network: Network) -> Session:
     Raises:
         ModelError: it does not.
     """
-    session = Session(network.graph)
+    session = open_session(network.graph)
     width = len(network.card.names)
     if session.width != width:
         raise ModelError(f"expected a graph of {width} features, found {session.width}")
@@ -51,7 +52,7 @@ class Mlp(Model):
 
     def __init__(self, settings: ModelSettings, names: Sequence[str]) -> None:
         super().__init__(settings, names)
-        read_options(settings, MlpOptions)
+        self._is_warm = read_options(settings, MlpOptions).warm_start
         self._session: Session | None = None
         self._payload = b""
         self._features = ""
@@ -77,6 +78,13 @@ class Mlp(Model):
         from engine.learn.networks.mlp_fit import fit_mlp  # torch, wanted in the trainer process only
 
         return fit_mlp(job)
+
+    def parent(self) -> bytes:
+        return self._payload if self._is_warm else b""
+
+    @classmethod
+    def prepare(cls, payload: bytes, features: str) -> None:
+        open_ahead(payload, features)
 
     def swap(self, payload: bytes, features: str) -> None:
         network = unpack(payload, features)

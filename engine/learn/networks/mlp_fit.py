@@ -8,13 +8,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from engine.learn.contract import ModelError, TrainJob, read_options
+from engine.learn.contract import ModelError, read_options
 from engine.learn.holdout import check_job, columns
+from engine.learn.jobs import TrainJob
 from engine.learn.networks.fitting import Fitted, Net, one_thread, settle, train
 from engine.learn.networks.graph import build_graph
 from engine.learn.networks.options import MlpOptions
 from engine.learn.networks.payload import TOLERANCE, Weights, card_of, difference, pack, probe
 from engine.learn.networks.session import Session
+from engine.learn.networks.warm import begin_from, held
 
 
 class MlpNet(Net):
@@ -36,6 +38,9 @@ class MlpNet(Net):
             values = put + values if adds else put
         result: torch.Tensor = self.layers[-1](values)
         return result if self.skip is None else result + x @ self.skip.T
+
+    def keyed_parameters(self) -> dict[str, nn.Parameter]:
+        return {_short(name): parameter for name, parameter in self.named_parameters()}
 
     def weights(self) -> Weights:
         named = super().weights()
@@ -60,10 +65,12 @@ def fit_mlp(job: TrainJob) -> bytes:
     with one_thread(job.seed):
         net = MlpNet(sizes, skip=options.skip, dropout=options.dropout)
         settle(net, job, ends)
-        return _export(job, net, options, train(net, job, options, ends, begins))
+        is_warm = begin_from(net, job)
+        pull = held(net, job, options, ends) if is_warm and options.anchor else None
+        return _export(job, net, options, train(net, job, options, ends, begins, pull), is_warm=is_warm)
 
 
-def _export(job: TrainJob, net: MlpNet, options: MlpOptions, fitted: Fitted) -> bytes:
+def _export(job: TrainJob, net: MlpNet, options: MlpOptions, fitted: Fitted, *, is_warm: bool) -> bytes:
     weights = net.weights()
     graph = build_graph(weights)
     rows = np.concatenate([probe(len(job.names)), job.x[-256:]])
@@ -78,7 +85,7 @@ def _export(job: TrainJob, net: MlpNet, options: MlpOptions, fitted: Fitted) -> 
         job,
         "mlp",
         hidden=job.settings.hidden,
-        shape={"skip": int(options.skip)},
+        shape={"skip": int(options.skip), "warm": int(is_warm)},
         epochs=fitted.epochs,
         validation=fitted.validation,
         export_difference=apart,

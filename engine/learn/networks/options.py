@@ -23,9 +23,15 @@ class TrainingOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MlpOptions(TrainingOptions, frozen=True, forbid_unknown_fields=True):
-    """``skip``: equal layers add to their input, and a straight line leads from the features to the answer."""
+    """``skip``: equal layers add to their input, and a straight line leads from the features to the answer.
+
+    ``warm_start``: a training begins from the weights that answer now. ``anchor`` holds what mattered to them near
+    where it was (elastic weight consolidation), the firmer the larger.
+    """
 
     skip: bool = True
+    warm_start: bool = False
+    anchor: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
 
 
 class SequenceOptions(TrainingOptions, frozen=True, forbid_unknown_fields=True):

@@ -16,7 +16,8 @@ import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 
-from engine.learn.contract import ModelError, ModelSettings, TrainJob
+from engine.learn.contract import ModelError, ModelSettings
+from engine.learn.jobs import TrainJob
 
 FORMAT = "papertape network 2"
 INPUT_BOUND = 8.0  # standard deviations

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from engine.core.jit import kernel
 from engine.features.set import Vector
-from engine.learn.contract import Model, ModelError, ModelSettings, TrainJob, read_options
+from engine.learn.contract import Model, ModelError, ModelSettings, read_options
+from engine.learn.jobs import TrainJob
 from engine.learn.networks.kernels import Floats
 from engine.learn.networks.options import SequenceOptions
 from engine.learn.networks.payload import Card, Network, Shapes, Weights, check_card, check_tensors, unpack
@@ -79,6 +80,7 @@ class Remembering(Model):
 
     trains: ClassVar[bool] = True
     needs_whole_rows: ClassVar[bool] = True
+    needs_neighbours: ClassVar[bool] = True
     kind: ClassVar[str]
     options_type: ClassVar[type[SequenceOptions]] = SequenceOptions
 

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from engine.learn.contract import ModelError, TrainJob, read_options
+from engine.learn.contract import ModelError, read_options
 from engine.learn.holdout import check_job, columns
+from engine.learn.jobs import TrainJob
 from engine.learn.networks.fitting import Net, one_thread, settle, train
 from engine.learn.networks.options import ConvOptions, SequenceOptions
 from engine.learn.networks.payload import TOLERANCE, Weights, card_of, difference, pack, probe

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,9 @@ import numpy.typing as npt
 from engine.core.jit import kernel
 from engine.features.set import Vector
 from engine.learn.contract import ModelError
-from engine.learn.networks.payload import INPUT_BOUND
+from engine.learn.networks.payload import INPUT_BOUND, unpack
+
+MOST_AHEAD: Final = 16
 
 
 class Session:
@@ -56,6 +59,31 @@ class Session:
         except failures() as error:
             raise ModelError(f"expected a graph that answers, found: {error}") from error
         return result
+
+
+_ahead: dict[str, Session] = {}
+"""Sessions made beside the loop for graphs that a swap is about to open, by the graph's SHA-256; each is used once."""
+
+
+def open_ahead(payload: bytes, features: str) -> None:
+    """Make the session of a payload's graph now; ``open_session`` takes it. It takes milliseconds, a run's loop none.
+
+    What is no network, or has no graph, is left to the swap, which says so.
+    """
+    try:
+        graph = unpack(payload, features).graph
+        session = Session(graph) if graph else None
+    except ModelError:
+        return
+    if session is not None:
+        while len(_ahead) >= MOST_AHEAD:
+            _ahead.pop(next(iter(_ahead)), None)
+        _ahead[hashlib.sha256(graph).hexdigest()] = session
+
+
+def open_session(graph: bytes) -> Session:
+    """The session that was made ahead, or one made now; raises as ``Session`` does."""
+    return _ahead.pop(hashlib.sha256(graph).hexdigest(), None) or Session(graph)
 
 
 def failures() -> tuple[type[Exception], ...]:

@@ -40,7 +40,7 @@ from engine.live.journal.words import words
 from engine.live.recovery.code_print import module_file
 from engine.live.recovery.session import modules_of
 from engine.live.recovery.snapshots import Head
-from engine.live.training import model_path
+from engine.live.registry.store import model_path
 
 SAME_NS: Final = 60 * 10**9
 """A reason is packed once in so much time."""

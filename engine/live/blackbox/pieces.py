@@ -21,7 +21,7 @@ from engine.live.journal.frames import Header, frame, header_payload, preamble, 
 from engine.live.journal.words import words
 from engine.live.recovery.inputs import SESSION, SessionMark
 from engine.live.recovery.snapshots import Head, SnapshotUnusable, newest, unpack
-from engine.live.training import NO_MODEL
+from engine.live.registry.store import NO_MODEL
 
 JOURNAL: Final = "journal/00000001.ptj"
 SALT: Final = b"\0\0\0\0"

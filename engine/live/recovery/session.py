@@ -25,8 +25,8 @@ from engine.live.recovery.code_print import code_print
 from engine.live.recovery.inputs import SessionMark, count_inputs, lines_after
 from engine.live.recovery.recover import Past, recover
 from engine.live.recovery.state import Recovered, RecoveryError
+from engine.live.registry.store import NO_MODEL
 from engine.live.statedir import StateDir
-from engine.live.training import NO_MODEL
 
 log = structlog.get_logger("papertape.recovery")
 

@@ -19,7 +19,8 @@ import safetensors
 import safetensors.numpy
 import structlog
 
-from engine.learn.contract import ModelError, ModelSettings, TrainJob
+from engine.learn.contract import ModelError, ModelSettings
+from engine.learn.jobs import TrainJob
 from engine.live.redis_fence import Fence
 from engine.live.shards.link import AWAY, Link, StaleOwner
 from engine.live.shards.names import Keys
@@ -29,6 +30,7 @@ log = structlog.get_logger("papertape.jobs")
 KEPT_JOBS: Final = 256
 LOOK_S: Final = 0.2
 META: Final = "job"
+PARENT: Final = "parent"
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -45,12 +47,15 @@ class _Told(msgspec.Struct, frozen=True):
     features: str
     names: tuple[str, ...]
     seed: str
+    kept: int = 0
 
 
 def encode_job(job: TrainJob) -> bytes:
     """A job as safetensors."""
     arrays: Arrays = {name: array for name in DTYPES if (array := getattr(job, name)) is not None}
-    told = _Told(job.settings, job.features, job.names, str(job.seed))
+    told = _Told(job.settings, job.features, job.names, str(job.seed), job.kept)
+    if job.parent:
+        arrays[PARENT] = np.frombuffer(job.parent, np.uint8)
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     return safetensors.numpy.save(arrays, metadata={META: _encoder.encode(told).decode()})
 
@@ -69,11 +74,14 @@ def decode_job(data: bytes) -> TrainJob:
         seed = int(told.seed)
     except (safetensors.SafetensorError, msgspec.DecodeError, ValueError, KeyError, TypeError) as error:
         raise BadJob(f"expected a training job as safetensors, found {type(error).__name__}: {error}") from error
+    parent = arrays.pop(PARENT, np.zeros(0, np.uint8))
     found = {name: str(array.dtype) for name, array in arrays.items()}
     needed = {name: DTYPES[name] for name in ("times_ns", "x", "y")}
     if not needed.items() <= found.items() <= DTYPES.items():
         raise BadJob(f"expected arrays {DTYPES}, found {found}")
     count = len(arrays["times_ns"])
+    if not 0 <= told.kept <= count or parent.dtype != np.uint8:
+        raise BadJob(f"expected at most {count} kept rows and a parent of bytes, found {told.kept}, {parent.dtype}")
     if any(len(array) != count for array in arrays.values()) or arrays["x"].shape[1:] != (len(told.names),):
         raise BadJob(f"expected {count} rows of {len(told.names)} features in every array, found others")
     return TrainJob(
@@ -86,6 +94,8 @@ def decode_job(data: bytes) -> TrainJob:
         seed=seed,
         ends_ns=arrays.get("ends_ns"),
         weights=arrays.get("weights"),
+        kept=told.kept,
+        parent=parent.tobytes(),
     )
 
 

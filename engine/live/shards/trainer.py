@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from typing import Any, Final
 
 import structlog
 from redis.exceptions import ResponseError
 
-from engine.learn.contract import ModelError, TrainJob
-from engine.learn.trainer import fit, make_pool
+from engine.learn.contract import ModelError
+from engine.learn.jobs import TrainJob
+from engine.learn.trainer import TrainingFailed, Worker
 from engine.live.config import AppConfig
 from engine.live.shards.jobs import BadJob, content_name, decode_job
 from engine.live.shards.link import AWAY, Link
@@ -43,7 +43,8 @@ class Trainer:
         self._keys = Keys.of(config)
         self._lease_ms = config.redis.lease // 1_000_000
         self._me = owner_name()
-        self._pool: ProcessPoolExecutor | None = None
+        self._settings = config.training.settings()
+        self._worker: Worker | None = None
 
     async def run(self) -> None:
         """Serve; while Redis is away, wait for it."""
@@ -62,10 +63,8 @@ class Trainer:
 
     async def close(self) -> None:
         """End the process that trains, and hang up."""
-        if self._pool is not None:
-            for process in list(getattr(self._pool, "_processes", {}).values()):
-                process.terminate()
-            self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._worker is not None:
+            await asyncio.to_thread(self._worker.stop)
         await self._link.close()
 
     async def _make_group(self) -> None:
@@ -111,7 +110,7 @@ class Trainer:
             if job.settings.use not in self._uses:
                 raise BadJob(f"expected a model of {', '.join(sorted(self._uses))}, found {job.settings.use!r}")
             payload = await self._fit(job)
-        except (BadJob, ModelError, BrokenExecutor) as error:
+        except (BadJob, ModelError) as error:
             self.failed += 1
             log.warning("training failed", job=name, error=str(error))
             return b"", f"!{type(error).__name__}: {error}"
@@ -120,13 +119,18 @@ class Trainer:
         return payload, content_name(payload)
 
     async def _fit(self, job: TrainJob) -> bytes:
-        if self._pool is None:
-            self._pool = make_pool()
+        if self._worker is None:
+            self._worker = await asyncio.to_thread(self._make_worker)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, fit, job)
-        except BrokenExecutor:
-            self._pool = None
+            made = await asyncio.to_thread(self._worker.fit, job, job.settings.retrain_timeout_ns / 1e9)
+            return made[0]
+        except TrainingFailed as error:
+            if error.reason != "failed":
+                self._worker = None
             raise
+
+    def _make_worker(self) -> Worker:
+        return Worker(self._settings.memory_bytes, idle=self._settings.idle)
 
     async def _still_at(self, number: bytes) -> None:
         """Keep the job ours: it counts as idle from the last claim on."""
