@@ -28,7 +28,7 @@ from engine.live.config import ConfigError, parse_config
 from engine.research.promotion import power
 from engine.research.replay import replay
 from strategies.learner import Learner, LearnerConfig
-from tests.market import BTC, ETH, LOOSE, NO_LATENCY, S, clock, snapshot
+from tests.market import BTC, ETH, LOOSE, NO_LATENCY, S, Script, clock, snapshot
 from tests.recovering import CONFIG, Life
 from tests.recovering import config as living
 from tests.watched import ASKS, BIDS, START_NS
@@ -290,3 +290,51 @@ def test_a_killed_run_has_its_shadows_again(tmp_path: Path, snapshot_at: int | N
     digest = again.stop()
     found = replay([tmp_path / "second" / "r"])
     assert found.digest == digest
+
+
+# What an account is worth.
+
+
+def test_an_account_is_worth_what_its_ledger_says_at_the_mids_of_the_periods_end() -> None:
+    engine, models = rig(contest().settings)
+    engine.process(Command(START_NS, "start"))
+    engine.process(np.concatenate(FRAMES))
+    end_ns = engine.now_ns - engine.now_ns % S + S
+    engine.process(clock(end_ns))
+    book = engine.book_views[0]
+    for one in engine.shadows:
+        one.engine.ledger.mark(0, book.bid + book.ask)
+        assert one.engine.ledger.fees()["USDT"] > 0
+        assert one.engine.ledger.profits()["USDT"] == models.contests["best"].worth[one.relay.model] != 0
+
+
+EURO = msgspec.structs.replace(ETH, symbol="ETHEUR", quote="EUR")
+CHANGE = msgspec.structs.replace(ETH, symbol="EURUSDT", base="EUR", quote="USDT")
+
+
+def test_what_no_mid_brings_to_the_contests_currency_leaves_the_period_open_until_one_does() -> None:
+    def buy(_: object, ctx: Any) -> None:
+        if not ctx.position("ETHEUR") and not ctx.orders("ETHEUR"):
+            ctx.order("ETHEUR", 1, 1_000)
+
+    models = Models(
+        (BTC, EURO, CHANGE),
+        [ModelSettings(name=name, use="zero", symbol=BTC.name) for name in "ab"],
+        contests=[contest().settings],
+    )
+    engine = ShadowedEngine(
+        (BTC, EURO, CHANGE),
+        {},
+        EngineSettings(paper=NO_LATENCY, risk=LOOSE, cash={"EUR": Decimal(10_000)}, book_depth=64),
+        models,
+        lambda _: {"buys": lambda: Script({"book": buy})},
+    )
+    one = models.contests["best"]
+    engine.process(Command(START_NS, "start"))
+    engine.process(snapshot(START_NS + 1, BIDS, ASKS, symbol=1))
+    engine.process(clock(START_NS + S))
+    assert [shadow.engine.ledger.position(1) for shadow in engine.shadows] == [1_000, 1_000]
+    assert (one.periods, one.worth) == (0, {"a": 0, "b": 0})
+    engine.process(snapshot(START_NS + S + 1, BIDS, ASKS, symbol=2))
+    engine.process(clock(START_NS + 2 * S))
+    assert one.periods == 1 and one.worth["a"] == one.worth["b"] < 0, "spread and fee, now in USDT"
