@@ -64,7 +64,9 @@ class Watched:
         if with_contest:
             settings.append(ModelSettings(name="z", use="zero", symbol=BTC.name))
             contests.append(
-                ContestSettings(name="best", symbol=BTC.name, champion="m", challengers=("z",), horizon_ns=S)
+                ContestSettings(
+                    name="best", symbol=BTC.name, champion="m", challengers=("z",), horizon_ns=S, accounts=True
+                )
             )
         self.models = Models(instruments, settings, contests=contests)
         self.script = script or Script()

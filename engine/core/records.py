@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from engine.core.contest_facts import Promoted, ShadowAccount
 from engine.core.drift_facts import AlarmGraded, AnswerEnded, DriftAlarm, RegimeTold, Trial
 from engine.core.money_facts import Dividend, Funding, Interest, Liquidated, MarginCall, Settled, ShortFee, Split
 from engine.core.order_facts import (
@@ -34,7 +35,7 @@ from engine.core.order_facts import (
 )
 from engine.core.side_facts import SideChanged
 
-__all__ = [  # the facts of orders and drift too: whoever reads records finds every fact here
+__all__ = [  # the facts of orders and contests too: whoever reads records finds them here
     "Accepted",
     "AmendRejected",
     "AmendRequested",
@@ -48,10 +49,12 @@ __all__ = [  # the facts of orders and drift too: whoever reads records finds ev
     "Expired",
     "Fact",
     "Pending",
+    "Promoted",
     "Refusal",
     "Rejected",
     "Request",
     "Sent",
+    "ShadowAccount",
     "Triggered",
 ]
 
@@ -208,26 +211,6 @@ class ModelRefused(Fact, frozen=True, tag=True):
     reason: str
 
 
-class Promoted(Fact, frozen=True, tag=True):
-    """From here on a contest speaks with the words of ``model`` instead of those of ``over``.
-
-    ``cause``: ``evidence``, ``rollback`` or ``command``. ``wealth`` of the bet that it is better ``by`` the measure,
-    after ``labels`` that do not overlap, and what was ``needed``; ``advantage``: its mean, bps²
-    of squared error (``loss``) or bps a label (``net``).
-    """
-
-    contest: str
-    symbol: str
-    model: str
-    over: str
-    cause: str
-    by: str
-    labels: int
-    wealth: float
-    needed: float
-    advantage: float
-
-
 class RiskAction(Fact, frozen=True, tag=True):
     """A limit acted by itself: ``stop_loss``, ``drawdown``, ``kill_switch``, ``resume``."""
 
@@ -327,6 +310,7 @@ AnyFact: TypeAlias = (
     | RetrainRequested
     | ModelSwapped
     | Promoted
+    | ShadowAccount
     | ModelRefused
     | RiskAction
     | Account

@@ -4,6 +4,10 @@ Testing by betting (Waudby-Smith and Ramdas, *Estimating means of bounded random
 start with a wealth of 1 and bet a share of it, chosen before the number is seen, that the number is above 0. While the
 mean given the past is not above 0 the wealth is a supermartingale, so the chance that it *ever* reaches 1 / alpha is at
 most alpha (Ville 1939), whenever one looks and whatever the numbers' distribution or dependence.
+
+The numbers must be bounded for that, so they are cut, and it is the mean of what is left that the claim is about. The
+difference of two that are exchangeable is symmetric, and what is symmetric has a mean of 0 after the cut too; of a
+number that wins a little often and loses much seldom the cut hides a part of the loss (README.md has figures).
 """
 
 from __future__ import annotations
@@ -34,6 +38,8 @@ class Bet(msgspec.Struct):
 
     Each is divided by ``WIDE`` root mean squares of those before it and cut at -1 and 1: a scale that was known before
     changes no sign of a mean. The share is the one that would have grown fastest so far, near mean / mean square.
+    ``carries``: what a cut hid of a number below -1 is taken off the next ones, so that every number is at most what it
+    would be without; for money, where a loss that was too large to count stays a loss.
 
     >>> bet = Bet()
     >>> for _ in range(200):
@@ -56,12 +62,16 @@ class Bet(msgspec.Struct):
     bets: int = 0
     weight: float = 0.0
     running: float = 0.0
+    carries: bool = False
+    debt: float = 0.0  # not above 0
 
     def update(self, number: float) -> None:
         """Bet, and see the number."""
         scale = WIDE * math.sqrt(self.running / self.weight) if self.count >= FIRST else 0.0
         if scale > 0.0:
-            value = min(1.0, max(-1.0, number / scale))
+            value = min(1.0, max(-1.0, (number + self.debt) / scale))
+            if self.carries:
+                self.debt = min(0.0, number + self.debt - value * scale)
             mean = self.scaled / (self.bets + PRIOR)
             square = (self.squares + PRIOR / (WIDE * WIDE)) / (self.bets + PRIOR)
             share = min(MOST, max(0.0, mean / square))

@@ -20,10 +20,11 @@ from engine.core.side import SideStream
 from engine.core.strategy import Config, Strategy
 from engine.core.types import Instrument
 from engine.core.venue.venue_families import ADAPTERS
-from engine.learn.contest import ContestSettings
 from engine.learn.contract import ModelError, ModelSettings
 from engine.learn.models import Models
+from engine.learn.shadows import Listeners, ShadowedEngine
 from engine.learn.targets import LabelError
+from engine.live.build_contests import contest_settings
 from engine.live.config import (
     AppConfig,
     ConfigError,
@@ -119,10 +120,33 @@ def build_engine(
         for index, instrument in enumerate(instruments)
         if (venue := (venues or {}).get(instrument.venue)) is not None and venue.checksum is not None
     }
-    reader = ConfigReader(config, instruments, factories)
-    return Built(
-        Engine(instruments, factories, settings, learning, frames_tap, rules, _streams(config), reader), models
-    )
+    streams = _streams(config)
+    reader = ConfigReader(config, instruments)
+    if not any(one.settings.accounts for one in models.contests.values()):
+        return Built(Engine(instruments, factories, settings, learning, frames_tap, rules, streams, reader), models)
+
+    def listeners(contest: str) -> Listeners:
+        found = listening(strategy_factories(config, instruments), contest)
+        return Listeners(found, ConfigReader(config, instruments, contest))
+
+    shadowed = ShadowedEngine(instruments, factories, settings, models, listeners, frames_tap, rules, streams, reader)
+    return Built(shadowed, models)
+
+
+def listening(factories: Mapping[str, StrategyFactory], contest: str) -> dict[str, StrategyFactory]:
+    """The strategies whose settings name a contest, as those do that trade on its signals.
+
+    Raises:
+        ConfigError: there is none, so that accounts of the contest would stay empty.
+    """
+    found = {
+        name: factory
+        for name, factory in factories.items()
+        if contest in msgspec.to_builtins(factory.config(strategy_class(factory.use))).values()
+    }
+    if not found:
+        raise ConfigError([f"contest {contest}: accounts: expected a strategy that listens to it, found none"])
+    return found
 
 
 def _streams(config: AppConfig) -> list[SideStream]:
@@ -130,14 +154,20 @@ def _streams(config: AppConfig) -> list[SideStream]:
 
 
 class ConfigReader:
-    """Reads the configuration that a ``configure`` command brings; ``config`` is the one in force, plain, as JSON."""
+    """Reads the configuration that a ``configure`` command brings; ``config`` is the one in force, plain, as JSON.
 
-    def __init__(
-        self, config: AppConfig, instruments: Sequence[Instrument], factories: Mapping[str, StrategyFactory]
-    ) -> None:
+    With a ``contest`` it is for an account of it, in which only those trade who listen to it.
+    """
+
+    def __init__(self, config: AppConfig, instruments: Sequence[Instrument], contest: str = "") -> None:
         self.config = json.dumps(config.plain())
         self._instruments = tuple(instruments)
-        self._known = {name: factory.identity for name, factory in factories.items()}
+        self._contest = contest
+        self._known = {name: factory.identity for name, factory in self._factories(config).items()}
+
+    def _factories(self, config: AppConfig) -> dict[str, StrategyFactory]:
+        factories = strategy_factories(config, self._instruments)
+        return listening(factories, self._contest) if self._contest else factories
 
     def __call__(self, args: Mapping[str, Any]) -> Changes:
         """What is other than before; from here on it is in force.
@@ -146,7 +176,7 @@ class ConfigReader:
             ConfigError: a configuration that cannot be used; it was checked before it became a command.
         """
         config = parse_config(args["config"], "the configuration of the session")
-        factories = strategy_factories(config, self._instruments)
+        factories = self._factories(config)
         known = self._known
         built = {name: factory for name, factory in factories.items() if factory.identity != known.get(name)}
         anew = frozenset(name for name, factory in built.items() if known.get(name, ("", ""))[0] != factory.use)
@@ -251,6 +281,18 @@ def offline_problems(config: AppConfig) -> list[str]:
             part(config, guessed)
         except ConfigError as error:
             problems.extend(error.problems)
+    return problems or _without_listeners(config, guessed)
+
+
+def _without_listeners(config: AppConfig, guessed: Sequence[Instrument]) -> list[str]:
+    factories = strategy_factories(config, guessed)
+    problems = []
+    for name, one in build_models(config, guessed, inline_training=False).contests.items():
+        try:
+            if one.settings.accounts:
+                listening(factories, name)
+        except ConfigError as error:
+            problems.extend(error.problems)
     return problems
 
 
@@ -293,43 +335,11 @@ def build_models(config: AppConfig, instruments: Sequence[Instrument], *, inline
             settings,
             seed=config.run.seed,
             inline_delay_ns=INLINE_DELAY_NS if inline_training else None,
-            contests=_contests(config, settings),
+            contests=contest_settings(config, settings),
             streams=_streams(config),
         )
     except ModelError as error:
         raise ConfigError([f"model: {error}"]) from error
-
-
-def _contests(config: AppConfig, models: Sequence[ModelSettings]) -> list[ContestSettings]:
-    """The contests of a config; ``symbol = "*"`` makes one for each symbol of the champion's models."""
-    found = []
-    for number, section in enumerate(config.contest):
-        is_all = section.symbol == "*"
-        begins = [
-            one
-            for one in models
-            if one.name == section.champion or (is_all and one.name == f"{section.champion}@{one.symbol}")
-        ]
-        if not begins:
-            known = ", ".join(one.name for one in models)
-            raise ConfigError([f"contest.{number}.champion: expected one of {known}, found {section.champion!r}"])
-        for one in begins:
-            suffix = one.name.removeprefix(section.champion)
-            found.append(
-                ContestSettings(
-                    name=section.name + suffix,
-                    symbol=one.symbol,
-                    champion=one.name,
-                    challengers=tuple(name + suffix for name in section.challengers),
-                    horizon_ns=one.horizon_ns,
-                    alpha=section.alpha,
-                    by=section.by,
-                    rollback_alpha=section.rollback_alpha,
-                    probation=section.probation,
-                    taker_fee_bps=one.taker_fee_bps,
-                )
-            )
-    return found
 
 
 def _model_settings(

@@ -29,13 +29,17 @@ LOST: Final = {"void": "void", "dropped": "dropped", "holes": "hole"}
 
 
 def contests(summaries: Sequence[dict[str, Any]], values: dict[str, Samples]) -> None:
-    """Add who speaks for each contest, and what the bets on the others are worth."""
+    """Add who speaks for each contest, what the bets on the others are worth, and what shadow accounts gained."""
     for one in summaries:
         contest = str(one["name"])
         values.setdefault("contest_champion", []).append(((contest, one["champion"]), 1.0))
         for other in one["challengers"]:
             values["contest_champion"].append(((contest, other["model"]), 0.0))
             values.setdefault("contest_wealth", []).append(((contest, other["model"]), float(other["wealth"])))
+        for account in one["accounts"]:
+            labels = (contest, account["model"])
+            values.setdefault("contest_account", []).append((labels, float(account["gained"])))
+            values.setdefault("contest_account_out", []).append((labels, float(bool(account["out"]))))
         values.setdefault("contest_promotions_total", []).append(((contest,), float(one["promotions"])))
         values.setdefault("contest_rollbacks_total", []).append(((contest,), float(one["rollbacks"])))
 

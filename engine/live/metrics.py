@@ -180,6 +180,8 @@ TABLE: Final[tuple[Metric, ...]] = (
     Metric("model_swaps_total", "counter", _MODEL, "Trained models taken into use."),
     Metric("contest_champion", "gauge", ("contest", "model"), "1 for the model that speaks for the contest, else 0."),
     Metric("contest_wealth", "gauge", ("contest", "model"), "Wealth of the bet that a challenger is better."),
+    Metric("contest_account", "gauge", ("contest", "model"), "What a shadow account gained, settlement currency."),
+    Metric("contest_account_out", "gauge", ("contest", "model"), "1 for a shadow account that may not trade, else 0."),
     Metric("contest_promotions_total", "counter", ("contest",), "Champions made by evidence."),
     Metric("contest_rollbacks_total", "counter", ("contest",), "Champions whose predecessor came back."),
     Metric("model_refused_total", "counter", _MODEL, "Trained models not taken, failed trainings included."),

@@ -16,6 +16,7 @@ def render(state: dict[str, Any], url: str, *, fills: bool = True) -> Renderable
     parts: list[RenderableType] = [_head(state, url), _books(state, fills)]
     if state["models"]:
         parts.append(_models(state, fills))
+    parts += [_contest(one) for one in state["contests"]]
     if state["truth"]["fills"]:
         parts.append(_truth(state))
     parts += [Text(_calibrated(one), "dim") for one in state["calibration"]]
@@ -91,6 +92,18 @@ def _models(state: dict[str, Any], fills: bool) -> Table:
             str(model["swaps"]),
         )
     return table
+
+
+def _contest(told: dict[str, Any]) -> Text:
+    """Who speaks for a contest, the evidence for the others, and what the shadow accounts gained."""
+    text = Text(f"contest {told['name']}: ", "dim")
+    text.append(told["champion"], "bold")
+    for other in told["challengers"]:
+        text.append(f"  {other['model']} {other['wealth']:.3g} of {other['needed']:.3g} by {told['by']}", "dim")
+    for account in told["accounts"]:
+        text.append(f"  {account['model']} gained {_short(account['gained'])} {account['currency']}".rstrip())
+        text.append(f" ({account['out']})" if account["out"] else "", "yellow")
+    return text
 
 
 def _truth(state: dict[str, Any]) -> Text:

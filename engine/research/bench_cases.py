@@ -30,6 +30,7 @@ from engine.research.bench_features import features
 from engine.research.bench_journal import journal
 from engine.research.bench_orders import orders
 from engine.research.bench_row import Row, row
+from engine.research.bench_shadows import shadows
 from engine.research.player import DEFAULT_BLOCK
 from engine.research.scan import scan
 
@@ -249,5 +250,6 @@ BENCHES: Final[Mapping[str, Bench]] = {
     "features": features,
     "train": train,
     "journal": journal,
+    "shadows": shadows,
 }
 """Every benchmark by name."""

@@ -22,7 +22,9 @@ function standing(name, contests) {
       words.push(`speaks for the contest ${one.name}, reign ${one.reign}, ${count(one.labels)} labels`);
     }
     const other = one.challengers.find((row) => row.model === name);
-    if (other) words.push(`challenges ${one.champion} in ${one.name}: evidence ${other.wealth.toPrecision(2)} of ${count(Math.round(other.needed))}`);
+    if (other) words.push(`challenges ${one.champion} in ${one.name} by ${one.by}: evidence ${other.wealth.toPrecision(2)} of ${count(Math.round(other.needed))}`);
+    const account = one.accounts.find((row) => row.model === name);
+    if (account) words.push(`its account in ${one.name} gained ${minus(account.gained)} ${account.currency}, ${minus(account.in_reign)} in this reign${account.out ? `; out: ${account.out}` : ""}`);
   }
   return [star, words.map((each) => `\n${each}`).join("")];
 }

@@ -237,6 +237,7 @@ def test_the_screen_names_a_stopped_strategy_and_leaves_out_models_that_are_not_
         "positions": [],
         "book_tops": [],
         "models": [],
+        "contests": [],
         "strategies": {"a": {"stopped": "on_timer raised X"}, "b": {"stopped": None}},
         "profit": {},
         "fills": 0,

@@ -32,7 +32,7 @@ def test_training_is_measured_on_a_window_of_samples() -> None:
 
 
 def test_an_unknown_benchmark_names_those_that_there_are() -> None:
-    with pytest.raises(UnknownBench, match="wire, replay, orders, decide, features, train, journal"):
+    with pytest.raises(UnknownBench, match="wire, replay, orders, decide, features, train, journal, shadows"):
         run_bench("speed")
 
 
