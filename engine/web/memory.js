@@ -20,5 +20,5 @@ export function showMemory(box, state) {
   if (blackbox.packed) parts.push(`${count(blackbox.packed)} black box${blackbox.packed === 1 ? "" : "es"}`);
   const line = box.firstChild ?? make("span", "", "", box);
   setText(line, parts.join(" · "));
-  line.title = [...(recovery?.remarks ?? []), blackbox.last].filter(Boolean).join("\n");
+  line.title = [...(recovery?.remarks ?? []), ...(recovery?.changed ?? []), blackbox.last].filter(Boolean).join("\n");
 }

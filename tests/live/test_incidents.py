@@ -31,7 +31,7 @@ symbols = ["BTCUSDT"]
 [venue.sim.market]
 seed = 1
 [paper]
-cash = {{ USDT = "1000000" }}
+cash = {{ USDT = "{cash}" }}
 [risk]
 max_orders_per_window = 0
 allow_short = true
@@ -66,9 +66,11 @@ def hanging(kind: str, stage_s: float) -> list[str]:
     return [sys.executable, "-c", HANGS.replace("= STAGE_S, KIND", f"= {stage_s}, {kind!r}")]
 
 
-def start(folder: Path, *words: str, after: int = 1_000_000, program: list[str] = PAPERTAPE) -> subprocess.Popen[str]:
+def start(
+    folder: Path, *words: str, after: int = 1_000_000, program: list[str] = PAPERTAPE, cash: int = 1_000_000
+) -> subprocess.Popen[str]:
     path = folder / "config.toml"
-    path.write_text(CONFIG.format(folder=folder, after=after))
+    path.write_text(CONFIG.format(folder=folder, after=after, cash=cash))
     log = (folder / "stderr").open("w")
     environment = {**os.environ, "NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": "1000000"}
     command = [*program, "run", str(path), "--json", *words]
@@ -128,13 +130,15 @@ def test_a_strategy_that_raises_is_packed_and_plays_again_elsewhere(tmp_path: Pa
     second = Path(json.loads(asked.stdout)["path"])
     assert read_index(second).detail == "curious"
     assert papertape("replay", second).returncode == 0
-    refused = start(tmp_path, after=301)
+    refused = start(tmp_path, after=301, cash=2_000_000)
     end(refused)
     told = (tmp_path / "stderr").read_text()
-    assert refused.returncode == 1 and "strategy.bad.after: was 300, is 301" in told and "Traceback" not in told
+    assert (
+        refused.returncode == 1 and "paper.cash.USDT: was '1000000', is '2000000'" in told and "Traceback" not in told
+    )
     (third,) = (tmp_path / "bad" / "blackbox").glob("*-refused.ptb")
     assert f"papertape: what was refused is in {third}" in told
-    assert "strategy.bad.after: was 300, is 301" in read_index(third).detail
+    assert "paper.cash.USDT: was '1000000', is '2000000'" in read_index(third).detail
 
 
 @pytest.mark.parametrize("kind", ["task", "thread"])

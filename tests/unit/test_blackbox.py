@@ -123,6 +123,22 @@ def test_secrets_are_not_in_it(tmp_path: Path) -> None:
         assert all(b"very-secret" not in archive.read(name) for name in archive.namelist())
 
 
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_a_box_over_a_changed_configuration_plays_each_session_under_its_own(tmp_path: Path, is_stored: bool) -> None:
+    first = Life(tmp_path / "first", config(strategy=[{**RAISES[0], "after": 10_000}]))
+    first.live(60)
+    if is_stored:
+        first.snapshot()
+    first.killed(tmp_path / "second")
+    life = Life(tmp_path / "second", config(strategy=[*CONFIG["strategy"], {**RAISES[0], "after": 100}]))
+    life.live(120)
+    assert set(life.engine.roster.stopped) == {"bad"}
+    life.killed(tmp_path)
+    found = rerun(packed(tmp_path / "r"))
+    assert found.is_same and found.facts > 100
+    assert found.begin.startswith("the snapshot" if is_stored else "the start")
+
+
 def test_without_a_snapshot_it_begins_at_the_start(tmp_path: Path) -> None:
     box = packed(stopped(tmp_path, snapshot_at=None))
     found = rerun(box)
