@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import msgspec
 import pytest
 
 from adapters.entry import Entry, EntryKind
-from adapters.tape import TapeWriter, read_tape
-from engine.live.journal import Journal, JournalDamaged, Kind, read
+from adapters.tape import TapeWriter, has_end, read_tape
+from engine.live.journal import Frame, Journal, JournalDamaged, Kind, read
 from engine.live.recovery import session as sessions
 from engine.live.recovery.recover import recover
 from engine.live.recovery.snapshots import SnapshotUnusable, newest, unpack
-from engine.live.recovery.state import RecoveryError
+from engine.live.recovery.state import Recovered, RecoveryError
+from engine.live.statedir import StateDir
 from engine.research.replay import replay
 from tests.data import ROOT
 from tests.recovering import BTC, CONFIG, Life, config
@@ -125,6 +127,55 @@ def test_a_session_that_was_killed_before_it_healed_the_tape_before_leaves_that_
         second.killed(tmp_path / "third")
     life = Life(tmp_path / "third")
     life.live(20)
+    digest = life.stop()
+    assert replay([tmp_path / "third" / "r"]).digest == digest
+
+
+def test_however_many_tapes_are_torn_the_journal_is_read_through_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight sessions in a row are killed before they heal anything; then each one's own part is read once more."""
+    place, _, _ = killed(tmp_path)
+    monkeypatch.setattr("tests.recovering.heal", lambda state, past: None)
+    for number in range(7):
+        life = Life(place)
+        life.live(40)
+        place = tmp_path / f"kill {number}"
+        life.killed(place)
+    taken = 0
+
+    def counted(*args: Any) -> Iterator[Frame]:
+        nonlocal taken
+        for frame in read(*args):
+            taken += 1
+            yield frame
+
+    def heal(state: StateDir, past: Recovered) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr("engine.live.recovery.inputs.read", counted)
+            sessions.heal(state, past)
+
+    monkeypatch.setattr("tests.recovering.heal", heal)
+    life = Life(place)
+    whole = sum(1 for _ in read(place / "r" / "journal"))
+    assert 0 < taken < 2.5 * whole
+    life.live(20)
+    digest = life.stop()
+    assert replay([place / "r"]).digest == digest
+
+
+def test_healing_that_is_given_up_leaves_the_rest_to_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, _, _ = killed(tmp_path)
+    monkeypatch.setattr("tests.recovering.heal", lambda state, past: sessions.heal(state, past, lambda: True))
+    life = Life(place)
+    life.live(20)
+    assert not has_end(str(place / "r" / "tape" / "0001.ptz"))
+    life.killed(tmp_path / "third")
+    monkeypatch.setattr("tests.recovering.heal", sessions.heal)
+    life = Life(tmp_path / "third")
+    assert all(has_end(str(path)) for path in sorted((tmp_path / "third" / "r" / "tape").glob("*.ptz"))[:2])
     digest = life.stop()
     assert replay([tmp_path / "third" / "r"]).digest == digest
 

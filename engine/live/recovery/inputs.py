@@ -11,7 +11,7 @@ import msgspec
 from adapters.entry import Entry
 from adapters.tape import NoEntry, decode_entry, read_tape
 from adapters.tape_types import TapeError
-from engine.live.journal import Kind, Position, decode_header, decode_mark, read
+from engine.live.journal import Frame, Kind, Position, decode_header, decode_mark, read
 from engine.live.recovery.state import FRESH, RecoveryError
 
 SESSION: Final = "session"
@@ -83,13 +83,43 @@ def tape_inputs(tapes: Path, sessions: list[SessionMark], journal: Path) -> Iter
             yield from (decode_entry(line) for line in lines_after(journal, session.number, count))
 
 
-def lines_after(journal: Path, session: int, count: int) -> Iterator[bytes]:
-    """The lines of a session's inputs after its first ``count``, without newlines.
+class Stretch(msgspec.Struct):
+    """Where a session's part of the journal begins, and how many inputs of it the journal has, or had."""
+
+    begins: Position
+    inputs: int
+
+
+def stretches(journal: Path, is_over: Callable[[], bool] = lambda: False) -> dict[int, Stretch]:
+    """The parts of all sessions by their number, in one pass; a session whose inputs cannot be numbered is left out.
+
+    Raises:
+        Abandoned: ``is_over`` said so in the middle.
+    """
+    found: dict[int, Stretch] = {}
+    for session, known, frame in _frames(journal, None):
+        if is_over():
+            raise Abandoned(f"{journal}: expected time to read it, found that the run ends")
+        if session not in found:
+            found[session] = Stretch(frame.position, 0)
+        if known is None:
+            found[session].inputs = -1
+        elif found[session].inputs >= 0:
+            found[session].inputs = known
+    return {session: one for session, one in found.items() if one.inputs >= 0}
+
+
+class Abandoned(Exception):
+    """Work beside the run was given up, as nobody waits for it any more."""
+
+
+def lines_after(journal: Path, session: int, count: int, begins: Position | None = None) -> Iterator[bytes]:
+    """The lines of a session's inputs after its first ``count``, without newlines; ``begins`` is where its part does.
 
     Raises:
         RecoveryError: the journal has not kept them.
     """
-    return (line for number, line in _numbered(journal, session) if number >= count)
+    return (line for number, line in _numbered(journal, session, begins) if number >= count)
 
 
 def count_inputs(journal: Path, session: int) -> int:
@@ -101,21 +131,35 @@ def count_inputs(journal: Path, session: int) -> int:
     return max((number + 1 for number, _ in _numbered(journal, session)), default=0)
 
 
-def _numbered(journal: Path, session: int) -> Iterator[tuple[int, bytes]]:
+def _numbered(journal: Path, session: int, begins: Position | None = None) -> Iterator[tuple[int, bytes]]:
     """The inputs of a session that the journal still has, each with how many of it come before."""
+    for current, known, frame in _frames(journal, begins):
+        if current > session:
+            return
+        if current == session and frame.kind is Kind.INPUT:
+            if known is None:
+                raise RecoveryError(f"{journal}: {frame.position}: expected a mark before this input, found none")
+            yield known - 1, frame.payload
+
+
+def _frames(journal: Path, begins: Position | None) -> Iterator[tuple[int, int | None, Frame]]:
+    """Marks and inputs, each with its session and how many of that one's inputs there are up to it, if it is known."""
     known: int | None = None
     current = 0
-    for frame in read(journal):
+    for frame in read(journal, begins):
         if frame.kind is Kind.HEADER:
             known = None if decode_header(frame.payload).compacted else known
-        elif frame.kind is Kind.MARK:
+            continue
+        if frame.kind is Kind.MARK:
             fields = decode_mark(frame.payload)
             if fields.get("kind") == SESSION:
                 current, known = int(fields["number"]), 0
             elif fields.get("kind") == PLACE:
                 current, known = int(fields["session"]), int(fields["tape_entries"])
-        elif frame.kind is Kind.INPUT and current == session:
-            if known is None:
-                raise RecoveryError(f"{journal}: {frame.position}: expected a mark before this input, found none")
-            yield known, frame.payload
-            known += 1
+            else:
+                continue
+        elif frame.kind is Kind.INPUT:
+            known = known + 1 if known is not None else None
+        else:
+            continue
+        yield current, known, frame

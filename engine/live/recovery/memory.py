@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -143,8 +144,12 @@ class Memory:
 
     async def heal(self) -> None:
         """Complete the tape of the session before, beside the loop."""
-        if self.past is not None:
-            await asyncio.to_thread(heal, self._state, self.past)
+        over = threading.Event()
+        try:
+            if self.past is not None:
+                await asyncio.to_thread(heal, self._state, self.past, over.is_set)
+        finally:
+            over.set()  # a stop does not wait for it: the next session goes on with what is left
         if self.keeper is not None:
             self.keeper.is_healed = True
 

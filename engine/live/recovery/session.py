@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +20,7 @@ from engine.core.types import Instrument
 from engine.live.config import AppConfig, ConfigError
 from engine.live.journal import Journal, JournalDamaged
 from engine.live.recovery.code_print import code_print, modules_of
-from engine.live.recovery.inputs import SessionMark, count_inputs, lines_after
+from engine.live.recovery.inputs import Abandoned, SessionMark, Stretch, lines_after, stretches
 from engine.live.recovery.recover import Past, recover
 from engine.live.recovery.state import Recovered, RecoveryError
 from engine.live.registry.store import NO_MODEL
@@ -144,24 +143,45 @@ def set_aside_unbegun(state: StateDir, number: int) -> None:
         log.warning("a tape of a session that never began is set aside", tape=str(path))
 
 
-def heal(state: StateDir, past: Recovered) -> None:
-    """Bring the tapes of earlier sessions in step with the journal; for a thread of its own.
+def heal(state: StateDir, past: Recovered, is_over: Callable[[], bool] = lambda: False) -> None:
+    """Bring the tapes of earlier sessions in step with the journal; for a thread of its own, until ``is_over`` says so.
 
-    Not only that of the last one: it may have been killed before it had done this for the one before it.
+    Not only that of the last one: it may have been killed before it had done this for the one before it. However many
+    are torn, the journal is read through once, and then each session's part.
     """
+    torn: dict[Path, int] = {}
     for path in sorted(state.tape.glob("*.ptz")):
         try:
             session = read_tape(path, allow_torn=True)[0].session
-            if session < past.session and not has_end(str(path)):
-                _heal(state, path, session, count_inputs(state.journal, session))
-            elif session == past.session:
-                _heal(state, path, session, past.tape_entries)
+            if session == past.session or (session < past.session and not has_end(str(path))):
+                torn[path] = session
+        except (OSError, ValueError, TapeError) as error:
+            _stays_torn(path, error)
+    try:
+        parts = stretches(state.journal, is_over) if torn else {}
+    except Abandoned:
+        return
+    except (OSError, RecoveryError, JournalDamaged) as error:
+        for path in torn:
+            _stays_torn(path, error)
+        return
+    for path, session in torn.items():
+        if is_over():
+            return
+        try:
+            _heal(state, path, session, past, parts.get(session))
         except (OSError, ValueError, TapeError, RecoveryError, JournalDamaged) as error:
-            log.warning("the tape of an earlier session stays torn", tape=str(path), error=str(error))
+            _stays_torn(path, error)
 
 
-def _heal(state: StateDir, path: Path, session: int, most: int) -> None:
-    lines: Callable[[int], Iterator[bytes]] = partial(lines_after, state.journal, session)
-    healed = heal_tape(path, most, lines)
+def _stays_torn(path: Path, error: Exception) -> None:
+    log.warning("the tape of an earlier session stays torn", tape=str(path), error=str(error))
+
+
+def _heal(state: StateDir, path: Path, session: int, past: Recovered, part: Stretch | None) -> None:
+    if part is None:
+        raise RecoveryError(f"{state.journal}: expected the inputs of session {session}, found that they are gone")
+    most = past.tape_entries if session == past.session else part.inputs
+    healed = heal_tape(path, most, lambda count: lines_after(state.journal, session, count, part.begins))
     if any(healed):
         log.info("tape brought in step with the journal", tape=str(path), added=healed.added, cut=healed.cut)
