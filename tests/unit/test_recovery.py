@@ -13,8 +13,10 @@ import pytest
 
 from adapters.entry import Entry, EntryKind
 from adapters.tape import TapeWriter, has_end, read_tape
+from engine.live.config import parse_config
 from engine.live.journal import Frame, Journal, JournalDamaged, Kind, read
 from engine.live.recovery import session as sessions
+from engine.live.recovery.inputs import count_inputs, lines_after, stretches
 from engine.live.recovery.recover import recover
 from engine.live.recovery.snapshots import SnapshotUnusable, newest, unpack
 from engine.live.recovery.state import Recovered, RecoveryError
@@ -178,6 +180,39 @@ def test_healing_that_is_given_up_leaves_the_rest_to_the_next_start(
     assert all(has_end(str(path)) for path in sorted((tmp_path / "third" / "r" / "tape").glob("*.ptz"))[:2])
     digest = life.stop()
     assert replay([tmp_path / "third" / "r"]).digest == digest
+
+
+def test_no_input_leaves_the_journal_while_an_earlier_tape_is_torn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Segments so small that each snapshot could make the journal smaller; the session before was not healed yet."""
+    settings = parse_config({**CONFIG, "journal": {"segment": "64KiB", "snapshot_every": "1s"}}, "test")
+    life = Life(tmp_path / "first", settings)
+    life.live(900)
+    life.killed(tmp_path / "second")
+    monkeypatch.setattr("tests.recovering.heal", lambda state, past: None)
+    life = Life(tmp_path / "second", settings)
+    life.keeper.is_healed = False
+    for _ in range(4):
+        life.live(300)
+        life.snapshot()
+    place = tmp_path / "second" / "r"
+    part = stretches(place / "journal")[1]
+    assert count_inputs(place / "journal", 1) == part.inputs > 900
+    assert sum(1 for _ in lines_after(place / "journal", 1, 0, part.begins)) == part.inputs
+    assert life.past is not None
+    sessions.heal(life.state, life.past)
+    life.keeper.is_healed = True
+    for _ in range(40):  # the own tape has a thread, and must have come so far too
+        life.live(50)
+        life.snapshot()
+        if 1 not in stretches(place / "journal"):
+            break
+    assert 1 not in stretches(place / "journal"), "now they may go"
+    with pytest.raises(RecoveryError, match="expected the inputs of session 1, found that they are gone"):
+        count_inputs(place / "journal", 1)
+    digest = life.stop()
+    assert replay([place]).digest == digest
 
 
 def test_a_tape_whose_session_never_began_is_set_aside(tmp_path: Path) -> None:

@@ -84,14 +84,14 @@ def tape_inputs(tapes: Path, sessions: list[SessionMark], journal: Path) -> Iter
 
 
 class Stretch(msgspec.Struct):
-    """Where a session's part of the journal begins, and how many inputs of it the journal has, or had."""
+    """Where a session's part of the journal begins that has inputs, and how many inputs it had up to its end."""
 
     begins: Position
     inputs: int
 
 
 def stretches(journal: Path, is_over: Callable[[], bool] = lambda: False) -> dict[int, Stretch]:
-    """The parts of all sessions by their number, in one pass; a session whose inputs cannot be numbered is left out.
+    """The parts of all sessions by their number, in one pass; one whose last inputs the journal has lost is left out.
 
     Raises:
         Abandoned: ``is_over`` said so in the middle.
@@ -100,12 +100,9 @@ def stretches(journal: Path, is_over: Callable[[], bool] = lambda: False) -> dic
     for session, known, frame in _frames(journal, None):
         if is_over():
             raise Abandoned(f"{journal}: expected time to read it, found that the run ends")
-        if session not in found:
-            found[session] = Stretch(frame.position, 0)
-        if known is None:
-            found[session].inputs = -1
-        elif found[session].inputs >= 0:
-            found[session].inputs = known
+        if session not in found or found[session].inputs < 0:
+            found[session] = Stretch(frame.position, -1)
+        found[session].inputs = -1 if known is None else known
     return {session: one for session, one in found.items() if one.inputs >= 0}
 
 
@@ -128,7 +125,10 @@ def count_inputs(journal: Path, session: int) -> int:
     Raises:
         RecoveryError: it does not say.
     """
-    return max((number + 1 for number, _ in _numbered(journal, session)), default=0)
+    part = stretches(journal).get(session)
+    if part is None:
+        raise RecoveryError(f"{journal}: expected the inputs of session {session}, found that they are gone")
+    return part.inputs
 
 
 def _numbered(journal: Path, session: int, begins: Position | None = None) -> Iterator[tuple[int, bytes]]:
@@ -146,9 +146,11 @@ def _frames(journal: Path, begins: Position | None) -> Iterator[tuple[int, int |
     """Marks and inputs, each with its session and how many of that one's inputs there are up to it, if it is known."""
     known: int | None = None
     current = 0
+    is_compacted = False  # marks are left there, but not the inputs behind them
     for frame in read(journal, begins):
         if frame.kind is Kind.HEADER:
-            known = None if decode_header(frame.payload).compacted else known
+            is_compacted = decode_header(frame.payload).compacted
+            known = None if is_compacted else known
             continue
         if frame.kind is Kind.MARK:
             fields = decode_mark(frame.payload)
@@ -158,6 +160,7 @@ def _frames(journal: Path, begins: Position | None) -> Iterator[tuple[int, int |
                 current, known = int(fields["session"]), int(fields["tape_entries"])
             else:
                 continue
+            known = None if is_compacted else known
         elif frame.kind is Kind.INPUT:
             known = known + 1 if known is not None else None
         else:

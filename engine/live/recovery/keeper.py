@@ -198,7 +198,8 @@ class Keeper:
             head, _ = await asyncio.to_thread(unpack, paths[-1])
             if self._stored is not None:
                 is_ours = head.session == self._session.number
-                if not (self._stored() >= head.tape_entries if is_ours else self.is_healed):
+                # Before it stand inputs of earlier sessions too, and until a tape has them they are nowhere else.
+                if not self.is_healed or (is_ours and self._stored() < head.tape_entries):
                     return
             section = self._config.journal
             if not wants(self.journal.folder, head.position, section.quota):
