@@ -91,6 +91,7 @@ class App:
         self._redis: RedisPublisher | None = None
         self._runner_task: asyncio.Task[None] | None = None
         self._redis_task: asyncio.Task[None] | None = None
+        self._healing: asyncio.Task[None] | None = None
 
     @property
     def _clock(self) -> Clock:
@@ -188,7 +189,7 @@ class App:
         self.state.write("daemon.json", json.dumps({"pid": os.getpid(), "url": self.url}))
         self._start_redis(runner)
         self._memory.begin(runner, feeds)
-        self._spawn(self._memory.heal(), "tape of the session before")
+        self._healing = self._spawn(self._memory.heal(), "tapes of earlier sessions")
         self._runner_task = self._spawn(runner.run(), "runner")
         for connection in runner.connections.values():
             self._spawn(self._keep(connection), f"connection {connection.feed.name}")
@@ -315,11 +316,12 @@ class App:
     async def _shut(self) -> None:
         """Stop in stages: no more market, the engine's last word, then everything that only listens."""
         self._why = self._view.summary()["why"] if self._view is not None else []  # as it was while it ran
-        last = (self._runner_task, self._redis_task)
+        last = (self._runner_task, self._redis_task, self._healing)
         await self._stage("connections", self._cancel(lambda task: task not in last))
         if self._runner is not None and self._runner_task is not None:
             await self._stage("runner", self._cancel(lambda task: task is self._runner_task))
             await self._stage("last word", self._last_word(self._runner))
+        await self._memory.healed(self._healing)
         if self._watch is not None:
             await self._stage("black box", self._watch.close(), PACK_S)
         if self._training is not None:

@@ -42,6 +42,9 @@ from engine.live.venues import Reached
 
 log = structlog.get_logger("papertape.recovery")
 
+HEAL_S = 20.0
+"""So long a stop waits for the tapes of earlier sessions."""
+
 
 class Memory:
     """One session's. ``recover`` comes first, ``open`` before the first input, ``begin`` before the venues connect.
@@ -152,6 +155,12 @@ class Memory:
             over.set()  # a stop does not wait for it: the next session goes on with what is left
         if self.keeper is not None:
             self.keeper.is_healed = True
+
+    async def healed(self, healing: asyncio.Task[None] | None) -> None:
+        """Wait a while for ``heal``, as a replay wants whole tapes; what is left then is the next session's."""
+        if healing is not None:
+            await asyncio.wait({healing}, timeout=HEAL_S)
+            healing.cancel()
 
     def close_tape(self) -> None:
         """The end of the tape; an empty one is removed, for it would pass for a session."""
