@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import math
 import re
 from collections.abc import Sequence
@@ -51,9 +52,9 @@ class _OfLabels(Model):
         self.learned += 1
         self.take(y)
 
+    @abc.abstractmethod
     def take(self, y: float) -> None:
         """Learn from one sound label."""
-        raise NotImplementedError(f"{type(self).__name__} learns nothing from a label of {y}")
 
     def contained(self) -> dict[str, int]:
         return {"labels_refused": self.refused}
@@ -103,13 +104,13 @@ class _OfOneFeature(Model):
         self.feature = self.choose()
         self.at = self.names.index(self.feature)
 
+    @abc.abstractmethod
     def choose(self) -> str:
         """The name of the feature.
 
         Raises:
             ModelError: there is none such.
         """
-        raise NotImplementedError(f"{type(self).__name__} names no feature")
 
     def predict_one(self, x: Vector) -> float | None:
         value = float(x[self.at])

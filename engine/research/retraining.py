@@ -84,7 +84,7 @@ class Heartbeat:
             self.longest_s = max(self.longest_s, late_s)
 
 
-def config(folder: Path, speed: float, seed: int) -> AppConfig:
+def config(folder: Path, speed: float, seed: int, snapshot_every: str) -> AppConfig:
     """Two symbols, a maker on each and a network that is trained as soon as it has been."""
     maker = {"use": "maker", "notional": "500", "max_notional": "3000", "half_spread_bps": 0.05, "requote_bps": 0.1}
     symbols = ["BTCUSDT", "ETHUSDT"]
@@ -96,6 +96,7 @@ def config(folder: Path, speed: float, seed: int) -> AppConfig:
             "paper": {"out": "5ms", "back": "5ms", "feed": "1ms", "cash": cash},
             "risk": {"max_orders_per_window": 0, "max_open_orders": 2000, "drawdown_fraction": "0"},
             "http": {"port": 0},
+            "journal": {"snapshot_every": snapshot_every},
             "strategy": [{"name": f"maker-{one}", "symbol": f"sim:{one}", **maker} for one in symbols],
             "model": [
                 {
@@ -114,9 +115,9 @@ def config(folder: Path, speed: float, seed: int) -> AppConfig:
     )
 
 
-async def measure(folder: Path, speed: float, seed: int, turns: int, seconds: float) -> Found:
+async def measure(settings: AppConfig, folder: Path, turns: int, seconds: float) -> Found:
     """Run the daemon and take turns."""
-    app = App(config(folder, speed, seed), StateDir(folder / "retraining"))
+    app = App(settings, StateDir(folder / "retraining"))
     running = asyncio.create_task(app.run(None))
     heart = Heartbeat()
     beating = asyncio.create_task(heart.beat())
@@ -198,10 +199,12 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--turns", type=int, default=6, help="of both kinds together, at least 2")
     parser.add_argument("--seconds", type=float, default=20.0, help="that each turn is counted")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--snapshot-every", default="60s", help="of the whole state, which holds the loop up in both")
     parser.add_argument("--json", action="store_true", help="one line for machines")
     args = parser.parse_args(words)
     with tempfile.TemporaryDirectory() as folder:
-        found = asyncio.run(measure(Path(folder), args.speed, args.seed, max(2, args.turns), args.seconds))
+        settings = config(Path(folder), args.speed, args.seed, args.snapshot_every)
+        found = asyncio.run(measure(settings, Path(folder), max(2, args.turns), args.seconds))
     told: dict[str, Any] = msgspec.to_builtins(found)
     text = json.dumps(told) if args.json else "\n".join(f"{name:>24}  {value}" for name, value in told.items())
     sys.stdout.write(f"{text}\n")

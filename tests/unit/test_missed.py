@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -11,67 +9,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.engine import Engine
 from engine.core.events import Command
 from engine.core.order_facts import Assumed, Cancelled, Expired
 from engine.core.records import Fill, Note
-from engine.core.settings import EngineSettings
 from engine.core.strategy import Context
 from engine.core.types import Side, TimeInForce
-from tests.market import BTC, LOOSE, NO_LATENCY, Script, snapshot
-
-S = 1_000_000_000
-START = 1_700_000_000 * S
-BIDS, ASKS = [(10_000, 50), (9_990, 80)], [(10_010, 50), (10_020, 80)]
+from tests.away import START, Away, S
+from tests.market import BTC
 
 
-class Away:
-    """Orders rest in a book that was seen once; then nobody listens for a minute."""
+def resting(*orders: tuple[Side, int, int], gtd_s: float = 0.0) -> Away:
+    """Orders that rest, by side, size and price, until they expire so many seconds after the start, or for good."""
 
-    def __init__(self, *orders: tuple[Side, int, int], gtd_s: float = 0.0) -> None:
-        def begin(ctx: Context) -> None:
-            for side, size, price in orders:
-                terms: dict[str, Any] = {"post_only": True}
-                if gtd_s:
-                    terms |= {"time_in_force": TimeInForce.GTD, "expires_ns": START + int(gtd_s * S)}
-                ctx.order(BTC.name, side, size, price, **terms)
+    def begin(ctx: Context) -> None:
+        for side, size, price in orders:
+            terms: dict[str, Any] = {"post_only": True}
+            if gtd_s:
+                terms |= {"time_in_force": TimeInForce.GTD, "expires_ns": START + int(gtd_s * S)}
+            ctx.order(BTC.name, side, size, price, **terms)
 
-        settings = EngineSettings(paper=NO_LATENCY, risk=LOOSE, cash={"USDT": Decimal(10**9), "BTC": Decimal(10**3)})
-        self.engine = Engine([BTC], {"s": lambda: Script({"book": lambda book, ctx: self._once(ctx, begin)})}, settings)
-        self._begun = False
-        self.records = self.engine.process(Command(START, "start"))
-        self.records += self.engine.process(snapshot(START + 1, BIDS, ASKS))
-        assert len(self.engine.desk.orders) == len(orders)
-
-    def _once(self, ctx: Context, begin: Any) -> None:
-        if not self._begun:
-            self._begun = True
-            begin(ctx)
-
-    def back(
-        self, prints: Sequence[tuple[float, int, int, int]] = (), bars: Sequence[tuple[float, int, int]] = ()
-    ) -> None:
-        """The venue tells what traded, seconds after the start; then a minute is over."""
-        now_ns = START + S
-        args = {
-            "symbol": BTC.name,
-            "prints": [[START + int(s * S), price, size, side] for s, price, size, side in prints],
-            "bars": [[START + int(s * S), low, high] for s, low, high in bars],
-        }
-        self.records += self.engine.process(Command(now_ns, "missed", args))
-        self.records += self.engine.process(Command(now_ns, "away", {"until_ns": START + 60 * S}))
-        self.records += self.engine.process(Command(START + 60 * S, "resume"))
-
-    def facts(self, kind: type) -> list[Any]:
-        return [record.fact for record in self.records if isinstance(record.fact, kind)]
-
-    @property
-    def fills(self) -> list[tuple[int, int, int]]:
-        return [(fill.order, fill.price, fill.size) for fill in self.facts(Fill)]
+    away = Away(begin)
+    assert len(away.engine.desk.orders) == len(orders)
+    return away
 
 
 def test_a_print_through_the_price_fills_at_the_price() -> None:
-    away = Away((Side.BUY, 5, 9_990))
+    away = resting((Side.BUY, 5, 9_990))
     away.back([(10, 9_980, 7, -1)])
     (fill,) = away.facts(Fill)
     assert (fill.price, fill.size, fill.maker, fill.cause, fill.grade) == (9_990, 5, True, "assumed", "assumed")
@@ -83,66 +46,66 @@ def test_a_print_through_the_price_fills_at_the_price() -> None:
 
 
 def test_a_print_gives_no_more_than_it_was() -> None:
-    away = Away((Side.BUY, 5, 9_990), (Side.BUY, 5, 9_990))
+    away = resting((Side.BUY, 5, 9_990), (Side.BUY, 5, 9_990))
     away.back([(10, 9_980, 7, -1)])
     assert away.fills == [(1, 9_990, 5), (2, 9_990, 2)]
 
 
 def test_prints_at_the_price_use_up_the_queue_first() -> None:
-    away = Away((Side.BUY, 5, 9_990))
+    away = resting((Side.BUY, 5, 9_990))
     away.back([(10, 9_990, 79, -1)])
     assert away.fills == []
     (told,) = away.facts(Assumed)
     assert (told.size, told.optimistic, told.pessimistic) == (0, 5, 0)
-    away = Away((Side.BUY, 5, 9_990))
+    away = resting((Side.BUY, 5, 9_990))
     away.back([(10, 9_990, 60, -1), (11, 9_990, 23, -1)])
     assert away.fills == [(1, 9_990, 3)], "80 stood in front"
     assert away.engine.desk.orders[1].left == 2
 
 
 def test_the_younger_of_two_comes_behind_the_older() -> None:
-    away = Away((Side.BUY, 5, 9_990), (Side.BUY, 5, 9_990))
+    away = resting((Side.BUY, 5, 9_990), (Side.BUY, 5, 9_990))
     away.back([(10, 9_990, 87, -1), (11, 9_990, 1, -1)])
     assert away.fills == [(1, 9_990, 5), (2, 9_990, 2), (2, 9_990, 1)]
 
 
 @pytest.mark.parametrize("side", [1, 0])
 def test_a_buyer_at_the_bid_takes_nothing_from_it(side: int) -> None:
-    away = Away((Side.BUY, 5, 9_990))
+    away = resting((Side.BUY, 5, 9_990))
     away.back([(10, 9_990, 500, side)])
     assert bool(away.fills) == (side == 0), "an aggressor that nobody knows may have sold"
 
 
 def test_sells_mirror_buys() -> None:
-    away = Away((Side.SELL, 5, 10_020))
+    away = resting((Side.SELL, 5, 10_020))
     away.back([(10, 10_020, 81, 1), (12, 10_030, 2, 1)])
     assert away.fills == [(1, 10_020, 1), (1, 10_020, 2)]
 
 
 def test_an_order_that_expired_before_has_nothing() -> None:
-    away = Away((Side.BUY, 5, 9_990), gtd_s=5.0)
+    away = resting((Side.BUY, 5, 9_990), gtd_s=5.0)
     away.back([(10, 9_980, 7, -1)])
     assert away.fills == []
     assert len(away.facts(Expired)) == 1
-    away = Away((Side.BUY, 5, 9_990), gtd_s=15.0)
+    away = resting((Side.BUY, 5, 9_990), gtd_s=15.0)
     away.back([(10, 9_980, 2, -1), (20, 9_980, 9, -1)])
     assert away.fills == [(1, 9_990, 2)]
     assert len(away.facts(Expired)) == 1
 
 
 def test_a_bar_through_the_price_fills_and_one_that_touches_says_nothing() -> None:
-    away = Away((Side.BUY, 5, 9_990))
+    away = resting((Side.BUY, 5, 9_990))
     away.back(bars=[(30, 9_990, 10_100)])
     assert away.fills == []
     (told,) = away.facts(Assumed)
     assert (told.size, told.optimistic, told.pessimistic, told.basis) == (0, 5, 0, "bars")
-    away = Away((Side.BUY, 5, 9_990))
+    away = resting((Side.BUY, 5, 9_990))
     away.back(bars=[(30, 9_989, 10_100)])
     assert away.fills == [(1, 9_990, 5)]
 
 
 def test_assumed_fills_are_not_in_the_score() -> None:
-    away = Away((Side.BUY, 5, 9_990))
+    away = resting((Side.BUY, 5, 9_990))
     away.back([(10, 9_980, 7, -1)])
     truth = away.engine.summary()["truth"]
     assert (truth["fills"], truth["assumed"], truth["score"]) == (0, 1, None)
@@ -150,7 +113,7 @@ def test_assumed_fills_are_not_in_the_score() -> None:
 
 @pytest.mark.parametrize("args", [{"symbol": "v:NONE"}, {}, {"symbol": BTC.name, "prints": [[0, 1, 1, 1]] * 200_001}])
 def test_nonsense_is_noted_and_changes_nothing(args: dict[str, Any]) -> None:
-    away = Away((Side.BUY, 5, 9_990))
+    away = resting((Side.BUY, 5, 9_990))
     away.records += away.engine.process(Command(START + S, "missed", args))
     (note,) = away.facts(Note)
     assert "expected" in note.fields["missed"]
@@ -175,7 +138,7 @@ ORDERS = st.lists(
 def test_whatever_traded_no_more_is_assumed_than_traded_and_between_the_bounds(
     orders: list[tuple[Side, int, int]], prints: list[tuple[float, int, int, int]]
 ) -> None:
-    away = Away(*orders)
+    away = resting(*orders)
     away.back(prints)
     for side, sign in ((Side.BUY, -1), (Side.SELL, 1)):
         had = sum(fill.size for fill in away.facts(Fill) if fill.side == side)

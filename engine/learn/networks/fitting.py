@@ -6,6 +6,7 @@ in one order, and the patience is counted in epochs, not in seconds.
 
 from __future__ import annotations
 
+import abc
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ LEARNING_RATE = 4e-4  # small, as labels overlap: what looks like many rows is t
 TARGET_BOUND = 5.0  # times the label's root mean square
 
 
-class Net(nn.Module):
+class Net(nn.Module, abc.ABC):
     """A network between a scaler and a label's scale; a subclass says what ``body`` makes of standardised rows.
 
     ``over_time``: it remembers rows, and ``body`` takes (sequences, rows, features) instead of (rows, features).
@@ -39,9 +40,9 @@ class Net(nn.Module):
         self.inverse_deviation = torch.ones(width)
         self.label_scale = torch.ones(heads)
 
+    @abc.abstractmethod
     def body(self, x: torch.Tensor) -> torch.Tensor:
         """The outputs in units of each label's root mean square."""
-        raise NotImplementedError(f"{type(self).__name__} computes nothing from {x.shape}")
 
     def scaled(self, x: torch.Tensor) -> torch.Tensor:
         """The outputs for raw rows, in units of each label's root mean square."""

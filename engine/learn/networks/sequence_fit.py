@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from itertools import pairwise
 
 import msgspec
@@ -30,9 +31,9 @@ class SequenceNet(Net):
         self.skip = nn.Parameter(torch.zeros(heads, width))
         self.dropout = nn.Dropout(dropout)
 
+    @abc.abstractmethod
     def remember(self, x: torch.Tensor) -> torch.Tensor:
         """What the network makes of each row and those before."""
-        raise NotImplementedError(f"{type(self).__name__} remembers nothing of {x.shape}")
 
     def body(self, x: torch.Tensor) -> torch.Tensor:
         said: torch.Tensor = self.dropout(self.remember(x)) @ self.head.T + x @ self.skip.T + self.head_bias

@@ -48,18 +48,7 @@ def lineage_markdown(told: Mapping[str, Any]) -> str:
     text += ["| version | trained | trigger | rows | holdout IC | live labels | live IC | live RMSE | state |"]
     text += ["|---|---|---|---|---|---|---|---|---|"]
     for one in told["versions"]:
-        cells = (
-            one["version"][:SHORT] or "–",
-            moment(one["requested_ns"]),
-            one["trigger"] or "–",
-            number(one["rows"]),
-            number(one["holdout_ic"]),
-            number(one["labels"]),
-            number(one["ic"]),
-            number(one["rmse"]),
-            _state(one),
-        )
-        text.append(f"| {' | '.join(cells)} |")
+        text.append(f"| {' | '.join(_cells(one))} |")
     text += ["", "## Life", "", *_life(told["life"]), "", "## Settings", "", "| setting | value |", "|---|---|"]
     text += [f"| {key} | {value} |" for key, value in card["settings"].items()]
     return "\n".join([*text, "", "## Code", "", *_facts(card["code"])])
@@ -104,19 +93,23 @@ def versions_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         right = head in ("rows", "holdout IC", "labels", "IC", "RMSE")
         shown.add_column(head, justify="right" if right else "left", overflow="fold")
     for one in rows:
-        shown.add_row(
-            one["model"],
-            one["version"][:SHORT] or "–",
-            moment(one["requested_ns"]),
-            one["trigger"] or "–",
-            number(one["rows"]),
-            number(one["holdout_ic"]),
-            number(one["labels"]),
-            number(one["ic"]),
-            number(one["rmse"]),
-            _state(one),
-        )
+        shown.add_row(one["model"], *_cells(one))
     return shown
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """A version in words: which, when, why, on how many rows, how good, and what became of it."""
+    return (
+        row["version"][:SHORT] or "–",
+        moment(row["requested_ns"]),
+        row["trigger"] or "–",
+        number(row["rows"]),
+        number(row["holdout_ic"]),
+        number(row["labels"]),
+        number(row["ic"]),
+        number(row["rmse"]),
+        _state(row),
+    )
 
 
 def _state(row: Mapping[str, Any]) -> str:
