@@ -19,7 +19,7 @@ from engine.core.jit import entry_point, kernel
 from engine.core.kernel import advance, fast_advance
 from engine.features.families import FAMILIES
 from engine.features.set import FeatureSet
-from engine.live.recovery.codec import StateError, freeze, thaw
+from engine.live.recovery.codec import LARGE, PAGE, StateError, freeze, thaw
 
 
 def test_views_of_one_array_are_views_of_one_array_again() -> None:
@@ -38,6 +38,33 @@ def test_a_view_may_come_before_its_owner_and_without_it() -> None:
     view = thaw(freeze([flat[2:], flat[3:]]))
     view[0][1] = 99
     assert view[1][0] == 99
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float32, np.uint8, BATCH])
+@pytest.mark.parametrize("length", [LARGE, LARGE + 1, 10 * PAGE + 5])
+def test_a_large_array_comes_back_with_every_byte_and_its_zeros_cost_nothing(dtype: Any, length: int) -> None:
+    array = np.zeros(length, dtype)
+    whole = array.view(np.uint8)
+    chance = np.random.default_rng(length)
+    for place in (0, len(whole) - 1, PAGE - 1, PAGE, *chance.integers(0, len(whole), 5).tolist()):
+        whole[place] = chance.integers(1, 256)
+    view = array[length // 2 :]
+    data = freeze((view, array))
+    again, back = thaw(data)
+    assert len(data) < 12 * PAGE
+    assert back.dtype == array.dtype and back.tobytes() == array.tobytes()
+    back.view(np.uint8)[-1] ^= 255
+    assert again.tobytes() == back[length // 2 :].tobytes()
+    array.flags.writeable = False
+    assert not thaw(freeze(array)).flags.writeable
+
+
+def test_signs_of_zero_and_what_is_no_number_are_kept_in_large_arrays() -> None:
+    array = np.zeros(LARGE)
+    array[[5, 9000, 20_000]] = -0.0, np.nan, 5e-324
+    assert thaw(freeze(array)).tobytes() == array.tobytes()
+    full = np.arange(float(LARGE)).reshape(2, -1)
+    assert thaw(freeze([full, full.T.copy(order="F")]))[0].tobytes() == full.tobytes()
 
 
 def test_a_read_only_view_stays_read_only() -> None:

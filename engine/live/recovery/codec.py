@@ -2,7 +2,8 @@
 
 The engine, its strategies and models are plain Python objects around a few numpy arrays that many of them look into.
 ``pickle`` keeps who refers to whom; what it does not know is added here: views and memory views of one array, compiled
-kernels, modules, dtypes that are compared by identity. Machine code is never stored: it is found again by name.
+kernels, modules, dtypes that are compared by identity. Machine code is never stored: it is found again by name. Of a
+large array only the pages that hold anything are copied: pools for thousands of orders are nearly all zeros.
 
 Reading builds only what is named by ``ALLOWED`` or by the caller. A snapshot is still the state of *this* program on
 *this* machine, as trusted as its code; it is no format for exchange.
@@ -10,11 +11,13 @@ Reading builds only what is named by ``ALLOWED`` or by the caller. A snapshot is
 
 from __future__ import annotations
 
+import copyreg
 import importlib
 import io
 import pickle
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from operator import methodcaller
 from types import BuiltinFunctionType, MethodType, ModuleType
 from typing import Any, Final, cast
 
@@ -76,31 +79,37 @@ DTYPES: Final = {
 """The layouts of the engine's rows, which some code compares by identity."""
 
 
+PAGE: Final = 4096
+"""Bytes of a large array that are looked at together; a page of zeros is not copied."""
+
+LARGE: Final = 16 * PAGE
+"""An array with fewer bytes is stored as it is."""
+
+
 class StateError(Exception):
     """The state holds what cannot be stored, or the bytes what must not be built; the text names it."""
 
 
+PLAIN: Final = methodcaller("__reduce_ex__", PROTOCOL)
+"""What ``pickle`` does by itself with an object of no kind below."""
+
+
+class _Reducers(dict[type, Callable[[Any], Any]]):
+    """How values of a kind are taken apart; looked up once a kind, for an account has thousands of values of a few."""
+
+    def __missing__(self, kind: type) -> Callable[[Any], Any]:
+        if issubclass(kind, type):
+            raise KeyError(kind)  # a class: ``pickle`` stores its name
+        ours = (reduce for base, reduce in REDUCERS if issubclass(kind, base))
+        found: Callable[[Any], Any] = next(ours, copyreg.dispatch_table.get(kind, PLAIN))
+        self[kind] = found
+        return found
+
+
 class _Pickler(pickle.Pickler):
-    def reducer_override(self, value: Any) -> Any:
-        kind = type(value)
-        if kind is np.ndarray:
-            return _view_of(value)
-        if kind is memoryview:
-            return _memory, (value.obj, value.format, value.shape)
-        if kind is MethodType:
-            return getattr, (value.__self__, value.__func__.__name__)
-        if isinstance(value, np.dtype):
-            name = DTYPES.get(id(value))
-            return NotImplemented if name is None else (_dtype, (name,))
-        if isinstance(value, CPUDispatcher):
-            return _named, (value.py_func.__module__, value.py_func.__qualname__)
-        if kind is BuiltinFunctionType and (found := origin(value)) is not None:
-            return entry_for, found
-        if isinstance(value, ModuleType):
-            return importlib.import_module, (value.__name__,)
-        if isinstance(value, Strategy):
-            return _strategy, (kind.__module__, kind.__qualname__), vars(value)
-        return NotImplemented
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file, PROTOCOL)
+        self.dispatch_table = _Reducers()
 
 
 def freeze(state: object) -> bytes:
@@ -117,7 +126,7 @@ def freeze(state: object) -> bytes:
     """
     buffer = io.BytesIO()
     try:
-        _Pickler(buffer, PROTOCOL).dump(state)
+        _Pickler(buffer).dump(state)
     except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
         raise StateError(
             f"expected a state that can be stored, found {error}; a strategy that holds files, sockets, locks or "
@@ -164,13 +173,28 @@ class _Unpickler(pickle.Unpickler):
         return importlib.import_module(name)
 
 
+def _dtype_of(value: np.dtype[Any]) -> Any:
+    name = DTYPES.get(id(value))
+    return PLAIN(value) if name is None else (_dtype, (name,))
+
+
+def _builtin_of(value: BuiltinFunctionType) -> Any:
+    found = origin(value)
+    return PLAIN(value) if found is None else (entry_for, found)
+
+
+def _strategy_of(value: Strategy[Any]) -> Any:
+    kind = type(value)
+    return _strategy, (kind.__module__, kind.__qualname__), vars(value)
+
+
 def _view_of(array: np.ndarray[Any, Any]) -> Any:
-    """A view as its owner and its place in it; an owner as numpy stores it."""
+    """A view as its owner and its place in it; an owner as numpy stores it, a large one without its pages of zeros."""
     owner = array
     while type(owner.base) is np.ndarray:
         owner = owner.base
     if owner is array:
-        return NotImplemented
+        return _pages_of(array) if array.nbytes >= LARGE else PLAIN(array)
     offset = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
     return _view, (owner, array.dtype, array.shape, array.strides, offset, array.flags.writeable)
 
@@ -186,6 +210,36 @@ def _view(
     view: np.ndarray[Any, Any] = np.ndarray(shape, dtype, cast("Any", owner), offset, strides)
     view.flags.writeable = is_writeable and owner.flags.writeable
     return view
+
+
+def _pages_of(array: np.ndarray[Any, Any]) -> Any:
+    """The pages that are not all zeros, and where they stand; as numpy stores it where that would save little."""
+    if not array.flags.c_contiguous or array.dtype.hasobject or array.ctypes.data % 8:
+        return PLAIN(array)
+    whole = array.reshape(-1).view(np.uint8)
+    pages = whole[: array.nbytes // PAGE * PAGE].view(np.uint64).reshape(-1, PAGE // 8)
+    used = np.flatnonzero(np.bitwise_or.reduce(pages, axis=1))
+    if 2 * len(used) > len(pages):
+        return PLAIN(array)
+    rest = whole[pages.nbytes :].tobytes()
+    return _paged, (array.shape, array.dtype, used, pages[used], rest, array.flags.writeable)
+
+
+def _paged(
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    used: np.ndarray[Any, Any],
+    pages: np.ndarray[Any, Any],
+    rest: bytes,
+    is_writeable: bool,
+) -> np.ndarray[Any, Any]:
+    array: np.ndarray[Any, Any] = np.zeros(shape, dtype)
+    whole = array.reshape(-1).view(np.uint8)
+    end = array.nbytes // PAGE * PAGE
+    whole[:end].view(np.uint64).reshape(-1, PAGE // 8)[used] = pages
+    whole[end:] = np.frombuffer(rest, np.uint8)
+    array.flags.writeable = is_writeable
+    return array
 
 
 def _memory(owner: Any, layout: str, shape: tuple[int, ...]) -> memoryview:
@@ -224,3 +278,15 @@ def _strategy(module: str, name: str) -> Strategy[Any]:
     if not (isinstance(kind, type) and issubclass(kind, Strategy)):
         raise TypeError(f"{module}.{name}, which is no strategy")
     return kind.__new__(kind)
+
+
+REDUCERS: Final[tuple[tuple[type, Callable[[Any], Any]], ...]] = (
+    (np.ndarray, _view_of),
+    (memoryview, lambda value: (_memory, (value.obj, value.format, value.shape))),
+    (MethodType, lambda value: (getattr, (value.__self__, value.__func__.__name__))),
+    (np.dtype, _dtype_of),
+    (CPUDispatcher, lambda value: (_named, (value.py_func.__module__, value.py_func.__qualname__))),
+    (BuiltinFunctionType, _builtin_of),
+    (ModuleType, lambda value: (importlib.import_module, (value.__name__,))),
+    (Strategy, _strategy_of),
+)
