@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 
 import pytest
 
@@ -21,10 +20,3 @@ def require(binary: str) -> str:
     if os.environ.get("PAPERTAPE_REQUIRE_SERVICES") == "1":
         pytest.fail(f"PAPERTAPE_REQUIRE_SERVICES=1, but {reason}")
     pytest.skip(reason)
-
-
-def free_port() -> int:
-    """A TCP port on loopback that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

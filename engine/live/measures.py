@@ -8,7 +8,7 @@ from importlib.metadata import version
 from engine.core.engine import Engine
 from engine.live.measures_memory import memory
 from engine.live.measures_models import contests, models
-from engine.live.measures_shard import shard
+from engine.live.measures_shard import hop, shard
 from engine.live.measures_side import side_streams
 from engine.live.measures_truth import truth
 from engine.live.metrics import Snapshot
@@ -31,7 +31,8 @@ def measure(view: View) -> Snapshot:
     contests(view.contests(), values)
     side_streams(view.side(), values)
     memory(view.remembered(), view.runner.engine.digest, values)
-    shard(view.shard(), values)
+    of_shard = view.shard()
+    shard(of_shard, values)
     runner = view.runner
     return Snapshot(
         values,
@@ -39,6 +40,7 @@ def measure(view: View) -> Snapshot:
             "tick_to_decision_seconds": runner.decision.copy(),
             "tick_to_order_seconds": runner.order.copy(),
             "round_trip_seconds": runner.round_trip.copy(),
+            **hop(of_shard),
         },
     )
 

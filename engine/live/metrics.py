@@ -114,6 +114,7 @@ TABLE: Final[tuple[Metric, ...]] = (
     Metric("shard_waiting", "gauge", _VENUE, "Frames read from the market streams that wait to be taken."),
     Metric("shard_unacknowledged", "gauge", _VENUE, "Frames taken that Redis does not know to be written down yet."),
     Metric("shard_claims_total", "counter", _VENUE, "Frames given out before, to us or another owner, and claimed."),
+    Metric("shard_hop_seconds", "histogram", (), "From the feed's receipt of a frame to the shard's, through Redis."),
     Metric("bus_depth", "gauge", (), "Inputs that wait for the engine."),
     Metric("bus_capacity", "gauge", (), "Inputs that may wait before a connection is given up."),
     Metric("bus_overflows_total", "counter", (), "Batches that came when the bus was full; each costs a connection."),

@@ -20,7 +20,8 @@ from redis.exceptions import ConnectionError as NoConnection
 from engine.core.records import Note, Record, Signal
 from engine.live.bus import BusFull
 from engine.live.redis_bus import RedisPublisher, RedisSettings, RedisStatus
-from tests.services import free_port, require
+from engine.research.shards_rig import free_port
+from tests.services import require
 
 PASSWORD = "correct-horse"
 STATUS = RedisStatus(

@@ -2,106 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from redis import Redis
-from redis.exceptions import ConnectionError as NoConnection
 
-from engine.core.order_facts import Sent
-from engine.core.records import FeedState, Fill, Record
-from engine.live.journal import Kind, decode_record, read
+from engine.core.order_facts import Request, Sent
+from engine.core.records import FeedState, Record
 from engine.live.shards.names import Share
-from engine.research.replay import replay
-from tests.services import free_port, require
+from engine.research.shards import Campaign
+from engine.research.shards_judge import Judged, facts, judge, sent_in_doubt
+from engine.research.shards_rig import KEYS, PROGRAM, Plan, Server, Shown, running, stopped, until
+from tests.services import require
 
-PROGRAM = (sys.executable, "-c", "from engine.live.cli import main; main()")
-PATIENCE_S = 90.0
-LEASE_S = 2.0
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "XRPUSDT", "DOGEUSDT")
+PLAN = Plan(SYMBOLS, lease_s=2.0, outage_s=4.0, calm_s=1.0, seed=3, patience_s=90.0)
 SHARDS = ("shard-0-of-2", "shard-1-of-2")
-
-CONFIG = """
-[run]
-name = "r"
-state_dir = "{folder}"
-[venue.sim]
-use = "binance-spot"
-symbols = ["BTCUSDT", "ETHUSDT", "XRPUSDT", "DOGEUSDT"]
-[venue.sim.market]
-seed = 3
-[paper]
-out = "5ms"
-back = "5ms"
-feed = "1ms"
-cash = {{ USDT = "10000000" }}
-[risk]
-max_orders_per_window = 0
-max_position_notional = "0"
-drawdown_fraction = "0"
-allow_short = true
-allow_debt = true
-[journal]
-snapshot_every = "3s"
-[http]
-port = 0
-[redis]
-url = "redis://127.0.0.1:{port}/0"
-lease = "{lease_s}s"
-[[strategy]]
-name = "busy"
-use = "engine.research.crash_strategy:Busy"
-symbol = "*"
-every_s = 0.1
-rest = 20
-"""
-
-
-class Server:
-    """A redis-server that keeps its data on disk, so that it comes back with it."""
-
-    def __init__(self, binary: str, folder: Path) -> None:
-        self.port = free_port()
-        self._command = [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-        self._command += ["--appendonly", "yes", "--daemonize", "no"]
-        self._process: subprocess.Popen[bytes] | None = None
-        self.client: Any = Redis(port=self.port, decode_responses=True, protocol=2)
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
-        until(self._answers, "redis-server answers")
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(20)
-            self._process = None
-
-    def _answers(self) -> bool:
-        try:
-            return bool(self.client.ping())
-        except NoConnection:
-            return False
-
-
-def until(condition: Callable[[], Any], what: str) -> float:
-    """Wait for a fact; the seconds that it took."""
-    begun = time.monotonic()
-    while time.monotonic() - begun < PATIENCE_S:
-        if condition():
-            return time.monotonic() - begun
-        time.sleep(0.02)
-    raise AssertionError(f"expected that {what} within {PATIENCE_S:g} s")
+HALT = KEYS.key("halt")
 
 
 @pytest.fixture
@@ -112,174 +36,112 @@ def server(tmp_path: Path) -> Iterator[Server]:
     made.stop()
 
 
-@contextmanager
-def running(folder: Path, name: str, *words: str) -> Iterator[subprocess.Popen[bytes]]:
-    """``papertape run`` with these words; whatever happens, it ends."""
-    with (folder / f"{name}.txt").open("wb") as out:
-        process = subprocess.Popen(
-            [*PROGRAM, "run", str(folder / "c.toml"), *words], stdin=subprocess.DEVNULL, stdout=out, stderr=out
-        )
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.wait()
+def halted(server: Server, word: str = "true") -> bool:
+    """Whether the health of both shards says so."""
+    return all(server.client.hget(KEYS.key(shard, "health"), "halted") == word for shard in SHARDS)
 
 
-def stopped(process: subprocess.Popen[bytes]) -> int:
-    process.send_signal(signal.SIGINT)
-    return process.wait(60)
-
-
-def facts(folder: Path) -> list[Record]:
-    return [decode_record(frame.payload) for frame in read(folder / "journal") if frame.kind is Kind.FACT]
-
-
-def shown_fills(server: Server, shard: str) -> set[tuple[int, int]]:
-    """The fills that the shard told the world."""
-    entries = server.client.xrange(f"papertape:r:{shard}:records")
-    told = [json.loads(fields["fact"]) for _, fields in entries if fields["type"] == "Fill"]
-    return {(fill["order"], fill["number"]) for fill in told}
-
-
-def health(server: Server, word: str, shards: Sequence[str] = SHARDS) -> bool:
-    """Whether these shards all say ``true`` to a word of their health."""
-    return all(server.client.hget(f"papertape:r:{shard}:health", word) == "true" for shard in shards)
-
-
-def trades_on(server: Server, shard: str, before: int) -> None:
-    until(lambda: len(shown_fills(server, shard)) > before + 5, f"{shard} trades again")
-
-
-def order(server: Server, shard: str, name: str) -> None:
-    """Give one shard a command."""
-    server.client.xadd(f"papertape:r:{shard}:commands", {"name": name, "args": "{}"})
-
-
-def judge(server: Server, folder: Path, shard: str, sessions: int) -> None:
+def check(judged: Judged, sessions: int) -> None:
     """What a shard's folder must hold after all: every fact once, every shown fill, and a replay that agrees."""
-    records = facts(folder)
-    assert [record.seq for record in records] == list(range(1, len(records) + 1))
-    sent = Counter(record.fact.order for record in records if isinstance(record.fact, Sent))
-    fills = Counter((one.fact.order, one.fact.number) for one in records if isinstance(one.fact, Fill))
-    assert len(sent) > 50 and len(fills) > 10
-    assert set(sent.values()) == {1} and set(fills.values()) == {1}
-    shown = shown_fills(server, shard)
-    assert len(shown) > 10 and shown <= set(fills)
-    digest = json.loads((folder / "run.json").read_text())["digest"]
-    assert replay([folder]).digest == digest
-    assert len(list((folder / "tape").glob("*.ptz"))) == sessions
+    assert judged.wrong == []
+    assert judged.orders > 50 and judged.fills > 10 and judged.shown_fills > 10
+    assert judged.sessions == sessions
 
 
-def sent_while_in_doubt(records: list[Record], symbols: set[str]) -> int:
-    """Orders that left while no book was ready."""
-    ready: set[str] = set()
-    count = 0
-    for record in records:
-        fact = record.fact
-        if isinstance(fact, FeedState):
-            ready = ready | {fact.symbol} if fact.ready else ready - {fact.symbol}
-        elif isinstance(fact, Sent):
-            count += not ready & symbols
-    return count
+def test_a_killed_shard_is_taken_over_and_a_stopped_redis_loses_nothing(tmp_path: Path) -> None:
+    with Campaign(PLAN, tmp_path, require("redis-server")) as run:
+        run.begin()
+        run.calm()
+        run.kill()
+        run.outage()
 
-
-def test_a_killed_shard_is_taken_over_and_a_stopped_redis_loses_nothing(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "c.toml").write_text(CONFIG.format(folder=tmp_path, port=server.port, lease_s=LEASE_S))
-    folders = {shard: tmp_path / "r" / shard for shard in SHARDS}
-    lease = f"papertape:r:lease:{SHARDS[0]}"
-    with ExitStack() as stack:
-
-        def start(name: str, *words: str) -> subprocess.Popen[bytes]:
-            return stack.enter_context(running(tmp_path, name, *words))
-
-        feed = start("feed", "--role", "feed")
-        first = start("first", "--role", "engine", "--shard", "0/2")
-        second = start("second", "--role", "engine", "--shard", "1/2")
-        until(lambda: health(server, "ready"), "both shards are ready")
-        standby = start("standby", "--role", "engine", "--shard", "0/2", "--standby")
-        until(lambda: len(shown_fills(server, SHARDS[0])) > 10, "fills are shown")
-        until(lambda: "watching" in (tmp_path / "standby.txt").read_text(), "the stand-in watches")
-        snapshots = folders[SHARDS[0]] / "snapshots"
-        until(lambda: any(snapshots.glob("*")), "there is a snapshot")
-
-        before = server.client.get(lease)
-        os.kill(first.pid, signal.SIGKILL)
-        first.wait()
-        known = shown_fills(server, SHARDS[0])
-        took_s = until(lambda: server.client.get(lease) not in (None, before), "the shard has an owner again")
-        assert took_s < LEASE_S * 1.5
-        server.client.delete(f"papertape:r:{SHARDS[0]}:health")
-        until(lambda: health(server, "ready", SHARDS[:1]), "its books are ready again")
-        until(lambda: len(shown_fills(server, SHARDS[0]) - known) > 5, "it trades again")
-
-        owners = [server.client.get(f"papertape:r:lease:{shard}") for shard in SHARDS]
-        server.stop()
-        time.sleep(4.0)
-        server.start()
-        told = [len(shown_fills(server, shard)) for shard in SHARDS]
-        for shard, count in zip(SHARDS, told, strict=True):
-            trades_on(server, shard, count)
-        assert owners == [server.client.get(f"papertape:r:lease:{shard}") for shard in SHARDS]
-
-        order(server, SHARDS[0], "halt")
-        until(lambda: health(server, "halted"), "a halt of one halts both")
-        assert server.client.get("papertape:r:halt") == "shard-0-of-2 is halted"
-        order(server, SHARDS[1], "resume")
-        until(lambda: not server.client.exists("papertape:r:halt"), "a resume of the other lifts it")
+        server = run.server
+        run.order(SHARDS[0], "halt")
+        until(lambda: halted(server), "a halt of one halts both")
+        assert server.client.get(HALT) == "shard-0-of-2 is halted"
+        run.order(SHARDS[1], "resume")
+        until(lambda: not server.client.exists(HALT), "a resume of the other lifts it")
+        resumed_ns = time.time_ns()
         for shard in SHARDS:
-            trades_on(server, shard, len(shown_fills(server, shard)))
-        server.client.set("papertape:r:halt", "lunch")
-        until(lambda: health(server, "halted"), "a person's halt halts both")
-        server.client.delete("papertape:r:halt")
-        until(lambda: not health(server, "halted", SHARDS[:1]), "and is lifted")
+            run.trades(shard, resumed_ns)
+        server.client.set(HALT, "lunch")
+        until(lambda: halted(server), "a person's halt halts both")
+        server.client.delete(HALT)
+        until(lambda: halted(server, "false"), "and is lifted")
 
-        assert stopped(second) == 0
-        assert stopped(standby) == 0  # and with it the process that it started
-        assert stopped(feed) == 0
-    judge(server, folders[SHARDS[0]], SHARDS[0], sessions=2)
-    judge(server, folders[SHARDS[1]], SHARDS[1], sessions=1)
-    symbols = {f"sim:{one}" for one in ("BTCUSDT", "ETHUSDT", "XRPUSDT", "DOGEUSDT")}
-    mine = {symbol for symbol in symbols if Share(0, 2).owns(symbol)}
-    records = facts(folders[SHARDS[0]])
+        run.end()
+    assert run.found.wrong == []
+    assert set(run.found.codes) == {"shard-1-of-2", "stand-in", "feed"}
+    for shard, sessions in zip(SHARDS, (2, 1), strict=True):
+        check(run.found.judged[shard], sessions)
+    assert run.found.hop_calm.samples > 100
+    records = facts(tmp_path / "r" / SHARDS[0])
     restarts = [one.fact for one in records if isinstance(one.fact, FeedState) and one.fact.reason == "restart"]
-    assert {fact.symbol for fact in restarts} == mine
-    assert sent_while_in_doubt(records, mine) == 0
+    assert {fact.symbol for fact in restarts} == {f"sim:{one}" for one in SYMBOLS if Share(0, 2).owns(f"sim:{one}")}
 
 
 def test_an_owner_that_was_stopped_for_too_long_stops_for_good(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "c.toml").write_text(CONFIG.format(folder=tmp_path, port=server.port, lease_s=LEASE_S))
+    (tmp_path / "c.toml").write_text(PLAN.config(tmp_path))
     only = Share(0, 1).name
-    lease = f"papertape:r:lease:{only}"
+    lease = KEYS.lease(only)
+    shown = Shown(server.client, only)
+    environment = {**os.environ, "PAPERTAPE_REDIS_URL": server.url}
+
+    def trades(since_ns: int) -> None:
+        def does() -> bool:
+            shown.look()
+            return shown.fills_since(since_ns) > 5
+
+        until(does, "the shard trades")
+
     with ExitStack() as stack:
-        feed = stack.enter_context(running(tmp_path, "feed", "--role", "feed"))
-        owner = stack.enter_context(running(tmp_path, "owner", "--role", "engine", "--shard", "0/1"))
-        until(lambda: health(server, "ready", [only]), "the shard is ready")
-        until(lambda: len(shown_fills(server, only)) > 10, "fills are shown")
-        standby = stack.enter_context(running(tmp_path, "standby", "--role", "engine", "--shard", "0/1", "--standby"))
+
+        def start(name: str, *words: str) -> subprocess.Popen[bytes]:
+            return stack.enter_context(running(tmp_path, environment, name, *words))
+
+        feed = start("feed", "--role", "feed")
+        owner = start("owner", "--role", "engine", "--shard", "0/1")
+        until(lambda: shown.is_ready(0), "the shard is ready")
+        trades(0)
+        standby = start("standby", "--role", "engine", "--shard", "0/1", "--standby")
         until(lambda: "watching" in (tmp_path / "standby.txt").read_text(), "the stand-in watches")
         before = server.client.get(lease)
         owner.send_signal(signal.SIGSTOP)
         until(lambda: server.client.get(lease) not in (None, before), "the shard has another owner")
+        taken_ns = time.time_ns()
         time.sleep(1.0)
         owner.send_signal(signal.SIGCONT)
         assert owner.wait(60) == 1
         last = (tmp_path / "owner.txt").read_text().splitlines()[-1]
         assert last.startswith("papertape: ") and "this run is owned by" in last
-        server.client.delete(f"papertape:r:{only}:health")
-        known = shown_fills(server, only)
-        until(lambda: health(server, "ready", [only]), "its books are ready again")
-        until(lambda: len(shown_fills(server, only) - known) > 5, "it trades again")
+        until(lambda: shown.is_ready(taken_ns), "its books are ready again")
+        trades(taken_ns)
 
         feed.kill()  # and with it the simulated exchange: the next one is another market
         feed.wait()
-        second = stack.enter_context(running(tmp_path, "second", "--role", "feed"))
+        second = start("second", "--role", "feed")
         log = tmp_path / "r" / "feed" / "log.jsonl"
         until(lambda: log.read_text().count('"feeding"') == 2, "another feed is at work")
-        trades_on(server, only, len(shown_fills(server, only)))
+        trades(time.time_ns())
         assert stopped(standby) == 0
         assert stopped(second) == 0
-    judge(server, tmp_path / "r" / only, only, sessions=2)
+    shown.look()
+    check(judge(tmp_path / "r" / only, shown), sessions=2)
+
+    order = next(iter(shown.orders.values()))  # what was never so is found
+    shown.orders[order.id] = msgspec.structs.replace(order, size="7")
+    shown.fills[10**9, 1] = 0
+    shown.records[10**9] = 0, "Note", "{}"
+    found = judge(tmp_path / "r" / only, shown)
+    assert (found.changed, found.lost_orders, found.lost_records, found.doubled, found.gaps) == (1, 1, 1, 0, 0)
+
+
+def test_an_order_that_leaves_while_its_own_book_is_in_doubt_is_counted() -> None:
+    asked = Request(1, "s", "v:X", 1, "limit", "gtc", 5, 5, False)
+    facts = [FeedState("v:X", True, ""), FeedState("v:Y", True, ""), asked, Sent(1, 0), FeedState("v:X", False, "gap")]
+    later = [msgspec.structs.replace(asked, order=2), Sent(2, 0)]
+    assert sent_in_doubt([Record(seq, 0, fact) for seq, fact in enumerate(facts)]) == 0
+    assert sent_in_doubt([Record(seq, 0, fact) for seq, fact in enumerate([*facts, *later])]) == 1
 
 
 def test_a_stale_owner_writes_nothing(server: Server) -> None:
@@ -326,10 +188,10 @@ def test_a_stale_owner_writes_nothing(server: Server) -> None:
     ],
 )
 def test_roles_that_do_not_go_together_are_refused(tmp_path: Path, words: list[str], expected: str) -> None:
-    (tmp_path / "c.toml").write_text(CONFIG.format(folder=tmp_path, port=1, lease_s=LEASE_S))
-    done = subprocess.run(
-        [*PROGRAM, "run", str(tmp_path / "c.toml"), *words], capture_output=True, text=True, check=False, timeout=60
-    )
+    (tmp_path / "c.toml").write_text(PLAN.config(tmp_path))
+    environment = {**os.environ, "PAPERTAPE_REDIS_URL": "redis://127.0.0.1:1/0"}
+    told: dict[str, Any] = {"capture_output": True, "text": True, "check": False, "timeout": 60}
+    done = subprocess.run([*PROGRAM, "run", str(tmp_path / "c.toml"), *words], env=environment, **told)
     assert done.returncode == 2
     assert expected in done.stderr and len(done.stderr.splitlines()) == 1
 

@@ -21,9 +21,10 @@ from engine.live.shards.lease import Lease
 from engine.live.shards.link import Link
 from engine.live.shards.names import Keys
 from engine.live.shards.trainer import GROUP, Trainer
+from engine.research.shards_rig import Server
 from tests.learning import INSTRUMENTS
 from tests.learning import settings as learning_settings
-from tests.live.test_redis_shards import Server, server
+from tests.live.test_redis_shards import server
 
 __all__ = ["server"]  # the fixture
 

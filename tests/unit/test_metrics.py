@@ -98,6 +98,7 @@ SHARD: dict[str, Any] = {
     "owned": True,
     "token": 3,
     "lease_seconds": 0.5,
+    "hop": Latency(),
     "venues": {"v": {"waiting": 2, "unacknowledged": 7, "claims_total": 1}},
 }
 """As ``Shard.plain`` gives it; a test of shards holds its keys to that."""

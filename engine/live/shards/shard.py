@@ -12,6 +12,7 @@ from adapters.entry import Entry, EntryKind
 from adapters.redis_batches import RedisBatches
 from engine.live.bus import BusFull
 from engine.live.config import AppConfig
+from engine.live.latency import Latency
 from engine.live.redis_bus import RedisSettings
 from engine.live.runner import Runner
 from engine.live.shards.feed import Listed
@@ -53,6 +54,8 @@ class Shard:
         self.config = config
         self.share = share
         self.readers: dict[str, Reader] = {}
+        self.hop = Latency()
+        """From the feed's receipt of a frame to here, of all venues, by the two machines' clocks."""
         self._run = run
         self._listed = listed
         self._keys = Keys.of(run)
@@ -69,6 +72,7 @@ class Shard:
         reached = []
         for name, section in self.config.venue.items():
             reader = Reader(self._link, self.lease, self._keys, name, list(section.symbols), clock)
+            reader.hop = self.hop
             self.readers[name] = reader
             instruments = {symbol: self._listed[name].instruments[symbol] for symbol in section.symbols}
             reached.append(Reached(name, RedisBatches, RedisTransport(reader), "", "", instruments))
@@ -93,6 +97,7 @@ class Shard:
             "owned": not self.lease.is_lost,
             "token": self.lease.token,
             "lease_seconds": time.monotonic() - self.lease.renewed_s,
+            "hop": self.hop,
             "venues": {
                 name: {
                     "waiting": len(reader.waiting),
