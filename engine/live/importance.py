@@ -15,6 +15,7 @@ from engine.core.money_facts import (
 )
 from engine.core.records import (
     AnyFact,
+    Commanded,
     DriftAlarm,
     FeedState,
     ModelRefused,
@@ -57,8 +58,8 @@ def is_loss(fact: AnyFact) -> bool:
 
 
 def rank(record: Record) -> int:
-    """What a fact is worth that waits for a disk: a training is waited for, and an alarm is for a person."""
+    """What a fact is worth that waits for a disk: a training or a word is waited for, an alarm is for a person."""
     fact = record.fact
-    if isinstance(fact, RetrainRequested):
+    if isinstance(fact, (Commanded, RetrainRequested)):
         return held.NEEDED
     return held.LOUD if type(fact) in LOUD else held.PLAIN

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from engine.core.order_facts import Request, Sent
-from engine.core.records import FeedState, Record
+from engine.core.records import AnyFact, FeedState, Record
 from engine.live.shards.names import Share
 from engine.research.shards import Campaign
 from engine.research.shards_judge import Judged, facts, judge, sent_in_doubt
@@ -138,8 +138,14 @@ def test_an_owner_that_was_stopped_for_too_long_stops_for_good(server: Server, t
 
 def test_an_order_that_leaves_while_its_own_book_is_in_doubt_is_counted() -> None:
     asked = Request(1, "s", "v:X", 1, "limit", "gtc", 5, 5, False)
-    facts = [FeedState("v:X", True, ""), FeedState("v:Y", True, ""), asked, Sent(1, 0), FeedState("v:X", False, "gap")]
-    later = [msgspec.structs.replace(asked, order=2), Sent(2, 0)]
+    facts: list[AnyFact] = [
+        FeedState("v:X", True, ""),
+        FeedState("v:Y", True, ""),
+        asked,
+        Sent(1, 0),
+        FeedState("v:X", False, "gap"),
+    ]
+    later: list[AnyFact] = [msgspec.structs.replace(asked, order=2), Sent(2, 0)]
     assert sent_in_doubt([Record(seq, 0, fact) for seq, fact in enumerate(facts)]) == 0
     assert sent_in_doubt([Record(seq, 0, fact) for seq, fact in enumerate([*facts, *later])]) == 1
 
@@ -203,55 +209,3 @@ def test_the_list_of_instruments_is_read_as_it_was_written() -> None:
     one = Instrument(venue="v", symbol="X", base="B", quote="Q", price_decimals=2, size_decimals=3)
     told = msgspec.json.decode(listing([("v", "plain", {"X": one})]), type=dict[str, Listed])
     assert told == {"v": Listed("plain", {"X": one})}
-
-
-def test_a_sum_over_all_shards_halts_them(server: Server) -> None:
-    import asyncio
-    from decimal import Decimal
-
-    from engine.live.build import build_engine
-    from engine.live.bus import Bus
-    from engine.live.clock import Clock
-    from engine.live.runner import Runner
-    from engine.live.shards.lease import Lease
-    from engine.live.shards.link import Link
-    from engine.live.shards.names import Keys
-    from engine.live.shards.portfolio import Portfolio, gross
-    from tests.recovering import BTC, config
-
-    async def live() -> None:
-        link, keys = Link(f"redis://127.0.0.1:{server.port}/0"), Keys("p", "r")
-        lease = Lease(link, keys, "shard-0-of-2", "me", 5_000)
-        await lease.acquire(patience_s=0.0)
-        engine = build_engine(config(), [BTC], inline_training=False).engine
-        runner = Runner(engine, Bus(), Clock(), lambda entry: None)
-        portfolio = Portfolio(link, lease, keys, Decimal("1000.5"))
-
-        async def turn() -> bool:
-            await portfolio.tell(runner)
-            runner.drain(10)
-            return engine.halted
-
-        assert gross(engine) == {"USDT": "0"}
-        server.client.hset("p:r:portfolio", mapping={"shard-1-of-2": 0, "shard-1-of-2 USDT": "1000.5"})
-        assert not await turn()
-        server.client.hset("p:r:portfolio", "shard-1-of-2 USDT", "1000.6")
-        assert await turn()
-        assert server.client.get("p:r:halt") == (
-            "max_total_notional: expected at most 1000.5 over all shards, found 1000.60 USDT"
-        )
-        await turn()
-        server.client.hset("p:r:portfolio", "shard-1-of-2 USDT", "0")
-        assert await turn()  # lifted by a person only
-        runner.command("resume")
-        runner.drain(10)
-        assert not await turn()
-        assert server.client.get("p:r:halt") is None
-        runner.command("halt")
-        runner.drain(10)
-        server.client.flushall()  # a Redis that lost its data resumes nobody
-        assert await turn()
-        assert server.client.get("p:r:halt") == "shard-0-of-2 is halted"
-        await link.close()
-
-    asyncio.run(live())

@@ -110,7 +110,7 @@ class Risk:
         self._promised_of = promised_of
         self._held: set[tuple[str, int]] = set()
         self._instruments = books.instruments
-        self._halted: str | None = None
+        self.halt_reason: str | None = None  # why the kill switch is on
         self._blocks: dict[tuple[str | None, int | None], tuple[str, int]] = {}
         self._sent_ns: deque[int] = deque()
         self._min_notional = tuple(amount(one.min_notional) for one in self._instruments)
@@ -133,7 +133,7 @@ class Risk:
     @property
     def halted(self) -> bool:
         """The kill switch is on."""
-        return self._halted is not None
+        return self.halt_reason is not None
 
     @property
     def blocks(self) -> dict[tuple[str | None, int | None], str]:
@@ -142,7 +142,7 @@ class Risk:
 
     def halt(self, reason: str) -> None:
         """Refuse every order until ``resume``, but those that flatten."""
-        self._halted = reason
+        self.halt_reason = reason
 
     def hold(self, strategy: str, symbol: int) -> None:
         """Refuse a strategy's own orders on a symbol while the engine closes its position there."""
@@ -153,7 +153,7 @@ class Risk:
 
     def resume(self) -> None:
         """Lift the kill switch and every block; peaks of equity are taken anew from here."""
-        self._halted = None
+        self.halt_reason = None
         self._blocks.clear()
         self._watch.restart()
 
@@ -202,8 +202,8 @@ class Risk:
         )
 
     def _blocked(self, intent: Intent, now_ns: int, working_same: int) -> tuple[str, str] | None:
-        if self._halted is not None:
-            return "kill_switch", f"halted: {self._halted}; resume to trade again"
+        if self.halt_reason is not None:
+            return "kill_switch", f"halted: {self.halt_reason}; resume to trade again"
         if not self._blocks:
             return None
         strategy, symbol = intent.strategy, intent.symbol

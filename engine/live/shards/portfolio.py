@@ -4,11 +4,16 @@ Each shard tells its gross notional a few times a second, in one script of Redis
 sum against ``[risk] max_total_notional`` and says whether the run is halted. The key ``halt`` is the switch: a shard
 that is halted sets it, one that is resumed takes it away, and so may a person. What a shard is told reaches its engine
 as the command ``halt`` or ``resume``: an input like any other, on the tape and in the journal.
+
+A word that a person gave to this shard and one that came from the others look alike in the engine's state, and either
+may come while the other is under way. So words are told apart as facts, by who gave them, and not by comparing states:
+a resume right behind a halt of all is heard as what it is.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -16,6 +21,7 @@ import structlog
 
 from engine.core.account.money import to_text
 from engine.core.engine import Engine
+from engine.core.records import Commanded, Record
 from engine.live.bus import BusFull
 from engine.live.runner import Runner
 from engine.live.shards.lease import Lease
@@ -25,14 +31,25 @@ from engine.live.shards.names import Keys
 log = structlog.get_logger("papertape.portfolio")
 
 EVERY_S: Final = 0.25
+AWAY_REASON: Final = "redis is away"
+WORDS: Final = ("halt", "resume")
+FIRST: Final = "first"
+"""No word yet: a halt that a killed process had obeyed and not told is told now, so that no start lifts it."""
+
+BY: Final = "by"
+"""The argument that says whose a word is; a person's has none."""
+
+SHARDS: Final = "shards"
+"""Of a word that is not for the others: it came from them, or is of this shard's own way to Redis."""
 
 TELL: Final = """
 local newest = redis.call('GET', KEYS[1])
 if newest and tonumber(newest) > tonumber(ARGV[1]) then return {'STALE', newest} end
 local shard, limit, word, reason, halted = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
 if word == 'resume' then redis.call('DEL', KEYS[3]) end
-local is_known = redis.call('HGET', KEYS[2], shard)
-if word == 'halt' or (halted == '1' and not is_known) then redis.call('SET', KEYS[3], reason, 'NX') end
+local was = redis.call('HGET', KEYS[2], shard)
+local is_untold = halted == '1' and (not was or (word == 'first' and was == '0'))
+if word == 'halt' or is_untold then redis.call('SET', KEYS[3], reason, 'NX') end
 redis.call('HSET', KEYS[2], shard, halted)
 for at = 7, #ARGV, 2 do redis.call('HSET', KEYS[2], shard .. ' ' .. ARGV[at], ARGV[at + 1]) end
 if limit > 0 then
@@ -53,21 +70,32 @@ return {'OK', redis.call('GET', KEYS[3]) or ''}
 
 
 class Portfolio:
-    """One shard's part in it; ``limit`` 0 is none."""
+    """One shard's part in it; ``limit`` 0 is none. ``attach`` comes before the first input."""
 
     def __init__(self, link: Link, lease: Lease, keys: Keys, limit: Decimal) -> None:
         self._link = link
         self._lease = lease
         self._keys = [lease.fence, keys.key("portfolio"), keys.key("halt")]
         self._limit = format(limit, "f")
-        self._last: bool | None = None
-        self._expected: bool | None = None
+        self._word = FIRST  # a person's last word to this shard that the others do not know of yet
+        self._unsafe = 0  # words of a person that are on their way to a slow disk
+        self._is_asked = False  # a word of ours is on its way to the engine
         self._told: tuple[bool, dict[str, str]] | None = None
         self._settling: asyncio.Task[tuple[bool, dict[str, str]]] | None = None
 
-    def expect(self, *, halted: bool) -> None:
-        """The engine is being halted for a reason of this shard alone: the others need not."""
-        self._expected = halted
+    def attach(self, runner: Runner) -> None:
+        """Hear every word that the engine obeys, and again when it is as safe as what is shown."""
+        runner.inside.append(self._hear)
+        runner.sinks.append(self._safe)
+
+    def command(self, runner: Runner, name: str, reason: str = "") -> None:
+        """Give our engine a word that is not for the others.
+
+        Raises:
+            BusFull: the engine is far behind; nothing was done.
+        """
+        runner.command(name, {"reason": reason, BY: SHARDS} if reason else {BY: SHARDS})
+        self._is_asked = True
 
     async def run(self, runner: Runner) -> None:
         """Tell and hear until cancelled; while Redis is away nothing is told and nothing changes.
@@ -85,27 +113,44 @@ class Portfolio:
                 log.warning("command refused; tried again", error=str(error))
 
     async def tell(self, runner: Runner) -> None:
-        """Once: say what we hold and whether we are halted, and obey what holds for all."""
-        engine = runner.engine
+        """Once: say what we hold and a person's word to us, and obey what holds for all.
+
+        Raises:
+            StaleOwner: another process owns the shard now.
+            BusFull: the engine is far behind; it obeys later.
+        """
         halted, what = await self._shown(runner)
-        word = self._changed(halted)
+        word = self._word
+        said = "" if word == FIRST and runner.engine.risk.halt_reason == AWAY_REASON else word
         held = [text for pair in what.items() for text in pair]
         reason = f"{self._lease.what} is halted"
         answer = await self._link.script(
-            TELL, self._keys, self._lease.token, self._lease.what, self._limit, word, reason, int(halted), *held
+            TELL, self._keys, self._lease.token, self._lease.what, self._limit, said, reason, int(halted), *held
         )
         if answer[0] == b"STALE":
             raise StaleOwner(f"{self._lease.what} of this run is owned by token {answer[1].decode()} now")
-        if word:
+        if word in WORDS:
             log.info("told all shards", what=word)
-        self._last = halted
+        runner.commit()  # with it is heard what the engine obeyed while Redis answered
+        if self._word != word:
+            return  # a newer word of a person: the answer does not know of it
+        self._word = ""
         wanted = bool(answer[1])
-        if engine.halted == halted != wanted and self._expected is None:
-            if wanted:
-                runner.command("halt", {"reason": answer[1].decode()})
+        if runner.engine.halted != wanted and not self._unsafe and not self._is_asked:
+            self.command(runner, "halt" if wanted else "resume", answer[1].decode())
+
+    def _hear(self, records: Sequence[Record]) -> None:
+        for fact in _words(records):
+            if fact.args.get(BY) == SHARDS:
+                self._is_asked = False
             else:
-                runner.command("resume")
-            self._expected = wanted
+                self._unsafe += 1
+
+    def _safe(self, records: Sequence[Record]) -> None:
+        for fact in _words(records):
+            if fact.args.get(BY) != SHARDS:
+                self._unsafe -= 1
+                self._word = fact.name
 
     async def _shown(self, runner: Runner) -> tuple[bool, dict[str, str]]:
         """Whether we are halted and what we hold: the newest that may be shown. A slow disk delays it, and not the
@@ -119,15 +164,12 @@ class Portfolio:
             self._told, self._settling = await self._settling, None
         return self._told
 
-    def _changed(self, halted: bool) -> str:
-        """What the others must hear: that somebody halted or resumed this engine."""
-        if self._expected is not None:
-            if halted == self._expected:
-                self._expected = None
-            return ""
-        if self._last is None or halted == self._last:
-            return ""
-        return "halt" if halted else "resume"
+
+def _words(records: Sequence[Record]) -> Iterator[Commanded]:
+    """The halts and resumes among facts."""
+    for record in records:
+        if isinstance(record.fact, Commanded) and record.fact.name in WORDS:
+            yield record.fact
 
 
 async def _settled(runner: Runner) -> tuple[bool, dict[str, str]]:

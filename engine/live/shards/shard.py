@@ -21,13 +21,12 @@ from engine.live.shards.lease import Holding, Lease, LeaseLost
 from engine.live.shards.link import Link, StaleOwner
 from engine.live.shards.market import Reader, RedisTransport
 from engine.live.shards.names import Keys, Share
-from engine.live.shards.portfolio import Portfolio
+from engine.live.shards.portfolio import AWAY_REASON, Portfolio
 from engine.live.shards.standby import StandIn
 from engine.live.venues import Reached
 
 log = structlog.get_logger("papertape.shard")
 
-AWAY_REASON = "redis is away"
 
 DISOWNED = (LeaseLost, StaleOwner)
 """Errors that say that another process owns this part now: nothing more may be decided here."""
@@ -81,6 +80,7 @@ class Shard:
     def attach(self, runner: Runner) -> None:
         """Hear what the runner wrote down, and tell it what the feed measured."""
         self._runner = runner
+        self._portfolio.attach(runner)
         for reader in self.readers.values():
             reader.measured = runner.measured
             runner.committed.append(reader.committed)
@@ -150,8 +150,7 @@ class Shard:
             log.warning("redis is away", then="halted" if halts else "going on with the orders that there are")
         try:
             if halts and not is_there and not self._runner.engine.halted:
-                self._runner.command("halt", {"reason": AWAY_REASON})
-                self._portfolio.expect(halted=True)  # when Redis is back, its key says whether the run is halted
+                self._portfolio.command(self._runner, "halt", AWAY_REASON)  # when it is back, its key says what holds
         except BusFull as error:
             self._is_there = not is_there  # tried again with the next word of Redis
             log.warning("command refused", error=str(error))
