@@ -18,7 +18,8 @@ class RedisSection(Section):
     ``papertape run --role`` (engine/live/shards/README.md): ``market_length``: entries kept of each symbol's stream,
     about; ``market_waiting``: batches that a feed keeps while Redis is away; ``lease``: how long a shard is its owner's
     without a word of it; ``away``: what an engine does while Redis is: ``go-on`` with the orders that it has, or
-    ``halt``; ``trainers``: models are trained by ``--role trainer``, not in a process of each engine's own.
+    ``halt``; ``trainers``: models are trained by ``--role trainer``, not in a process of each engine's own; ``cash``:
+    whether ``[paper] cash`` is of all shards together and ``divided`` between them, or of ``each``.
     """
 
     url: str = Field(default="", pattern=r"^(|rediss?://.+|unix://.+)$")
@@ -28,3 +29,4 @@ class RedisSection(Section):
     lease: Duration = Field(default=5_000_000_000, ge=500_000_000, le=600_000_000_000)
     away: Literal["go-on", "halt"] = "go-on"
     trainers: bool = False
+    cash: Literal["divided", "each"] = "divided"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, cast
 
 import pytest
@@ -63,6 +64,27 @@ def test_what_is_on_another_shard_is_left_out() -> None:
     mine, others = share_of(told, listed(), share), share_of(told, listed(), other)
     assert [len(mine.strategy), len(mine.model), len(mine.paper.margin.leverages)] == [1, 1, 1]
     assert [len(others.strategy), len(others.model), len(others.paper.margin.leverages)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_all_shards_together_have_the_cash_of_the_run(count: int) -> None:
+    shares = [Share(index, count) for index in range(count)]
+    if any(not any(share.owns(f"sim:{name}") for name in NAMES) for share in shares):
+        shares = shares[:0]
+    cash = {"USDT": "1000.01", "BTC": "0.00000003", "BNB": "7"}
+    parts = [share_of(config(paper={"cash": cash}), listed(), share).paper.cash for share in shares]
+    for currency, total in cash.items():
+        assert sum(part.get(currency, Decimal(0)) for part in parts) == (Decimal(total) if shares else 0)
+    owner = [share.owns("sim:BTCUSDT") for share in shares]
+    assert ["BTC" in part for part in parts] == owner
+    for share, part in zip(shares, parts, strict=True):
+        mine = sum(share.owns(f"sim:{name}") for name in NAMES)
+        assert abs(part["USDT"] - Decimal("1000.01") * mine / len(NAMES)) <= Decimal("1e-8")
+
+
+def test_each_shard_has_all_of_the_cash_where_that_is_said() -> None:
+    told = config(paper={"cash": {"USDT": "1000"}}, redis={"cash": "each"})
+    assert [share_of(told, listed(), Share(index, 2)).paper.cash for index in range(2)] == [{"USDT": 1000}] * 2
 
 
 def test_symbols_of_two_shards_in_one_place_are_refused() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Final
 
 from adapters.registry import UnknownVenue, venue_class
@@ -14,6 +16,9 @@ from engine.live.config_paper import PaperSection
 from engine.live.config_rules import EVERYWHERE, RulesSection
 from engine.live.shards.feed import Listed
 from engine.live.shards.names import Share
+
+CENTS: Final = 8
+"""Decimals of a part of the cash."""
 
 BATCHES: Final = "adapters.redis_batches:RedisBatches"
 
@@ -69,6 +74,9 @@ def share_of(config: AppConfig, listed: Mapping[str, Listed], share: Share) -> A
         models.append(model)
     if problems:
         raise ConfigError(problems)
+    cash = config.paper.cash
+    if config.redis.cash == "divided":
+        cash = divided(cash, everything, share)
     port = config.http.port + share.index if config.http.port else 0
     return config.model_copy(
         update={
@@ -76,7 +84,7 @@ def share_of(config: AppConfig, listed: Mapping[str, Listed], share: Share) -> A
                 update={"name": share.name, "state_dir": config.run.state_dir / config.run.name}
             ),
             "venue": venues,
-            "paper": _paper(config.paper, venues, listed, mine),
+            "paper": _paper(config.paper, venues, listed, mine).model_copy(update={"cash": cash}),
             "strategy": strategies,
             "model": models,
             "http": config.http.model_copy(update={"port": port}),
@@ -111,6 +119,36 @@ def _paper(paper: PaperSection, venues: Iterable[str], listed: Mapping[str, List
             "corporate_action": [action for action in paper.corporate_action if action.symbol in known],
         }
     )
+
+
+def divided(cash: Mapping[str, Decimal], everything: Iterable[Instrument], share: Share) -> dict[str, Decimal]:
+    """A shard's part of the account: of each currency by how many instruments it has that trade or settle in it.
+
+    A currency of no instrument, such as one that only fees are paid in, goes by all instruments. The parts of all
+    shards together are the cash to the last decimal.
+
+    >>> names = ("BTCUSDT", "XRPUSDT", "DOGEUSDT")
+    >>> units = {"quote": "USDT", "price_decimals": 2, "size_decimals": 2}
+    >>> coins = [Instrument(venue="sim", symbol=name, base=name[:-4], **units) for name in names]
+    >>> [divided({"USDT": Decimal(100), "BTC": Decimal(1)}, coins, Share(index, 2)) for index in range(2)]
+    [{'USDT': Decimal('66.66666666')}, {'USDT': Decimal('33.33333334'), 'BTC': Decimal('1')}]
+    """
+    instruments = list(everything)
+    found = {}
+    for currency, total in cash.items():
+        users = [one for one in instruments if currency in (one.base, one.quote, one.settle)] or instruments
+        counts = [sum(Share(index, share.count).owns(one.name) for one in users) for index in range(share.count)]
+        until, before = sum(counts[: share.index + 1]), sum(counts[: share.index])
+        if part := _of_all(total, until, len(users)) - _of_all(total, before, len(users)):
+            found[currency] = part
+    return found
+
+
+def _of_all(total: Decimal, count: int, of: int) -> Decimal:
+    """``count`` of ``of`` equal parts, rounded down to what an account can hold; all of them are all."""
+    if count in (0, of):
+        return total if count else Decimal(0)
+    return Decimal(int(Fraction(total) * count / of * 10**CENTS)).scaleb(-CENTS)
 
 
 def _only(section: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
