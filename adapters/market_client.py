@@ -14,7 +14,10 @@ from typing import Any
 from aiohttp import web
 
 QUEUE_FRAMES = 2_000
-"""A client that is so many frames behind is disconnected."""
+STREAM_FRAMES = 100
+"""A client is disconnected that is more than so many frames behind, or than so many for each stream that it listens to.
+A symbol tells about 70 frames a second by three streams, so that is some four seconds, and more than a stalled market
+makes up for at once."""
 MOST_STREAMS = 1024
 METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
 
@@ -39,7 +42,7 @@ class Client:
     def _put(self, frame: str) -> None:
         if self.is_slow:
             return
-        if self._queue.qsize() >= QUEUE_FRAMES:
+        if self._queue.qsize() >= max(QUEUE_FRAMES, STREAM_FRAMES * len(self.names)):
             self.is_slow = True
             while not self._queue.empty():
                 self._queue.get_nowait()

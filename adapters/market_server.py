@@ -99,7 +99,9 @@ class MarketServer:
             if target_ns - self.now_ns > LONGEST_CATCH_UP_NS * max(1.0, self._speed):
                 began, began_ns = loop.time(), self.now_ns
                 continue
-            self.advance(target_ns)
+            while self.now_ns < target_ns:
+                self.advance(min(target_ns, self.now_ns + FLUSH_NS))
+                await asyncio.sleep(0)  # after a stall too, clients are sent what they are owed
 
     def app(self) -> web.Application:
         """The pages and sockets."""

@@ -20,8 +20,10 @@ How a symbol is followed; the steps are marked in the code:
 4. From a request on, rows of the book are dropped until its marker comes: what lies between is old, and a snapshot
    among it too. Trades are told: orders that rest in the market meet them, whenever we hear of them.
 5. Rows that come much later than in the best moment are of a backlog: decisions on them would be decisions on the past,
-   so the book is in doubt as well.
-6. A request that no marker answers is made again.
+   so the book is in doubt as well. The request is made when a frame comes in time again, for all symbols together: an
+   answer within a backlog would be as old as the rows, and each costs the venue a snapshot.
+6. A request that no marker answers is made again with its number: within a backlog that is longer than our patience,
+   the marker of the first must not be taken for the answer to another.
 
 Rows get the engine's own receive time: two machines need not agree on the time, and engine time never runs back.
 """
@@ -114,13 +116,18 @@ class Asked(msgspec.Struct):
 
 
 class _Followed(msgspec.Struct):
-    """One symbol: the last frame that was used, and the request that it waits for (0: none)."""
+    """One symbol: the last frame that was used, and the request that it waits for (0: none).
+
+    ``is_behind``: its rows are of a backlog. ``is_due``: they were, and the request is still to be made.
+    """
 
     index: int
     epoch: int = 0
     number: int = 0
     wanted: int = 0
     asked_ns: int = 0
+    is_behind: bool = False
+    is_due: bool = False
 
 
 class RedisBatches(Venue):
@@ -184,6 +191,9 @@ class RedisBatches(Venue):
             return ()
         if told.epoch < followed.epoch:  # step 2
             return ()
+        is_late = self._is_late(told.sent_ns, recv_ns)
+        if followed.is_behind and not is_late:
+            followed.is_behind, followed.is_due = False, not followed.wanted
         is_new = told.epoch > followed.epoch
         if not is_new and told.number <= followed.number:  # step 1
             return ()
@@ -195,10 +205,11 @@ class RedisBatches(Venue):
         if told.kind == MARKER and told.one == followed.wanted:
             followed.wanted = 0
         if told.kind == ROWS:
-            if self._is_late(told.sent_ns, recv_ns) and not followed.wanted:  # step 5
-                outputs += self._doubt(told.symbol, followed, OVERFLOW, recv_ns)
+            if is_late and not (followed.wanted or followed.is_behind):  # step 5
+                outputs += [] if followed.is_due else [self._gap(followed, OVERFLOW, recv_ns)]
+                followed.is_behind, followed.is_due = True, False
             batch = told.rows
-            if followed.wanted:  # step 4
+            if followed.wanted or followed.is_behind or followed.is_due:  # step 4
                 batch = batch[np.isin(batch["kind"], _STATE)]
             if len(batch):
                 batch["symbol"] = followed.index
@@ -213,24 +224,31 @@ class RedisBatches(Venue):
         return ()
 
     def ticked(self, now_ns: int) -> Sequence[Output]:
-        again = [  # step 6
-            symbol for symbol, one in self._followed.items() if one.wanted and now_ns - one.asked_ns >= ASK_AGAIN_NS
-        ]
-        return [self._ask(again, now_ns)] if again else ()
+        due = [symbol for symbol, one in self._followed.items() if one.is_due]  # step 5
+        outputs = [self._ask(due, now_ns)] if due else []
+        again: dict[int, list[str]] = {}  # step 6
+        for symbol, one in self._followed.items():
+            if one.wanted and now_ns - one.asked_ns >= ASK_AGAIN_NS:
+                one.asked_ns = now_ns
+                again.setdefault(one.wanted, []).append(symbol)
+        return outputs + [_request(number, symbols) for number, symbols in again.items()]
 
     def doubted(self, symbol: int, now_ns: int) -> Sequence[Output]:
         named = [name for name, one in self._followed.items() if one.index == symbol]
         return [self._ask(named, now_ns)] if named else ()
 
     def _doubt(self, symbol: str, followed: _Followed, reason: int, now_ns: int) -> list[Output]:
-        gap = row(GAP, symbol=followed.index, recv_ns=now_ns, reason=reason)
-        return [gap, self._ask([symbol], now_ns)]
+        return [self._gap(followed, reason, now_ns), self._ask([symbol], now_ns)]
+
+    def _gap(self, followed: _Followed, reason: int, now_ns: int) -> Batch:
+        return row(GAP, symbol=followed.index, recv_ns=now_ns, reason=reason)
 
     def _ask(self, symbols: list[str], now_ns: int) -> Send:
         for symbol in symbols:
             followed = self._followed[symbol]
             followed.wanted = followed.asked_ns = now_ns
-        return Send(msgspec.json.encode(Asked(now_ns, symbols)))
+            followed.is_due = False
+        return _request(now_ns, symbols)
 
     def _is_late(self, sent_ns: int, recv_ns: int) -> bool:
         lag_ns = recv_ns - sent_ns
@@ -239,3 +257,7 @@ class RedisBatches(Venue):
         least_ns = self._least_ns + (recv_ns - self._least_at_ns) // DRIFT if self._least_at_ns else lag_ns
         self._least_ns, self._least_at_ns = min(lag_ns, least_ns), recv_ns
         return lag_ns - self._least_ns > LATE_NS
+
+
+def _request(number: int, symbols: list[str]) -> Send:
+    return Send(msgspec.json.encode(Asked(number, symbols)))

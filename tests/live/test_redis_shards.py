@@ -138,16 +138,10 @@ def test_an_owner_that_was_stopped_for_too_long_stops_for_good(server: Server, t
 
 def test_an_order_that_leaves_while_its_own_book_is_in_doubt_is_counted() -> None:
     asked = Request(1, "s", "v:X", 1, "limit", "gtc", 5, 5, False)
-    facts: list[AnyFact] = [
-        FeedState("v:X", True, ""),
-        FeedState("v:Y", True, ""),
-        asked,
-        Sent(1, 0),
-        FeedState("v:X", False, "gap"),
-    ]
-    later: list[AnyFact] = [msgspec.structs.replace(asked, order=2), Sent(2, 0)]
-    assert sent_in_doubt([Record(seq, 0, fact) for seq, fact in enumerate(facts)]) == 0
-    assert sent_in_doubt([Record(seq, 0, fact) for seq, fact in enumerate([*facts, *later])]) == 1
+    first: list[AnyFact] = [FeedState("v:X", True, ""), FeedState("v:Y", True, ""), asked, Sent(1, 0)]
+    then: list[AnyFact] = [FeedState("v:X", False, "gap"), msgspec.structs.replace(asked, order=2), Sent(2, 0)]
+    assert sent_in_doubt([Record(seq, 0, fact) for seq, fact in enumerate(first)]) == 0
+    assert sent_in_doubt([Record(seq, 0, fact) for seq, fact in enumerate([*first, *then])]) == 1
 
 
 def test_a_stale_owner_writes_nothing(server: Server) -> None:

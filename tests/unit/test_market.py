@@ -11,7 +11,7 @@ import pytest
 
 from adapters.market import LevelChange, Market, MarketTrade, SymbolMarket, Top, spec_of
 from adapters.market_book import MatchingBook
-from adapters.market_client import QUEUE_FRAMES, Client
+from adapters.market_client import QUEUE_FRAMES, STREAM_FRAMES, Client
 from adapters.market_wire import Streams, amount, exchange_info
 from adapters.market_world import CHANGES, REGIMES, Change, World
 from engine.core.types import Side
@@ -303,3 +303,17 @@ def test_a_client_that_falls_behind_is_given_up() -> None:
     client.tell([("a", "1")] * 3)
     assert (was_slow, client.is_slow) == (False, True)
     assert [client._queue.get_nowait() for _ in range(client._queue.qsize())] == []
+
+
+def test_who_listens_to_much_may_be_owed_more() -> None:
+    symbols = [f"S{number:02d}USDT" for number in range(100)]
+    market = Market(symbols, 1, 0)
+    names = [f"{symbol.lower()}@{kind}" for symbol in symbols for kind in ("depth@100ms", "trade", "bookTicker")]
+    client = Client(names, True)
+    for symbol in market.symbols.values():  # what a market that stalled for two seconds makes up for at once
+        streams = Streams(symbol)
+        streams.start()
+        client.tell(streams.frames(symbol.advance(2 * SECOND)))
+    assert client._queue.qsize() > QUEUE_FRAMES and not client.is_slow
+    client.tell([(names[0], "{}")] * STREAM_FRAMES * len(names))
+    assert client.is_slow

@@ -42,6 +42,11 @@ def kinds(outputs: Sequence[Output]) -> list[tuple[int, ...]]:
     return [tuple(one["kind"].tolist()) for one in outputs if isinstance(one, np.ndarray)]
 
 
+def asked(outputs: Sequence[Output]) -> list[Asked]:
+    """What is asked for."""
+    return [msgspec.json.decode(one.frame, type=Asked) for one in outputs if isinstance(one, Send)]
+
+
 def in_step() -> Feed:
     """One whose book is ready: what it asked for was answered."""
     made = feed()
@@ -105,8 +110,47 @@ def test_a_new_feed_is_doubted_and_an_old_one_unheard() -> None:
 def test_a_backlog_is_no_market_to_decide_on() -> None:
     made = in_step()
     late = made.apply(Entry(EntryKind.RECEIVED, 6 * S, "v", data=frame(3, LEVEL, TRADE, sent_ns=S)))
-    assert kinds(late) == [(GAP,), (TRADE,)]
+    assert kinds(late) == [(GAP,), (TRADE,)] and asked(late) == []
     assert isinstance(late[0], np.ndarray) and REASONS[late[0]["reason"][0]] == REASONS[OVERFLOW]
+    assert hear(made, frame(4, CLEAR, READY, sent_ns=2 * S), 7 * S) == []
+
+
+def test_a_snapshot_is_asked_for_when_the_backlog_is_worked_off_and_not_before() -> None:
+    made = in_step()
+    assert hear(made, frame(3, LEVEL, sent_ns=S), 6 * S) == [(GAP,)]
+    for second in range(7, 60):  # as long as it lasts the venue is left alone
+        assert made.apply(Entry(EntryKind.TICKED, second * S, "v")) == []
+        assert hear(made, frame(second - 3, LEVEL, TRADE, sent_ns=(second - 5) * S), second * S) == [(TRADE,)]
+    assert hear(made, pack(BEAT, "X", 1, 56, 60 * S), 60 * S) == []
+    assert asked(made.apply(Entry(EntryKind.TICKED, 61 * S, "v"))) == [Asked(61 * S, ["X"])]
+    assert hear(made, frame(57, LEVEL, sent_ns=61 * S), 61 * S) == []
+    assert hear(made, frame(58, one=61 * S, sent_ns=61 * S), 61 * S) == []
+    assert hear(made, frame(59, CLEAR, READY, sent_ns=62 * S), 62 * S) == [(CLEAR, READY)]
+    assert made.apply(Entry(EntryKind.TICKED, 70 * S, "v")) == []
+
+
+def test_a_backlog_that_comes_again_before_the_request_is_one_backlog() -> None:
+    made = in_step()
+    assert hear(made, frame(3, LEVEL, sent_ns=S), 6 * S) == [(GAP,)]
+    assert hear(made, frame(4, LEVEL, sent_ns=6 * S), 6 * S) == []
+    assert hear(made, frame(5, LEVEL, sent_ns=6 * S), 9 * S) == []
+    assert made.apply(Entry(EntryKind.TICKED, 10 * S, "v")) == []
+    assert hear(made, frame(6, LEVEL, sent_ns=10 * S), 10 * S) == []
+    assert len(asked(made.apply(Entry(EntryKind.TICKED, 11 * S, "v")))) == 1
+
+
+def test_symbols_that_were_behind_are_asked_for_together() -> None:
+    many = {f"S{number}": (number, X) for number in range(300)}
+    made = Feed("v", RedisBatches, many)
+    made.apply(Entry(EntryKind.OPENED, S, "v"))
+    for symbol in many:
+        hear(made, pack(MARKER, symbol, 1, 1, S, one=S))
+    trade = row(TRADE, symbol=0, recv_ns=0).tobytes()
+    for symbol in many:
+        hear(made, pack(ROWS, symbol, 1, 2, S, rows=trade), 6 * S)
+    for symbol in many:
+        hear(made, pack(BEAT, symbol, 1, 2, 7 * S), 7 * S)
+    assert asked(made.apply(Entry(EntryKind.TICKED, 8 * S, "v"))) == [Asked(8 * S, list(many))]
 
 
 def test_clocks_that_drift_are_no_backlog() -> None:
@@ -120,12 +164,13 @@ def test_clocks_that_drift_are_no_backlog() -> None:
 
 def test_an_unanswered_request_is_made_again() -> None:
     made = feed()
-    assert made.apply(Entry(EntryKind.TICKED, 3 * S, "v")) == ()
-    (again,) = made.apply(Entry(EntryKind.TICKED, 6 * S, "v"))
-    assert isinstance(again, Send)
-    number = msgspec.json.decode(again.frame, type=Asked).number
-    assert hear(made, frame(1, one=number)) == []
-    assert made.apply(Entry(EntryKind.TICKED, 60 * S, "v")) == ()
+    assert made.apply(Entry(EntryKind.TICKED, 3 * S, "v")) == []
+    assert asked(made.apply(Entry(EntryKind.TICKED, 6 * S, "v"))) == [Asked(S, ["X"])], "the marker may be on its way"
+    assert made.apply(Entry(EntryKind.TICKED, 8 * S, "v")) == []
+    assert asked(made.apply(Entry(EntryKind.TICKED, 11 * S, "v"))) == [Asked(S, ["X"])]
+    assert hear(made, frame(1, one=S)) == []
+    assert made.apply(Entry(EntryKind.TICKED, 60 * S, "v")) == []
+    assert hear(made, frame(2, CLEAR, READY)) == [(CLEAR, READY)]
 
 
 def test_the_engines_doubt_goes_to_the_feed() -> None:

@@ -28,8 +28,15 @@ from engine.live.shards.names import FIELD, Keys
 
 log = structlog.get_logger("papertape.market")
 
-READ: Final = 1_000
-"""Entries of a stream in one answer, at most."""
+READ: Final = 5_000
+"""Entries of all streams in one answer, about, and at most. Reading one keeps the loop for about 12 µs an entry, and
+meanwhile nobody renews the lease."""
+
+LEAST: Final = 16
+"""Entries of a stream in one answer, at least."""
+
+CLAIMED: Final = 1_000
+"""Entries of a stream that are claimed at once."""
 
 MOST_WAITING: Final = 20_000
 """Frames that wait for the engine; beyond them nothing more is read for a while."""
@@ -83,7 +90,7 @@ class Reader:
             start: bytes = b"0-0"
             while True:
                 answer = await self._link.do(
-                    *("XAUTOCLAIM", stream, self._lease.what, self._me, 0, start, "COUNT", READ, "JUSTID")
+                    *("XAUTOCLAIM", stream, self._lease.what, self._me, 0, start, "COUNT", CLAIMED, "JUSTID")
                 )
                 start = answer[0]
                 self.claims += len(answer[1])
@@ -101,6 +108,7 @@ class Reader:
     async def read(self) -> None:
         """Fill ``waiting`` until cancelled; first with what was given out before, then with what is new."""
         start, is_new = "0", True
+        count = max(LEAST, READ // len(self._streams))
         after = dict.fromkeys(self._streams, b"0")
         while True:
             while len(self.waiting) > MOST_WAITING:
@@ -111,7 +119,7 @@ class Reader:
                     is_new = False
                 ids = list(after.values()) if start == "0" else [start] * len(after)
                 answer = await self._link.do(
-                    *("XREADGROUP", "GROUP", self._lease.what, self._me, "COUNT", READ, "BLOCK", BLOCK_MS),
+                    *("XREADGROUP", "GROUP", self._lease.what, self._me, "COUNT", count, "BLOCK", BLOCK_MS),
                     *("STREAMS", *self._streams, *ids),
                     timeout_s=self._link.timeout_s + BLOCK_MS / 1000,
                 )
