@@ -30,10 +30,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-import structlog
 
 from engine.research.damage_case import Bench, Case, Tally, cases
 from engine.research.damage_run import Made, make_segments, make_tail, make_unsaved
+from engine.research.quiet import be_quiet
 
 IN_MEMORY: Final = Path("/dev/shm")
 """Where files are in memory on Linux. A start makes its journal durable, which costs a disk's time and shows nothing
@@ -41,6 +41,9 @@ of what is to be shown here."""
 
 SHARE: Final = 256
 """Cases that a process takes at a time."""
+
+QUIET: Final = logging.CRITICAL
+"""Each start has warnings to say of the tail that it cut off."""
 
 NAMES: Final = ("tail", "segments", "unsaved")
 
@@ -111,7 +114,9 @@ def _judged(shares: list[tuple[Path, list[Case]]], processes: int) -> Iterator[t
         for share in shares:
             yield judge(*share)
         return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=be_quiet) as pool:
+    with ProcessPoolExecutor(
+        processes, mp_context=get_context("spawn"), initializer=be_quiet, initargs=(QUIET,)
+    ) as pool:
         futures = [pool.submit(judge, *share) for share in shares]
         try:
             for future in as_completed(futures):
@@ -135,11 +140,6 @@ def judge(place: Path, some: list[Case]) -> tuple[str, Tally, float]:
     return place.name, tally, time.perf_counter() - begun
 
 
-def be_quiet() -> None:
-    """A line a start would be a hundred thousand lines."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-
-
 def _say(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
@@ -155,7 +155,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, help="keep the runs here; a temporary folder in memory without it")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args(words)
-    be_quiet()
+    be_quiet(QUIET)
     with tempfile.TemporaryDirectory(
         prefix="papertape-damage-", dir=IN_MEMORY if IN_MEMORY.is_dir() else None
     ) as place:
