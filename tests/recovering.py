@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
 from collections.abc import Iterator
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from adapters.entry import Entry, EntryKind
 from adapters.feed import Feed
@@ -25,9 +23,9 @@ from engine.live.recovery.keeper import Keeper
 from engine.live.recovery.session import Opened, farewells, heal, open_past, set_aside_unbegun
 from engine.live.recovery.state import Kept, Recovered
 from engine.live.statedir import StateDir
+from engine.research.lived import START_NS, market
 from engine.research.player import Player
 
-START_NS = 1_700_000_000_000_000_000
 STEP_NS = 20_000_000
 BTC = Instrument(
     venue="v", symbol="BTC", base="BTC", quote="USDT", price_decimals=1, size_decimals=3, min_notional=Decimal(1)
@@ -51,22 +49,7 @@ def config(**changes: Any) -> AppConfig:
 
 def frames(count: int, seed: int = 1) -> Iterator[bytes]:
     """What a venue of the plain protocol sends: books around a walking mid, and trades between them."""
-    chance = np.random.default_rng(seed)
-    mid = 600_000
-    for seq in range(1, count + 1):
-        if seq % 3 == 0:
-            is_sell = bool(chance.random() < 0.5)
-            price = mid - 5 if is_sell else mid + 5
-            trade = {"id": seq, "price": f"{price / 10:.1f}", "size": f"{int(chance.integers(1, 900)) / 1000:.3f}"}
-            words = {"type": "trade", "symbol": "BTC", "seq": seq, "time": 0, "side": "sell" if is_sell else "buy"}
-            yield json.dumps(words | trade).encode()
-            continue
-        mid += int(chance.integers(-8, 9))
-        sides = {}
-        for name, sign in (("bids", -1), ("asks", 1)):
-            levels = [(mid + sign * (5 + level)) / 10 for level in range(12)]
-            sides[name] = [[f"{price:.1f}", f"{int(chance.integers(1, 3000)) / 1000:.3f}"] for price in levels]
-        yield json.dumps({"type": "book", "symbol": "BTC", "seq": seq, "time": 0, **sides}).encode()
+    return islice(market(seed, levels=12), count)
 
 
 class Life:

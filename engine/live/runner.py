@@ -29,7 +29,7 @@ from engine.live.bus import Bus, BusFull, Item
 from engine.live.clock import Clock
 from engine.live.held import Held
 from engine.live.importance import LOGGED, LOUD, is_loss, rank
-from engine.live.journal import JournalNotWritten
+from engine.live.journal import Journal, JournalNotWritten
 from engine.live.latency import Latency
 from engine.live.recovery.keeper import Keeper
 from engine.live.training import Training
@@ -224,7 +224,7 @@ class Runner:
         untold, self._untold = self._untold, []
         for records in untold:
             self._hear(records)
-        if not keeper.waits_for_disk:
+        if not keeper.waits_for_disk and self.held.oldest is None:
             self._tell_all(untold, then)
         elif untold or then:
             self.held.put(keeper.journal.position, untold, then)
@@ -246,6 +246,11 @@ class Runner:
         if self._keeper is not None and self._keeper.waits_for_disk:
             await self._keeper.journal.wait_durable()
             self._release()
+
+    @property
+    def journal(self) -> Journal | None:
+        """Where inputs and facts are written down; None without one."""
+        return self._keeper.journal if self._keeper is not None else None
 
     def _wait_for_disk(self) -> None:
         """Have the oldest of what is held back told when the disk has it; one question at a time."""

@@ -11,7 +11,6 @@ its libraries take to load.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import subprocess
 import sys
@@ -25,19 +24,13 @@ import msgspec
 import numpy as np
 
 from adapters.entry import Entry, EntryKind
-from adapters.feed import Feed
 from adapters.plain import Plain
-from adapters.tape import encode_entry
 from engine.core.types import Instrument
-from engine.live.build import build_engine
 from engine.live.config import AppConfig, parse_config
-from engine.live.recovery.keeper import Keeper
 from engine.live.recovery.session import open_past
-from engine.live.recovery.state import Kept
 from engine.live.statedir import StateDir
-from engine.research.player import Player
+from engine.research.lived import Lived
 
-START_NS: Final = 1_700_000_000_000_000_000
 STEP_NS: Final = 1_000_000
 LEVELS: Final = 20
 BTC: Final = Instrument(venue="v", symbol="BTC", base="BTC", quote="USDT", price_decimals=1, size_decimals=3)
@@ -104,54 +97,24 @@ def frames(seed: int) -> Iterator[bytes]:
 
 def make(folder: Path, orders: int, journal_bytes: int, tail_frames: int) -> dict[str, Any]:
     """Make such a run in a folder; what was measured on the way."""
-    settings = config(orders)
-    state = StateDir(folder / "restart")
-    opened = open_past(state, settings, [BTC], {"v": Plain})
-    built = build_engine(settings, [BTC], inline_training=False, venues={"v": Plain})
-    kept = Kept(built.engine, built.models, {"v": Feed("v", Plain, {"BTC": (0, BTC)})}, ([], []))
-    now_ns = START_NS
-    keeper = Keeper(
-        state,
-        opened.journal,
-        settings,
-        opened.code,
-        lambda: kept,
-        lambda: now_ns,
-        session=opened.mark(settings, [BTC], None),
-    )
-    player = Player(built.engine, kept.feeds, block=1, obeys=True, on_records=keeper.facts)
-
-    def take(entry: Entry) -> None:
-        keeper.entry(encode_entry(entry)[:-1])
-        player.apply(entry)
-        player.flush()
-        keeper.commit()
-
+    lived = Lived(folder / "restart", config(orders), BTC, Plain)
     source = frames(1)
-    take(Entry(EntryKind.COMMAND, now_ns, "", "start", b"{}"))
-    take(Entry(EntryKind.OPENED, now_ns, "v"))
-    while opened.journal.written_bytes < journal_bytes or len(built.engine.desk.orders) < orders:
-        now_ns += STEP_NS
-        take(Entry(EntryKind.RECEIVED, now_ns, "v", "", next(source)))
 
-    async def snapshot() -> float:
-        started = time.perf_counter()
-        storing = keeper.snapshot()
-        frozen_s = time.perf_counter() - started
-        assert storing is not None
-        await storing
-        return frozen_s
+    def take_frame() -> None:
+        lived.now_ns += STEP_NS
+        lived.take(Entry(EntryKind.RECEIVED, lived.now_ns, "v", "", next(source)))
 
-    frozen_s = asyncio.run(snapshot())
+    while lived.journal.written_bytes < journal_bytes or len(lived.engine.desk.orders) < orders:
+        take_frame()
+    frozen_s = lived.snapshot()
     for _ in range(tail_frames):
-        now_ns += STEP_NS
-        take(Entry(EntryKind.RECEIVED, now_ns, "v", "", next(source)))
+        take_frame()
     return {
-        "orders": len(built.engine.desk.orders),
-        "journal_mib": sum(path.stat().st_size for path in state.journal.iterdir()) / 2**20,
-        "snapshot_mib": keeper.snapshot_bytes / 2**20,
+        "orders": len(lived.engine.desk.orders),
+        "journal_mib": sum(path.stat().st_size for path in lived.state.journal.iterdir()) / 2**20,
+        "snapshot_mib": lived.keeper.snapshot_bytes / 2**20,
         "freeze_ms": 1000 * frozen_s,
-        "digest": built.engine.digest,
+        "digest": lived.engine.digest,
     }
 
 

@@ -2,10 +2,9 @@
 
     python -m engine.research.retraining --speed 30 --turns 6 --seconds 20 --json
 
-The daemon of the demo runs in this process, its simulated exchange in another, at thirty times its speed: some 5,000
-messages a second. In every second turn a network is trained again as soon as the training before has come back, in the
-other turns its requests wait. Both kinds see the same machine within a minute, so that their ratio tells what training
-does and not what else went on. A heartbeat each millisecond tells how long the loop was held up.
+The simulated exchange runs at thirty times its speed: some 5,000 messages a second. In every second turn a network is
+trained again as soon as the training before has come back, in the other turns its requests wait. Both kinds see the
+same machine within a minute, so that their ratio tells what training does and not what else went on (``turns.py``).
 """
 
 from __future__ import annotations
@@ -21,30 +20,19 @@ from typing import Any, Final
 
 import msgspec
 
-from engine.live.app import App
 from engine.live.config import AppConfig, parse_config
-from engine.live.latency import Latency
-from engine.live.runner import Runner
-from engine.live.statedir import StateDir
-from engine.live.training import Training
+from engine.research.quiet import be_quiet
+from engine.research.turns import Counted, daemon, demo
 
-BEAT_S: Final = 0.001
 FIRST_TRAININGS: Final = 3
 SETTLE_S: Final = 3.0
 """After a turn begins, until what is counted begins: a training of the turn before may still be under way."""
 
 
-class Turn(msgspec.Struct):
-    """One turn: latencies in microseconds, pauses in milliseconds."""
+class Turn(Counted):
+    """One turn, and how many trainings began in it."""
 
     trains: bool
-    seconds: float
-    messages: int
-    orders: int
-    p50_us: float
-    p99_us: float
-    pause_p99_ms: float
-    longest_pause_ms: float
     trainings: int
 
 
@@ -64,40 +52,12 @@ class Found(msgspec.Struct):
     turns: list[Turn]
 
 
-class Heartbeat:
-    """How much later than asked for the loop came back, while it is counted."""
-
-    def __init__(self) -> None:
-        self.pauses = Latency()
-        self.longest_s = 0.0
-
-    def reset(self) -> None:
-        self.pauses, self.longest_s = Latency(), 0.0
-
-    async def beat(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + BEAT_S
-            await asyncio.sleep(BEAT_S)
-            late_s = loop.time() - due
-            self.pauses.observe(round(late_s * 1e9))
-            self.longest_s = max(self.longest_s, late_s)
-
-
 def config(folder: Path, speed: float, seed: int, snapshot_every: str) -> AppConfig:
     """Two symbols, a maker on each and a network that is trained as soon as it has been."""
-    maker = {"use": "maker", "notional": "500", "max_notional": "3000", "half_spread_bps": 0.05, "requote_bps": 0.1}
-    symbols = ["BTCUSDT", "ETHUSDT"]
-    cash = {"USDT": "1000000", "BTC": "10", "ETH": "100"}
     return parse_config(
         {
-            "run": {"name": "retraining", "state_dir": str(folder), "seed": seed},
-            "venue": {"sim": {"use": "binance-spot", "symbols": symbols, "market": {"seed": seed, "speed": speed}}},
-            "paper": {"out": "5ms", "back": "5ms", "feed": "1ms", "cash": cash},
-            "risk": {"max_orders_per_window": 0, "max_open_orders": 2000, "drawdown_fraction": "0"},
-            "http": {"port": 0},
+            **demo("retraining", folder, speed, seed),
             "journal": {"snapshot_every": snapshot_every},
-            "strategy": [{"name": f"maker-{one}", "symbol": f"sim:{one}", **maker} for one in symbols],
             "model": [
                 {
                     "name": "net",
@@ -117,14 +77,9 @@ def config(folder: Path, speed: float, seed: int, snapshot_every: str) -> AppCon
 
 async def measure(settings: AppConfig, folder: Path, turns: int, seconds: float) -> Found:
     """Run the daemon and take turns."""
-    app = App(settings, StateDir(folder / "retraining"))
-    running = asyncio.create_task(app.run(None))
-    heart = Heartbeat()
-    beating = asyncio.create_task(heart.beat())
     done: list[Turn] = []
-    try:
-        runner = await _ready(app, running)
-        training = runner.training
+    async with daemon(settings, folder / "retraining") as one:
+        training = one.runner.training
         assert training is not None
         while training.started < FIRST_TRAININGS:  # the trainer has loaded its libraries
             await asyncio.sleep(0.1)
@@ -135,41 +90,11 @@ async def measure(settings: AppConfig, folder: Path, turns: int, seconds: float)
             else:
                 training.hold()
             await asyncio.sleep(SETTLE_S)
-            done.append(await _turn(runner, training, heart, trains, seconds))
+            begun = training.started
+            counted = msgspec.structs.asdict(await one.count(seconds))
+            done.append(Turn(**counted, trains=trains, trainings=training.started - begun))
             sys.stderr.write(f"{done[-1]}\n")
-        return _sum_up(done, runner.missed, training.failed)
-    finally:
-        beating.cancel()
-        app.request_stop("measured")
-        await running
-
-
-async def _ready(app: App, running: asyncio.Task[None]) -> Runner:
-    """Wait until the books are there; an end before that is an error."""
-    while not running.done():
-        await asyncio.sleep(0.1)
-        if app.is_started and app.view.ready()[0]:
-            return app.view.runner
-    running.result()
-    raise RuntimeError("expected the daemon to become ready, found that it ended")
-
-
-async def _turn(runner: Runner, training: Training, heart: Heartbeat, trains: bool, seconds: float) -> Turn:
-    heart.reset()
-    runner.order = Latency()
-    begun, batches = training.started, runner.batches_processed
-    await asyncio.sleep(seconds)
-    return Turn(
-        trains=trains,
-        seconds=seconds,
-        messages=runner.batches_processed - batches,
-        orders=runner.order.count,
-        p50_us=runner.order.quantile_us(0.5),
-        p99_us=runner.order.quantile_us(0.99),
-        pause_p99_ms=heart.pauses.quantile_us(0.99) / 1e3,
-        longest_pause_ms=round(heart.longest_s * 1e3, 2),
-        trainings=training.started - begun,
-    )
+        return _sum_up(done, one.runner.missed, training.failed)
 
 
 def _sum_up(turns: list[Turn], missed: int, failed: int) -> Found:
@@ -202,6 +127,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--snapshot-every", default="60s", help="of the whole state, which holds the loop up in both")
     parser.add_argument("--json", action="store_true", help="one line for machines")
     args = parser.parse_args(words)
+    be_quiet()
     with tempfile.TemporaryDirectory() as folder:
         settings = config(Path(folder), args.speed, args.seed, args.snapshot_every)
         found = asyncio.run(measure(settings, Path(folder), max(2, args.turns), args.seconds))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from engine.live.journal import Frame, Journal, JournalDamaged, JournalSettings, Kind, Position, read, scan_tail
 from engine.live.journal.errors import Cut
-from engine.live.journal.frames import HEAD_BYTES
+from engine.live.journal.frames import HEAD_BYTES, PREAMBLE_BYTES
 from engine.live.journal.verify import verify
 from tests.journals import LINE, QUIET, QuickDisk, entries, fact, facts, frames, kill, write
 
@@ -74,12 +74,13 @@ def test_a_first_segment_without_its_header_is_damage(tmp_path: Path) -> None:
     """It got its name when the header was on the disk, so nothing was cut off here."""
     write(tmp_path, 1)
     path = tail_of(tmp_path)
-    for size in (0, 3, 28, 40):
-        os.truncate(path, size)
-        with pytest.raises(JournalDamaged):
+    whole = path.read_bytes()
+    for size, offset in ((0, 0), (3, 0), (PREAMBLE_BYTES, PREAMBLE_BYTES), (40, PREAMBLE_BYTES)):
+        path.write_bytes(whole[:size])
+        with pytest.raises(JournalDamaged) as told:
             Journal.open(tmp_path, QUIET)
+        assert told.value.offset == offset
         assert path.stat().st_size == size
-        path.write_bytes(path.read_bytes() + b"x" * 50)
 
 
 def read_until_damage(folder: Path) -> tuple[list[Frame], Cut | None, JournalDamaged | None]:

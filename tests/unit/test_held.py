@@ -125,6 +125,28 @@ async def test_what_was_made_durable_in_between_is_told_and_the_rest_waits(slow:
     assert held.oldest is None or held.oldest > durable
 
 
+async def test_what_waits_is_told_first_when_nothing_has_to_wait_any_more(slow: Slow) -> None:
+    slow.hang()
+    slow.trade()
+    first = slow.engine.seq
+    slow.journal.sync_every(None)
+    slow.trade()
+    assert slow.engine.seq > first and slow.told == [], "or the world would hear of it in another order"
+    slow.disk.let_go.set()
+    while len(slow.runner.held):
+        await slow.journal.wait_durable()
+    assert slow.told[-1].seq == slow.engine.seq
+    slow.trade()
+    numbers = [record.seq for record in slow.told]
+    assert numbers == list(range(numbers[0], slow.engine.seq + 1)) and numbers[0] <= first
+    slow.journal.sync_every(0)
+    slow.hang()
+    slow.trade()
+    assert slow.told[-1].seq == numbers[-1] < slow.engine.seq
+    await slow.answer()
+    assert slow.told[-1].seq == slow.engine.seq
+
+
 async def test_a_failed_fsync_shows_nothing_and_is_the_end(slow: Slow) -> None:
     slow.hang()
     slow.trade()

@@ -6,13 +6,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numba
 import numpy as np
 import numpy.typing as npt
 import pytest
 from numba.core.errors import NumbaError
 
-from engine.core.jit import borrowing, kernel
+from engine.core.events import BATCH
+from engine.core.jit import borrowing, entry_point, kernel, origin
 from tests.data import ROOT
 
 OUTER = """
@@ -100,3 +103,20 @@ def test_who_only_borrows_arrays_can_neither_make_nor_return_one() -> None:
         borrowing(twice)(row)
     with pytest.raises(NumbaError, match="returning of array"):
         borrowing(same)(row)
+
+
+def test_an_entry_point_is_for_exactly_the_types_of_its_sample() -> None:
+    type_of: Any = numba.typeof
+    square = np.zeros((4, 4))
+    locked = square.copy()
+    locked.flags.writeable = False
+    packed, aligned = (np.zeros(2, np.dtype([("a", "i8"), ("b", "i8")], align=align)) for align in (False, True))
+    rows, columns, part = np.zeros(2, BATCH), np.asfortranarray(square), square[:, 1:3]
+    for sample in (square, square[0], columns, part, locked, rows, packed, aligned, 1, 1.5, square, rows):
+
+        @kernel
+        def same(value: object) -> object:
+            return value
+
+        found = origin(entry_point(same, sample))
+        assert found is not None and found[1] == (type_of(sample),)

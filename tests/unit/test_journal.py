@@ -282,6 +282,26 @@ def test_a_slow_disk_holds_up_no_commit(tmp_path: Path) -> None:
     assert verify(tmp_path).facts == 100
 
 
+def test_how_often_it_is_made_durable_changes_while_it_runs(tmp_path: Path) -> None:
+    disk = SlowDisk()
+    journal = Journal.open(tmp_path, QUIET, disk=disk)
+    disk.called.clear()
+    journal.facts(facts(1, 1))
+    journal.commit()
+    assert journal.backlog_bytes > 0 and not disk.called.is_set()
+    journal.sync_every(0)
+    assert disk.called.wait(30), "what was there already is made durable at once"
+    journal.sync()
+    for every_ns in (0, 1_000_000):
+        journal.sync_every(every_ns)
+        journal.sync()
+        disk.called.clear()
+        journal.facts(facts(journal.last_seq + 1, 1))
+        journal.commit()
+        assert disk.called.wait(30), every_ns
+    journal.close()
+
+
 async def test_what_must_be_durable_is_waited_for_while_the_loop_goes_on(tmp_path: Path) -> None:
     for settings in (ALWAYS, QUIET, JournalSettings()):
         disk = SlowDisk()

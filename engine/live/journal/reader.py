@@ -16,6 +16,7 @@ from engine.live.journal.frames import (
     ENTRIES,
     HEAD_BYTES,
     KINDS,
+    PREAMBLE_BYTES,
     Broken,
     Frame,
     Header,
@@ -194,7 +195,7 @@ def _scan(segment: Segment, later: Sequence[Segment], begun: list[Segment]) -> T
                 raise JournalDamaged(str(segment.path), broken.offset, "a segment's header", broken.found) from broken
             cut = _cut(segment, Broken(end, broken.found), later)
         if header is None and segment.suffix != NEW:
-            raise JournalDamaged(str(segment.path), end, "a segment's header", "the end of the file")
+            raise JournalDamaged(str(segment.path), PREAMBLE_BYTES, "a segment's header", "the end of the file")
         crc, left = 0, end
         file.seek(0)
         while left:

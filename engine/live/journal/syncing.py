@@ -64,6 +64,13 @@ class Syncer:
                 self._is_asked = True
                 self._changed.notify()
 
+    def sync_every(self, every_ns: int | None) -> None:
+        """Another interval from here on; what is in the file already is made durable at once."""
+        with self._changed:
+            self._every_s = None if every_ns is None else every_ns / 1e9
+            self._is_asked = True
+            self._changed.notify()
+
     def rotated(self, sealed: Sealed, written: Written) -> None:
         """The next segment is written to from here on."""
         with self._changed:

@@ -162,6 +162,11 @@ class Journal:
         """Why nothing is written any more; also when only the fsync failed."""
         return self._failure or self._syncer.failure
 
+    def sync_every(self, every_ns: int | None) -> None:
+        """Have it made durable at another interval from here on, see ``JournalSettings``."""
+        self.settings = msgspec.structs.replace(self.settings, sync_every_ns=every_ns)
+        self._syncer.sync_every(every_ns)
+
     def input(self, line: bytes) -> None:
         """Append an entry of the tape, as ``encode_entry`` gives it without the newline."""
         self._pending.append(frame(b"i" + line, self._salt))

@@ -62,9 +62,16 @@ def open_past(
         RecoveryError: the run cannot go on as it is; the text says what to do.
         ConfigError: the configuration names what does not exist.
     """
-    code = code_print(modules_of(config))
-    now = Past(config, instruments, venues, code)
-    journal = Journal.open(state.journal, config.journal.settings(), run=config.run.name)
+    return open_as(state, Past(config, instruments, venues, code_print(modules_of(config))))
+
+
+def open_as(state: StateDir, now: Past) -> Opened:
+    """As ``open_past``, for a caller that starts often and knows the print of its code.
+
+    Raises:
+        JournalDamaged, JournalNotWritten, RecoveryError, ConfigError: as ``open_past``.
+    """
+    journal = Journal.open(state.journal, now.config.journal.settings(), run=now.config.run.name)
     try:
         past = recover(state, journal, now)
     except (RecoveryError, JournalDamaged, ConfigError):
@@ -74,7 +81,7 @@ def open_past(
         journal.facts(past.missing)
         journal.commit()
         _tell(past)
-    return Opened(journal, past, code)
+    return Opened(journal, past, dict(now.code))
 
 
 def _tell(past: Recovered) -> None:
