@@ -31,7 +31,8 @@ PING_TIMEOUT_S = 20.0
 FETCHES_PER_S = 5.0
 FETCHES_AT_ONCE = 4
 FRAMES_BEFORE_OTHERS = 64
-"""After so many frames in a row the other tasks get a turn, even when more frames wait."""
+TURN_NS = 1_000_000
+"""After so many frames in a row, or so long, the other tasks get a turn, even when more frames wait."""
 
 
 class Connection:
@@ -174,14 +175,16 @@ class Connection:
             self._lose("connection")
 
     async def _read(self, socket: Socket) -> None:
+        turned_ns = self._clock()
         try:
             while self._lost is not None and not self._lost.done():
                 frame = await socket.receive()
                 self._heard_ns = recv_ns = self._clock()
                 self._frames += 1
                 self._apply(Entry(EntryKind.RECEIVED, recv_ns, self.feed.name, "", frame))
-                if self._frames % FRAMES_BEFORE_OTHERS == 0:
+                if self._frames % FRAMES_BEFORE_OTHERS == 0 or self._clock() - turned_ns >= TURN_NS:
                     await asyncio.sleep(0)
+                    turned_ns = self._clock()
         except TransportError as error:
             self._notice("closed", str(error))
             self._lose("connection")

@@ -40,7 +40,8 @@ QUIET_S = 0.05
 """When nothing came for so long, the engine is told what time it is."""
 
 TURN = 256
-"""Inputs in a row before the other tasks get a turn."""
+TURN_NS = 1_000_000
+"""Inputs in a row, and how long they may take, before the other tasks get a turn."""
 
 KEPT = 500
 """Recent fills and notable facts kept for the page."""
@@ -147,7 +148,7 @@ class Runner:
         while True:
             if not await self.bus.wait(QUIET_S):
                 self.tell_time()
-            self.drain(TURN)
+            self.drain(TURN, TURN_NS)
             self.commit()
             if self._keeper is not None and len(self.bus) == 0 and self._keeper.is_due():
                 self._keeper.snapshot()
@@ -160,14 +161,16 @@ class Runner:
             self._tape(Entry(EntryKind.CLOCK, now_ns, ""))
             self.bus.put_clock(row(CLOCK, symbol=0, recv_ns=now_ns))
 
-    def drain(self, most: int) -> None:
-        """Let the engine see what waits, at most so many inputs."""
+    def drain(self, most: int, longest_ns: int | None = None) -> None:
+        """Let the engine see what waits: at most so many inputs, and none more after so long."""
         started_ns = self.clock.now_ns()
         for _ in range(most):
             item = self.bus.pop()
             if item is None:
                 break
             self._process(item)
+            if longest_ns is not None and self.clock.now_ns() - started_ns >= longest_ns:
+                break
         self.turned_ns = self.clock.now_ns()
         self.longest_turn_ns = max(self.longest_turn_ns, self.turned_ns - started_ns)
 

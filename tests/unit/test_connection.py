@@ -124,6 +124,36 @@ async def test_a_frame_when_it_comes_then_it_is_taped_before_it_is_used_and_stam
     assert int(rig.batches[-1]["recv_ns"][0]) == rig.entries[-1].ns
 
 
+@pytest.mark.parametrize(("frame_ns", "most"), [(300_000, 4), (2_000_000, 1), (0, 64)])
+async def test_a_burst_when_frames_take_long_then_others_get_a_turn_after_a_millisecond(
+    frame_ns: int, most: int
+) -> None:
+    rig = Rig()
+    heard: list[int] = []
+
+    async def other() -> None:
+        while True:
+            heard.append(len(rig.entries))
+            await asyncio.sleep(0)
+
+    async with rig.running():
+        await rig.make_ready()
+        tape = rig.connection._tape
+
+        def slow(entry: Entry) -> None:
+            tape(entry)
+            rig.time.now_ns += frame_ns
+
+        rig.connection._tape = slow
+        beside = asyncio.create_task(other())
+        rig.transport.sockets[-1].feed(*(difference(2 * at, 2 * at + 1) for at in range(10, 210)))
+        await settle()
+        while len(rig.entries) < 203:
+            await settle()
+        beside.cancel()
+    assert max(after - before for before, after in pairwise(heard)) == most
+
+
 async def test_the_backoff_when_opening_fails_then_it_doubles_with_jitter_and_is_capped() -> None:
     rig = Rig(refusals=12)
     async with rig.running():

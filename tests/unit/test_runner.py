@@ -135,6 +135,20 @@ def test_no_batch_is_missed_and_what_waits_is_not_missed() -> None:
     assert live.runner.decision.count == 7
 
 
+def test_a_turn_ends_when_its_time_is_over_and_never_before_an_input() -> None:
+    live = Live()
+    live.runner.command("start")
+    for size in range(1, 8):
+        live.frame(depth(0, [(100_00, size)]))
+    before = live.runner.processed
+    live.runner.drain(256, 0)
+    assert live.runner.processed == before + 1
+    live.runner.drain(256, 5_000)  # a look at this clock takes a microsecond
+    assert 1 < live.runner.processed - before < 6
+    live.runner.drain(256, 1_000_000)
+    assert live.runner.missed == 0 and len(live.runner.bus) == 0
+
+
 def test_the_latency_of_orders_counts_only_frames_that_sent_one() -> None:
     live = Live()
     live.runner.command("start")
