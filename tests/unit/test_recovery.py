@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from adapters.entry import Entry, EntryKind
 from adapters.tape import read_tape
@@ -239,6 +240,17 @@ def test_another_configuration_is_refused_with_each_key(tmp_path: Path) -> None:
     assert "run.seed: was 1, is 2 (" in str(caught.value) and "model.linear.use: was " in str(caught.value)
     assert "http" not in str(caught.value) and "risk." not in str(caught.value)
     assert "--fresh" in str(caught.value)
+
+
+def test_a_torn_tail_is_told_by_a_refused_start_too(tmp_path: Path) -> None:
+    place, *_ = killed(tmp_path, frames=40, snapshot_at=None)
+    (segment,) = (place / "r" / "journal").glob("*.ptj")
+    whole = segment.read_bytes()
+    segment.write_bytes(whole + b"torn")
+    with capture_logs() as told, pytest.raises(RecoveryError):
+        Life(place, config(paper={**CONFIG["paper"], "cash": {"USDT": "5"}}))
+    assert "cut off the last 4 bytes" in " ".join(str(line.get("found")) for line in told)
+    assert segment.read_bytes() == whole
 
 
 def test_a_changed_instrument_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

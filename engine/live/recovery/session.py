@@ -75,6 +75,8 @@ def open_as(state: StateDir, now: Past) -> Opened:
     try:
         past = recover(state, journal, now)
     except (RecoveryError, JournalDamaged, ConfigError):
+        if journal.cut is not None:
+            log.warning("recovery", found=f"cut off {journal.cut}")
         journal.close()
         raise
     if past is not None:
