@@ -55,8 +55,8 @@ ASK_AGAIN_NS: Final = 5_000_000_000
 
 _MAGIC: Final = b"PTB1"
 _HEAD: Final = struct.Struct("<4sBBHQQqqq")
-_STATE: Final = (TRADE, GAP, DOWN, UP, FUNDING)
-"""Rows that are told while the book waits for its marker."""
+_TOLD: Final = np.isin(np.arange(256), (TRADE, GAP, DOWN, UP, FUNDING))
+"""By kind, whether rows are told while the book waits for its marker."""
 
 
 class Framed(NamedTuple):
@@ -210,7 +210,7 @@ class RedisBatches(Venue):
                 followed.is_behind, followed.is_due = True, False
             batch = told.rows
             if followed.wanted or followed.is_behind or followed.is_due:  # step 4
-                batch = batch[np.isin(batch["kind"], _STATE)]
+                batch = batch[_TOLD[batch["kind"]]]
             if len(batch):
                 batch["symbol"] = followed.index
                 batch["recv_ns"] = recv_ns

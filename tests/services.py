@@ -7,7 +7,12 @@ import shutil
 
 import pytest
 
-PACKAGES = {"redis-server": "redis-server", "promtool": "prometheus", "systemd-analyze": "systemd"}
+PACKAGES = {
+    "redis-server": "redis-server",
+    "openssl": "openssl",
+    "promtool": "prometheus",
+    "systemd-analyze": "systemd",
+}
 """The Debian package that brings each program."""
 
 

@@ -29,6 +29,9 @@ LOOK_S: Final = 0.05
 ORDERS_S: Final = 0.5
 """A shard tells its working orders once a second."""
 
+STOP_S: Final = 45.0
+"""A stand-in gives what it started 20 s, and a daemon takes some for its last snapshot."""
+
 AT_ONCE: Final = 5_000
 """Records in one answer, at most."""
 
@@ -170,8 +173,12 @@ def running(folder: Path, environment: dict[str, str], name: str, *words: str) -
         try:
             yield process
         finally:
-            process.kill()
-            process.wait()
+            process.terminate()  # a stand-in that is killed leaves what it started behind
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def stopped(process: subprocess.Popen[bytes], patience_s: float = 60.0) -> int:

@@ -22,6 +22,7 @@ from engine.live.shards.feed import Doubts, Publisher, beat, doubter, listing, t
 from engine.live.shards.lease import Lease
 from engine.live.shards.link import Link
 from engine.live.shards.names import Keys, owner_name
+from engine.live.shards.rights import check
 from engine.live.shards.share import family
 from engine.live.statedir import StateDir
 from engine.live.venues import MarketChild, Reached, StartError, numbered, reach
@@ -41,6 +42,7 @@ async def serve_feed(config: AppConfig, state: StateDir, run_s: float | None) ->
 
     Raises:
         ConfigError, StartError: a venue cannot be had.
+        Refused: Redis will not have us.
         LeaseHeld: another feed of the run is at work.
         LeaseLost, StaleOwner: another one took its place.
         FeedFailed: a part of it failed.
@@ -72,6 +74,7 @@ class _Serving:
 
     async def start(self) -> None:
         config = self._config
+        await check(self._link, self._keys, self._lease.owner)
         for name, section in config.venue.items():
             child = None
             if section.market is not None:

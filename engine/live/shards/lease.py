@@ -78,12 +78,14 @@ class Lease:
 
         Raises:
             LeaseHeld: another process owns it and goes on to.
+            Refused: Redis will not have us.
         """
         waited_from: float | None = None
         while True:
             try:
                 taken, word = await self._link.script(ACQUIRE, [self.key, self.fence], self.owner, self.ttl_ms)
             except AWAY as error:
+                self._link.heed(error)
                 log.warning("redis is away", url=self._link.shown_url, error=str(error), waiting_for=self.what)
                 await asyncio.sleep(1.0)
                 continue

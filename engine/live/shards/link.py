@@ -8,13 +8,14 @@ process sends that lost its part meanwhile has no effect at all.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Sequence
 from typing import Any, Final, Protocol, cast
 
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
 from engine.live.redis_bus import RedisSettings, heed_cancel
 from engine.live.redis_fence import Fence, Words, fenced
@@ -27,6 +28,10 @@ TIMEOUT_S: Final = 5.0
 
 class StaleOwner(Exception):
     """Another process owns this part of the run now; nothing of the call was done."""
+
+
+class Refused(Exception):
+    """Redis is there and will not have us, which no waiting mends; one line says why and what to do."""
 
 
 class Client(Protocol):
@@ -93,6 +98,15 @@ class Link:
             raise
         return answers
 
+    def heed(self, error: BaseException) -> None:
+        """Tell a Redis that is away, and may come back, from one that refuses us: a process that starts need not wait.
+
+        Raises:
+            Refused: it does.
+        """
+        if (why := _refusal(error, is_tls=self.shown_url.startswith("rediss"))) is not None:
+            raise Refused(f"{self.shown_url}: {why}") from error
+
     async def close(self) -> None:
         """Close all connections; never raises."""
         try:
@@ -100,3 +114,24 @@ class Link:
                 await self._client.aclose()
         except AWAY:
             return
+
+
+def _refusal(error: BaseException, *, is_tls: bool) -> str | None:
+    """What is wrong between Redis and us, and where to mend it; None where it is only away."""
+    found = str(error).rstrip(".")
+    if isinstance(error, AuthenticationError):
+        return f"expected a user and a password that Redis knows, found: {found}: see PAPERTAPE_REDIS_URL"
+    if isinstance(error, NoPermissionError):
+        return f"expected a user with the rights that deploy/README.md names, found: {found}"
+    if isinstance(error, ResponseError) and found.startswith("unknown command"):
+        return f"expected Redis 6.2 or newer, found: {found}"
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, (ssl.SSLError, FileNotFoundError)):
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(cause, FileNotFoundError):  # without TLS it is a socket's, which comes with its Redis
+        return "expected the files that the address names (ssl_ca_certs), found one missing" if is_tls else None
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"expected a certificate that ssl_ca_certs in the address vouches for, found: {cause.verify_message}"
+    if cause is not None:
+        return f"expected TLS at the address, found: {cause.reason or cause}: rediss:// is for a Redis with tls-port"
+    return None

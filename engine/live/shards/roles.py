@@ -17,8 +17,9 @@ from engine.live.logs import Logs
 from engine.live.shards.feed import Listed
 from engine.live.shards.feeding import FeedFailed, serve_feed
 from engine.live.shards.lease import Holding, Lease, LeaseHeld, LeaseLost
-from engine.live.shards.link import AWAY, Link, StaleOwner
+from engine.live.shards.link import AWAY, Link, Refused, StaleOwner
 from engine.live.shards.names import Keys, Share, owner_name
+from engine.live.shards.rights import check
 from engine.live.shards.shard import Shard
 from engine.live.shards.share import share_of
 from engine.live.shards.standby import LEASE, StandIn, stand_by
@@ -92,7 +93,7 @@ def run_role(config: AppConfig, asked: Asked, daemon: Daemon, fail: Fail) -> Non
             _engine(config, share, asked, daemon)
     except ConfigError as error:
         fail("\n".join(f"{asked.source}: {problem}" for problem in error.problems), 2)
-    except (StartError, LeaseHeld, LeaseLost, StaleOwner, StateDirError, FeedFailed) as error:
+    except (StartError, Refused, LeaseHeld, LeaseLost, StaleOwner, StateDirError, FeedFailed) as error:
         fail(str(error), 1)
 
 
@@ -156,9 +157,11 @@ async def claim(config: AppConfig, share: Share) -> Claimed:
     Raises:
         LeaseHeld: another process owns it and goes on to.
         StartError: no feed has told what there is.
+        Refused: Redis will not have us.
     """
     link, keys, ttl_ms = Link(config.redis.url), Keys.of(config), config.redis.lease // 1_000_000
     try:
+        await check(link, keys, owner_name())
         owner, _, token = os.environ.get(LEASE, "").rpartition(" ")
         if owner:  # a stand-in owns it for us
             return Claimed(owner, int(token), await _listed(link, keys))
@@ -175,6 +178,7 @@ async def _listed(link: Link, keys: Keys) -> dict[str, Listed]:
 
     Raises:
         StartError: it told nothing in time, or not what this program reads.
+        Refused: Redis will not have us.
     """
     until = time.monotonic() + FEED_PATIENCE_S
     why = "none"
@@ -182,6 +186,7 @@ async def _listed(link: Link, keys: Keys) -> dict[str, Listed]:
         try:
             body = await link.do("GET", keys.instruments)
         except AWAY as error:
+            link.heed(error)
             why = f"{type(error).__name__}: {error}"
             body = None
         if body is not None:

@@ -20,8 +20,9 @@ import structlog
 
 from engine.live.config import AppConfig
 from engine.live.shards.lease import Lease, LeaseHeld
-from engine.live.shards.link import AWAY, Link
+from engine.live.shards.link import AWAY, Link, Refused
 from engine.live.shards.names import Keys, Share, owner_name
+from engine.live.shards.rights import admitted
 
 log = structlog.get_logger("papertape.standby")
 
@@ -91,6 +92,9 @@ class StandIn:
             await lease.acquire(patience_s=0.0)
         except LeaseHeld:
             return  # another one was quicker
+        except Refused as error:
+            log.error("cannot take over", shard=share.name, error=str(error))
+            return
         words = ("run", str(self._source), "--role", "engine", "--shard", f"{share.index}/{share.count}")
         process = await asyncio.create_subprocess_exec(
             *PROGRAM,
@@ -133,7 +137,12 @@ class StandIn:
 
 
 async def stand_by(config: AppConfig, source: Path, count: int, run_s: float | None) -> None:
-    """Own nothing and watch all shards, until a signal or the end of the time."""
+    """Own nothing and watch all shards, until a signal or the end of the time.
+
+    Raises:
+        Refused: Redis will not have us.
+    """
+    await admitted(config)
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)

@@ -21,6 +21,7 @@ from engine.live.config import AppConfig
 from engine.live.shards.jobs import BadJob, content_name, decode_job
 from engine.live.shards.link import AWAY, Link
 from engine.live.shards.names import Keys, owner_name
+from engine.live.shards.rights import admitted
 
 log = structlog.get_logger("papertape.trainer")
 
@@ -143,7 +144,12 @@ class Trainer:
 
 
 async def serve_trainer(config: AppConfig, run_s: float | None) -> None:
-    """Train until a signal, or the end of the time."""
+    """Train until a signal, or the end of the time.
+
+    Raises:
+        Refused: Redis will not have us.
+    """
+    await admitted(config)
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
