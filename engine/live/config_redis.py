@@ -16,8 +16,8 @@ class RedisSection(Section):
     ``rediss://`` is TLS; a user of an ACL and options stand in the address:
     ``rediss://USER:PASSWORD@HOST:6379/0?ssl_ca_certs=/etc/ssl/redis.pem``. The rest is for the roles of
     ``papertape run --role`` (engine/live/shards/README.md): ``market_length``: entries kept of each symbol's stream,
-    about; ``market_waiting``: batches that a feed keeps while Redis is away; ``lease``: how long a shard is its owner's
-    without a word of it; ``away``: what an engine does while Redis is: ``go-on`` with the orders that it has, or
+    about; ``market_waiting``: batches that a feed keeps while Redis is away; ``lease``: within how long a shard
+    whose owner died has another; ``away``: what an engine does while Redis is: ``go-on`` with the orders that it has, or
     ``halt``; ``trainers``: models are trained by ``--role trainer``, not in a process of each engine's own; ``cash``:
     whether ``[paper] cash`` is of all shards together and ``divided`` between them, or of ``each``.
     """
@@ -30,3 +30,8 @@ class RedisSection(Section):
     away: Literal["go-on", "halt"] = "go-on"
     trainers: bool = False
     cash: Literal["divided", "each"] = "divided"
+
+    @property
+    def lease_ms(self) -> int:
+        """When a lease runs out without a word of its owner, ms: a fifth of ``lease`` is left for whoever takes over."""
+        return self.lease * 4 // 5_000_000

@@ -66,7 +66,7 @@ class _Serving:
         self._config = config
         self._link = Link(config.redis.url)
         self._keys = Keys.of(config)
-        self._lease = Lease(self._link, self._keys, "feed", owner_name(), config.redis.lease // 1_000_000)
+        self._lease = Lease(self._link, self._keys, "feed", owner_name(), config.redis.lease_ms)
         self._children: list[MarketChild] = []
         self._reached: list[Reached] = []
         self._tasks: list[asyncio.Task[None]] = []

@@ -131,7 +131,7 @@ def _feed(config: AppConfig, asked: Asked) -> None:
 
 def _engine(config: AppConfig, share: Share, asked: Asked, daemon: Daemon) -> None:
     claimed = asyncio.run(claim(config, share))
-    keys, ttl_ms = Keys.of(config), config.redis.lease // 1_000_000
+    keys, ttl_ms = Keys.of(config), config.redis.lease_ms
     lease = Lease(Link(config.redis.url), keys, share.name, claimed.owner, ttl_ms, claimed.token)
     holding = Holding(config.redis.url, lease).start()
     stand_in = StandIn(config, asked.source, share.others()) if asked.stand_in else None
@@ -159,7 +159,7 @@ async def claim(config: AppConfig, share: Share) -> Claimed:
         StartError: no feed has told what there is.
         Refused: Redis will not have us.
     """
-    link, keys, ttl_ms = Link(config.redis.url), Keys.of(config), config.redis.lease // 1_000_000
+    link, keys, ttl_ms = Link(config.redis.url), Keys.of(config), config.redis.lease_ms
     try:
         await check(link, keys, owner_name())
         owner, _, token = os.environ.get(LEASE, "").rpartition(" ")

@@ -59,7 +59,7 @@ class Shard:
         self._listed = listed
         self._keys = Keys.of(run)
         self._link = Link(run.redis.url)
-        self.lease = Lease(self._link, self._keys, share.name, owner, run.redis.lease // 1_000_000, token)
+        self.lease = Lease(self._link, self._keys, share.name, owner, run.redis.lease_ms, token)
         self._holding = holding
         self._stand_in = stand_in
         self._runner: Runner | None = None

@@ -87,7 +87,7 @@ class StandIn:
 
     async def _take(self, link: Link, share: Share) -> None:
         """Own a shard and start its process."""
-        lease = Lease(link, self._keys, share.name, owner_name(), self._config.redis.lease // 1_000_000)
+        lease = Lease(link, self._keys, share.name, owner_name(), self._config.redis.lease_ms)
         try:
             await lease.acquire(patience_s=0.0)
         except LeaseHeld:
