@@ -17,8 +17,8 @@ class RedisSection(Section):
     ``rediss://USER:PASSWORD@HOST:6379/0?ssl_ca_certs=/etc/ssl/redis.pem``. The rest is for the roles of
     ``papertape run --role`` (engine/live/shards/README.md): ``market_length``: entries kept of each symbol's stream,
     about; ``market_waiting``: batches that a feed keeps while Redis is away; ``lease``: within how long a shard
-    whose owner died has another; ``away``: what an engine does while Redis is: ``go-on`` with the orders that it has, or
-    ``halt``; ``trainers``: models are trained by ``--role trainer``, not in a process of each engine's own; ``cash``:
+    whose owner died has another; ``away``: what an engine does while Redis is: ``go-on`` with the orders that it has,
+    or ``halt``; ``trainers``: models are trained by ``--role trainer``, not in a process of each engine's own; ``cash``:
     whether ``[paper] cash`` is of all shards together and ``divided`` between them, or of ``each``.
     """
 
@@ -33,5 +33,5 @@ class RedisSection(Section):
 
     @property
     def lease_ms(self) -> int:
-        """When a lease runs out without a word of its owner, ms: a fifth of ``lease`` is left for whoever takes over."""
+        """When a lease runs out without a word of its owner, ms; a fifth of ``lease`` is left for who takes over."""
         return self.lease * 4 // 5_000_000
