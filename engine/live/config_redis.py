@@ -18,8 +18,8 @@ class RedisSection(Section):
     ``papertape run --role`` (engine/live/shards/README.md): ``market_length``: entries kept of each symbol's stream,
     about; ``market_waiting``: batches that a feed keeps while Redis is away; ``lease``: within how long a shard
     whose owner died has another; ``away``: what an engine does while Redis is: ``go-on`` with the orders that it has,
-    or ``halt``; ``trainers``: models are trained by ``--role trainer``, not in a process of each engine's own; ``cash``:
-    whether ``[paper] cash`` is of all shards together and ``divided`` between them, or of ``each``.
+    or ``halt``; ``trainers``: models are trained by ``--role trainer``, not in a process of each engine's own;
+    ``cash``: whether ``[paper] cash`` is of all shards together and ``divided`` between them, or of ``each``.
     """
 
     url: str = Field(default="", pattern=r"^(|rediss?://.+|unix://.+)$")
