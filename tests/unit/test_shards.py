@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from typing import Any, cast
 
@@ -147,3 +148,31 @@ async def test_what_a_shard_is_behind_is_counted_until_redis_knows() -> None:
     await reader.flush()
     assert acks.heard == [("XACK", "s", "shard-0-of-2", b"1-0", b"2-0")]
     assert shard.plain()["venues"]["v"]["unacknowledged"] == 0
+
+
+@pytest.mark.parametrize(("symbols", "count"), [(1, 5_000), (50, 100), (1_000, 16)])
+async def test_an_answer_keeps_the_loop_no_longer_with_more_symbols(symbols: int, count: int) -> None:
+    heard: list[tuple[object, ...]] = []
+    is_asked = asyncio.Event()
+
+    class Silent:
+        timeout_s = 5.0
+
+        async def do(self, *words: object, timeout_s: float | None = None) -> object:
+            del timeout_s
+            if words[0] == "XREADGROUP":
+                heard.append(words)
+                is_asked.set()
+                await asyncio.Event().wait()
+            return [b"0-0", []] if words[0] == "XAUTOCLAIM" else []
+
+    run = config(redis={"url": "redis://127.0.0.1:1/0"})
+    shard = Shard(run, run, Share(0, 2), {}, "me", 3)
+    names = [f"S{number}" for number in range(symbols)]
+    reader = Reader(cast(Any, Silent()), shard.lease, Keys("p", "r"), "v", names, lambda: 0)
+    reading = asyncio.create_task(reader.read())
+    async with asyncio.timeout(10):
+        await is_asked.wait()
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    assert heard[0][heard[0].index("COUNT") + 1] == count
