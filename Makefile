@@ -11,10 +11,10 @@ CONFIG ?= configs/demo.toml
 run: $(READY)
 	$(BIN)/papertape run $(CONFIG)
 
-# Two processes, a file of tests each at a time; then what starts daemons, whose trainer of low priority wants a core.
+# Two processes, a file of tests each at a time; what starts daemons comes last, so that their trainers have a core.
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/live
-	$(BIN)/python -m pytest tests/live
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/live
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -12,8 +12,8 @@ through Redis all the time what each shard shows. In the end all is stopped clea
 * a replay of all tapes, undisturbed and in one go, reaches the digest of the shard.
 
 The dead shard must have another owner within its lease, and an outage must change no owner. What the way through Redis
-adds is read from the tapes: each frame has the feed's time of receipt, and each entry the shard's. Exit code 1: something
-does not hold.
+adds is read from the tapes: each frame has the feed's time of receipt, and each entry the shard's. Exit code 1:
+something does not hold.
 """
 
 from __future__ import annotations
