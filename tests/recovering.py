@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from itertools import islice
@@ -142,6 +143,12 @@ class Life:
             await storing
 
         asyncio.run(take())
+
+    def wait_for_tape(self) -> None:
+        """Until the tape's thread has stored all that it was given, which it does by itself, now and then."""
+        deadline = time.monotonic() + 30.0
+        while self.tape.stored < self.tape.entries and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def killed(self, into: Path) -> str:
         """What a kill at this moment leaves is copied to another folder; this life ends. The digest at that moment."""

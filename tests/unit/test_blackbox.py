@@ -46,6 +46,7 @@ def stopped(folder: Path, settings: AppConfig | None = None, *, snapshot_at: int
         life.snapshot()
     life.live(240 - (snapshot_at or 0))
     assert life.engine.roster.stopped
+    life.wait_for_tape()
     life.killed(folder)
     return folder / "r"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -271,13 +270,6 @@ def test_a_journal_whose_files_are_gone_is_refused(tmp_path: Path) -> None:
         Life(place)
 
 
-def wait_for_tape(life: Life) -> None:
-    """The tape's thread stores what it has about once a second; until then nothing is compacted."""
-    deadline = time.monotonic() + 30.0
-    while life.tape.stored < life.tape.entries and time.monotonic() < deadline:
-        time.sleep(0.01)
-
-
 def test_a_compacted_journal_and_its_tapes_are_enough_for_other_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,7 +280,7 @@ def test_a_compacted_journal_and_its_tapes_are_enough_for_other_code(
         for _ in range(4):
             life.live(120)
             life.snapshot()
-        wait_for_tape(life)
+        life.wait_for_tape()
         life.snapshot()
         life.live(20)
         place = tmp_path / str(number + 1)
