@@ -74,8 +74,11 @@ class Found(msgspec.Struct):
         return max(self.ratio.values()) <= GOAL and not self.missed
 
 
-def config(folder: Path, speed: float, seed: int) -> AppConfig:
-    """Some hundred orders a second. One snapshot and one segment: each further one would have fsyncs of its own."""
+def config(folder: Path, speed: float, seed: int, *, makes: bool = False) -> AppConfig:
+    """Some hundred orders a second, or what two makers send (``makes``).
+
+    One snapshot and one segment: each further one would have fsyncs of its own.
+    """
     plain = demo("commit", folder, speed, seed)
     busy = {"use": "engine.research.crash_strategy:Busy", "every_s": 0.01, "orders": 1, "rest": 20}
     risk = {"allow_short": True, "allow_debt": True, "max_position_notional": "0"}
@@ -84,7 +87,9 @@ def config(folder: Path, speed: float, seed: int) -> AppConfig:
             **plain,
             "risk": {**plain["risk"], **risk},
             "journal": {"snapshot_every": "24h", "segment": "4GiB"},
-            "strategy": [{"name": f"busy-{one}", "symbol": f"sim:{one}", **busy} for one in SYMBOLS],
+            "strategy": plain["strategy"]
+            if makes
+            else [{"name": f"busy-{one}", "symbol": f"sim:{one}", **busy} for one in SYMBOLS],
         },
         "group commit",
     )
@@ -169,13 +174,16 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=4, help="of a turn of each kind")
     parser.add_argument("--seconds", type=float, default=20.0, help="that each turn is counted")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--makers", action="store_true", help="trade as the demo's makers do: some twenty orders a second"
+    )
     parser.add_argument("--folder", type=Path, help="on the disk to be measured; the current directory without it")
     parser.add_argument("--json", action="store_true", help="one line for machines")
     asked = parser.parse_args(words)
     be_quiet()
     with tempfile.TemporaryDirectory(prefix="papertape-commit-", dir=asked.folder or Path.cwd()) as place:
         folder = Path(place)
-        settings = config(folder, asked.speed, asked.seed)
+        settings = config(folder, asked.speed, asked.seed, makes=asked.makers)
         found = asyncio.run(measure(settings, folder, max(1, asked.rounds), asked.seconds))
     told: dict[str, Any] = msgspec.to_builtins(found) | {"holds": found.holds}
     text = json.dumps(told) if asked.json else "\n".join(f"{name:>18}  {value}" for name, value in told.items())
