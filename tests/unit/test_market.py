@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 
@@ -12,6 +13,7 @@ import pytest
 from adapters.market import LevelChange, Market, MarketTrade, SymbolMarket, Top, spec_of
 from adapters.market_book import MatchingBook
 from adapters.market_client import QUEUE_FRAMES, STREAM_FRAMES, Client
+from adapters.market_server import MarketServer
 from adapters.market_wire import Streams, amount, exchange_info
 from adapters.market_world import CHANGES, REGIMES, Change, World
 from engine.core.types import Side
@@ -317,3 +319,36 @@ def test_who_listens_to_much_may_be_owed_more() -> None:
     assert client._queue.qsize() > QUEUE_FRAMES and not client.is_slow
     client.tell([(names[0], "{}")] * STREAM_FRAMES * len(names))
     assert client.is_slow
+
+
+async def test_a_market_that_stalled_catches_up_in_parts_and_others_get_a_turn_between(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = MarketServer(["BTCUSDT"], seed=1, warm_up_s=0.0)
+    parts: list[int] = []
+    turns: list[int] = []
+    advance = server.advance
+
+    def look(until_ns: int) -> None:
+        parts.append(until_ns - server.now_ns)
+        turns.append(0)
+        advance(until_ns)
+
+    async def beside() -> None:
+        while True:
+            await asyncio.sleep(0)
+            if turns:
+                turns[-1] += 1
+
+    monkeypatch.setattr(server, "advance", look)
+    pacing, other = asyncio.create_task(server.pace()), asyncio.create_task(beside())
+    await asyncio.sleep(0)  # it has looked at the time
+    server.now_ns -= SECOND
+    async with asyncio.timeout(30.0):
+        while len(parts) < 10:
+            await asyncio.sleep(0)
+    for task in (pacing, other):
+        task.cancel()
+    await asyncio.gather(pacing, other, return_exceptions=True)
+    assert max(parts) <= 100 * MS
+    assert all(turns[:9]), turns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -15,7 +16,8 @@ from engine.live.shards.feed import Listed
 from engine.live.shards.market import Reader
 from engine.live.shards.names import Keys, Share
 from engine.live.shards.shard import Shard
-from engine.live.shards.share import family, share_of
+from engine.live.shards.share import divided, family, share_of
+from engine.live.shards.standby import StandIn
 from tests.unit.test_metrics import SHARD
 
 NAMES = ("BTCUSDT", "ETHUSDT", "XRPUSDT", "DOGEUSDT")
@@ -67,20 +69,29 @@ def test_what_is_on_another_shard_is_left_out() -> None:
     assert [len(others.strategy), len(others.model), len(others.paper.margin.leverages)] == [0, 0, 0]
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_all_shards_together_have_the_cash_of_the_run(count: int) -> None:
     shares = [Share(index, count) for index in range(count)]
-    if any(not any(share.owns(f"sim:{name}") for name in NAMES) for share in shares):
-        shares = shares[:0]
-    cash = {"USDT": "1000.01", "BTC": "0.00000003", "BNB": "7"}
-    parts = [share_of(config(paper={"cash": cash}), listed(), share).paper.cash for share in shares]
+    cash = {"USDT": Decimal("1000.01"), "BTC": Decimal("0.00000003"), "BNB": Decimal(7)}
+    parts = [divided(cash, listed()["sim"].instruments.values(), share) for share in shares]
     for currency, total in cash.items():
-        assert sum(part.get(currency, Decimal(0)) for part in parts) == (Decimal(total) if shares else 0)
-    owner = [share.owns("sim:BTCUSDT") for share in shares]
-    assert ["BTC" in part for part in parts] == owner
+        assert sum(part.get(currency, Decimal(0)) for part in parts) == total
+    assert ["BTC" in part for part in parts] == [share.owns("sim:BTCUSDT") for share in shares]
     for share, part in zip(shares, parts, strict=True):
         mine = sum(share.owns(f"sim:{name}") for name in NAMES)
-        assert abs(part["USDT"] - Decimal("1000.01") * mine / len(NAMES)) <= Decimal("1e-8")
+        assert abs(part.get("USDT", Decimal(0)) - cash["USDT"] * mine / len(NAMES)) <= Decimal("1e-8")
+
+
+def test_the_cash_of_a_shard_is_its_part() -> None:
+    told, everything = config(paper={"cash": {"USDT": "1000"}}), listed()["sim"].instruments.values()
+    for share in (Share(0, 2), Share(1, 2)):
+        assert share_of(told, listed(), share).paper.cash == divided({"USDT": Decimal(1000)}, everything, share)
+
+
+def test_a_lease_runs_out_so_early_that_the_next_look_of_a_stand_in_is_within_it() -> None:
+    told = config(redis={"url": "redis://127.0.0.1:1/0", "lease": "5s"})
+    look_s = StandIn(told, Path("c.toml"), [Share(0, 2)])._every_s
+    assert told.redis.lease_ms / 1000 + look_s < 5.0
 
 
 def test_each_shard_has_all_of_the_cash_where_that_is_said() -> None:
